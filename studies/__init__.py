@@ -1,0 +1,1 @@
+"""Hyperparameter studies of `mlp`: one driver, stateless workers, everything published to MLflow."""
