@@ -22,7 +22,8 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
     n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     block = np.empty(n_bytes + CACHE_LINE, np.uint8)
     start = -block.ctypes.data % CACHE_LINE
-    return block[start : start + n_bytes].view(dtype).reshape(shape)
+    array: Array = block[start : start + n_bytes].view(dtype).reshape(shape)
+    return array
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -37,7 +38,7 @@ def digest(*arrays: Array) -> str:
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
 
 

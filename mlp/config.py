@@ -90,7 +90,7 @@ class TrainConfig(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.early_stopping and self.early_stopping.metric.startswith("validation/") and not self.data.validation:
-            problem = f'watches "{self.early_stopping.metric}", but data.validation = {self.data.validation!r} holds nothing out.'
+            problem = f'watches "{self.early_stopping.metric}", but data.validation = 0 holds nothing out.'
             raise ConfigError(problem, path="early_stopping")
 
     def steps(self, n_train: int) -> tuple[int, int]:
@@ -109,7 +109,7 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: when a path leads through something that is no table.
     """
-    merged = _copy(base)
+    merged: dict[str, Any] = _copy(base)
     for path in sorted(changes, key=lambda path: path.count(".")):
         *steps, last = path.split(".")
         table = merged

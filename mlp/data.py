@@ -38,7 +38,9 @@ class DataConfig(AbstractRecord):
         """
         held_out = self.validation if isinstance(self.validation, int) else round(self.validation * n)
         if held_out >= n:
-            problem = f'must leave something to train on: "{self.name}" has {n} training examples, got {self.validation!r}.'
+            problem = (
+                f'must leave something to train on: "{self.name}" has {n} training examples, got {self.validation!r}.'
+            )
             raise ConfigError(problem, path="data.validation")
         return held_out
 
@@ -91,6 +93,7 @@ class Dataset:
         classes: the k names.
         largest: the largest raw value that can occur.
         digest: identifies the content.
+        image_shape: the shape of one example as a picture, (height, width); empty when it is none.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Dataset:
     classes: tuple[str, ...]
     largest: float
     digest: str
+    image_shape: tuple[int, ...] = ()
 
     def factor(self, config: DataConfig) -> float:
         """Return what raw inputs are multiplied by."""
@@ -121,7 +125,11 @@ class Dataset:
 
     def whole(self, config: DataConfig) -> Split:
         """Return all training examples, none held out."""
-        return Split(Examples(self.inputs, self.labels, np.arange(len(self.inputs)), self.factor(config)), None, len(self.classes))
+        return Split(
+            Examples(self.inputs, self.labels, np.arange(len(self.inputs)), self.factor(config)),
+            None,
+            len(self.classes),
+        )
 
     def test(self, config: DataConfig) -> Examples:
         """Return the test part: for a final judgement, never for a search."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Network:
         self.sizes = sizes
         self.activation = activation
         self.dtype = np.dtype(dtype)
-        shapes = list(zip(sizes, sizes[1:], strict=False))
+        shapes = list(pairwise(sizes))
         self.n_weights = sum(n_in * n_out for n_in, n_out in shapes)
         self.theta = aligned_zeros((self.n_weights + sum(sizes[1:]),), dtype)
         self.grad = aligned_zeros(self.theta.shape, dtype)
@@ -36,7 +37,7 @@ class Network:
 
     def _views(self, vector: Array) -> tuple[list[Array], list[Array]]:
         weights, biases, start = [], [], 0
-        for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False):
+        for n_in, n_out in pairwise(self.sizes):
             weights.append(vector[start : start + n_in * n_out].reshape(n_in, n_out))
             start += n_in * n_out
         for n_out in self.sizes[1:]:

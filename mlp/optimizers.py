@@ -33,7 +33,9 @@ class AbstractOptimizer(AbstractPart):
         """How many vectors of the length of theta the rule remembers between steps; all start at zero."""
 
     @abstractmethod
-    def update(self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float) -> None:
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
         """Move `theta` in place by one step.
 
         Args:
@@ -67,7 +69,9 @@ class Sgd(AbstractOptimizer):
     def n_slots(self) -> int:
         return 1 if self.momentum else 0
 
-    def update(self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float) -> None:
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
         if self.momentum:
             (v,) = slots
             np.multiply(v, self.momentum, out=v)
@@ -97,7 +101,9 @@ class Adam(AbstractOptimizer):
     def n_slots(self) -> int:
         return 2
 
-    def update(self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float) -> None:
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
         m, v = slots
         np.multiply(m, self.beta1, out=m)
         np.add(m, grad, out=m)

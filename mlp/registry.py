@@ -76,7 +76,7 @@ def number(default: Any = MISSING, **bounds: float) -> Any:
 
 
 @dataclass(frozen=True)
-class AbstractRecord(ABC):
+class AbstractRecord(ABC):  # noqa: B024 - parts below it have abstract methods, sections of a configuration none
     """A frozen dataclass whose fields are checked against their types and bounds when it is made."""
 
     def __post_init__(self) -> None:
@@ -95,7 +95,11 @@ class AbstractRecord(ABC):
             if key not in known:
                 problem = f"is not a field of {describe(cls)}.{did_you_mean(key, known)} It has: {', '.join(known)}."
                 raise ConfigError(problem, path=join_path(path, key))
-        missing = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING and f.name not in mapping]
+        missing = [
+            f.name
+            for f in fields(cls)
+            if f.default is MISSING and f.default_factory is MISSING and f.name not in mapping
+        ]
         if missing:
             raise ConfigError("is missing and has no default.", path=join_path(path, missing[0]))
         try:
@@ -150,7 +154,9 @@ class Registry(Generic[PartT]):
         """
         if name not in self._parts:
             hint = did_you_mean(name, self)
-            raise ConfigError(f'there is no {self.kind} called "{name}".{hint} There are: {", ".join(self)}.', path=path)
+            raise ConfigError(
+                f'there is no {self.kind} called "{name}".{hint} There are: {", ".join(self)}.', path=path
+            )
         return self._parts[name]
 
     def decode(self, value: Any, *, path: str = "") -> PartT:

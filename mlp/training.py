@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class TrainingState:
         slots: what the optimizer remembers, shape (n_slots, p).
         best_theta: the parameters of the best epoch so far, shape (p,), or empty without early stopping.
         history: a value an epoch, by metric key.
+        seconds: wall-clock time spent, the one thing here that is not reproducible.
     """
 
     config: dict[str, Any]
@@ -63,10 +65,32 @@ class TrainingState:
     slots: Array
     best_theta: Array
     history: History = field(default_factory=dict)
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights are kept; 0 before the first."""
+        return kept_epoch(TrainConfig.from_mapping(self.config), self.history)
+
+    @property
+    def kept_theta(self) -> Array:
+        """The parameters that are kept, shape (p,)."""
+        return self.best_theta if len(self.best_theta) else self.theta
+
+    def weight_digest(self) -> str:
+        """Return the SHA-256 of the parameters that are kept."""
+        return digest(self.kept_theta)
 
     def to_bytes(self) -> bytes:
         """Return the state as an `.npz` file, without pickle."""
-        header = {"version": STATE_VERSION, "config": self.config, "epoch": self.epoch, "status": self.status, "keys": list(self.history)}
+        header = {
+            "version": STATE_VERSION,
+            "config": self.config,
+            "epoch": self.epoch,
+            "status": self.status,
+            "keys": list(self.history),
+            "seconds": self.seconds,
+        }
         file = io.BytesIO()
         np.savez(
             file,
@@ -89,10 +113,12 @@ class TrainingState:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes())
                 if header["version"] != STATE_VERSION:
-                    raise CorruptStateError(f"the state has version {header['version']}, this program reads {STATE_VERSION}.")
+                    raise CorruptStateError(
+                        f"the state has version {header['version']}, this program reads {STATE_VERSION}."
+                    )
                 history = dict(zip(header["keys"], file["history"].tolist(), strict=True))
                 arrays = (file["theta"], file["slots"], file["best_theta"])
-                return cls(header["config"], header["epoch"], header["status"], *arrays, history)
+                return cls(header["config"], header["epoch"], header["status"], *arrays, history, header["seconds"])
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise CorruptStateError(f"not a saved training state: {error}") from error
 
@@ -108,6 +134,7 @@ class Training:
     Attributes:
         history: a value an epoch, by metric key.
         status: `running`, or why it has ended.
+        seconds: wall-clock time spent in `run_epoch`.
     """
 
     def __init__(self, config: TrainConfig, data: Split, *, dtype: Any = np.float32) -> None:
@@ -115,8 +142,11 @@ class Training:
         self.data = data
         self.epoch = 0
         self.status: Status = "running"
+        self.seconds = 0.0
         self.history: History = {}
-        self.network = Network(config.layer_sizes(data.n_features, data.n_classes), config.network.activation, dtype=dtype)
+        self.network = Network(
+            config.layer_sizes(data.n_features, data.n_classes), config.network.activation, dtype=dtype
+        )
         self.network.initialize(config.network.initializer, config.network.bias_initializer, seed=config.seed)
         theta = self.network.theta
         self.slots = aligned_zeros((config.optimizer.n_slots, len(theta)), dtype)
@@ -151,8 +181,11 @@ class Training:
         """
         if self.status != "running":
             raise RuntimeError(f"this training has ended ({self.status}) after {self.epoch} epochs.")
+        started = time.perf_counter()
         with one_blas_thread(), np.errstate(all="ignore"):
-            rows = self.data.train.rows[stream(self.config.seed, "shuffle", self.epoch).permutation(len(self.data.train))]
+            rows = self.data.train.rows[
+                stream(self.config.seed, "shuffle", self.epoch).permutation(len(self.data.train))
+            ]
             targets = self.data.train.labels[rows]
             self._run_steps(rows, targets)
             values = evaluate(self._outputs, targets, self.config.loss, "train")
@@ -166,6 +199,7 @@ class Training:
             self._keep_best()
         else:
             self.status = "diverged"
+        self.seconds += time.perf_counter() - started
         return metrics
 
     def _run_steps(self, rows: Array, targets: Array) -> None:
@@ -231,7 +265,7 @@ class Training:
         """Return a copy of everything that is needed to go on."""
         history = {key: list(values) for key, values in self.history.items()}
         arrays = (self.network.theta.copy(), self.slots.copy(), self.best_theta.copy())
-        return TrainingState(self.config.to_mapping(), self.epoch, self.status, *arrays, history)
+        return TrainingState(self.config.to_mapping(), self.epoch, self.status, *arrays, history, self.seconds)
 
     @classmethod
     def resume(cls, state: TrainingState, data: Split) -> Training:
@@ -241,11 +275,15 @@ class Training:
             CorruptStateError: when the state's arrays do not belong to its configuration and this data.
         """
         training = cls(TrainConfig.from_mapping(state.config), data, dtype=state.theta.dtype)
-        for mine, theirs in ((training.network.theta, state.theta), (training.slots, state.slots), (training.best_theta, state.best_theta)):
+        for mine, theirs in (
+            (training.network.theta, state.theta),
+            (training.slots, state.slots),
+            (training.best_theta, state.best_theta),
+        ):
             if mine.shape != theirs.shape:
                 raise CorruptStateError(f"the state holds {theirs.shape} values where the network needs {mine.shape}.")
             np.copyto(mine, theirs)
-        training.epoch, training.status = state.epoch, state.status
+        training.epoch, training.status, training.seconds = state.epoch, state.status, state.seconds
         training.history = {key: list(values) for key, values in state.history.items()}
         return training
 

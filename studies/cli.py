@@ -1,0 +1,270 @@
+"""The command `studies`. Every command is thin: it reads its options, calls one function, shows what came back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mlp.registry import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from studies.launch import Launch
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Hyperparameter studies of a NumPy multi-layer perceptron: run, watch, compare, export, re-train.",
+)
+
+HomeOption = Annotated[
+    Optional[Path], typer.Option("--home", help="Where runs live.", envvar="STUDIES_HOME", show_default="./mlruns")
+]
+DataOption = Annotated[
+    Optional[Path],
+    typer.Option("--data-dir", help="Holds mnist/*.gz and fashion-mnist/*.gz.", envvar="STUDIES_DATA"),
+]
+StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The study.")]
+
+
+def main() -> None:
+    """Run the command; a mistake in the input is one line and exit code 2."""
+    try:
+        app()
+    except ConfigError as error:
+        _console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: `studies show x | head`
+        sys.exit(1)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file.")],
+    name: Annotated[Optional[str], typer.Option(help="Name of the study, instead of the file's.")] = None,
+    trials: Annotated[Optional[int], typer.Option(help="Total of trials, instead of the file's.")] = None,
+    workers: Annotated[
+        Optional[int], typer.Option(min=1, help="Processes; at most the study's parallelism.", show_default="cores")
+    ] = None,
+    timeout: Annotated[Optional[str], typer.Option(help="Stop after 90s, 10m or 1h30m; run again to go on.")] = None,
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", metavar="PATH=VALUE", help="Change [base]; fixes a searched path. May be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, run nothing.")] = False,
+    publish: Annotated[bool, typer.Option(help="Mirror the study to MLflow while it runs.")] = True,
+    home: HomeOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Launch the study that FILE describes, or go on with it."""
+    from studies.display import plan_view, progress
+    from studies.launch import plan_study, run_study
+    from studies.spec import read_spec
+
+    console = _console()
+    seconds = None if timeout is None else parse_duration(timeout)
+    changes = overrides or []
+    if dry_run:
+        spec = read_spec(file, name=name, trials=trials, overrides=changes)
+        console.print(plan_view(spec, plan_study(spec, data_dir=data_dir).record))
+        console.print("\nEverything is in order. Nothing was run.")
+        return
+    with progress(console) as shown:
+        launch = run_study(
+            file,
+            name=name,
+            trials=trials,
+            overrides=changes,
+            workers=workers,
+            timeout=seconds,
+            home=home,
+            data_dir=data_dir,
+            publish=publish,
+            on_change=shown.update,
+            on_notice=shown.notice,
+        )
+    raise typer.Exit(_report(console, launch, home))
+
+
+def _report(console: Console, launch: Launch, home: Path | None) -> int:
+    """Show what a launch came to; return the exit code."""
+    from studies.display import duration, summary_view
+    from studies.results import load_study
+
+    results = load_study(launch.name, home)
+    at_home = f" --home {shlex.quote(str(home))}" if home else ""
+    if launch.status == "already complete":
+        console.print(f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
+    else:
+        done = sum(n for state, n in results.counts().items() if state != "running")
+        console.print(f"Study {launch.name}: {done} of {results.total} trials have ended, {duration(launch.seconds)}.")
+    console.print()
+    console.print(summary_view(results))
+    console.print()
+    if launch.export:
+        console.print(f"best configuration  {_short(launch.export)}", highlight=False, soft_wrap=True)
+        console.print(
+            f"re-train it         studies train {_short(launch.export)} --test", highlight=False, soft_wrap=True
+        )
+    console.print(f"browse              studies ui{at_home}", highlight=False, soft_wrap=True)
+    if launch.pending:
+        console.print(
+            f"[yellow]publishing to MLflow is pending[/]: {launch.pending}. "
+            f"Complete it later with: studies sync {launch.name}{at_home}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if launch.status in ("interrupted", "out of time"):
+        again = shlex.join(["studies", *sys.argv[1:]])
+        console.print(
+            f"[yellow]{launch.status}[/]; nothing is lost. Go on with: {again}", highlight=False, soft_wrap=True
+        )
+    if launch.status == "interrupted":
+        return 128 + launch.signal
+    all_failed = bool(results.trials) and results.counts().get("failed", 0) == results.total
+    return 1 if all_failed else 0
+
+
+def _short(path: Path) -> str:
+    """Return a path as seen from here, where that is shorter."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of `90s`, `10m`, `1h30m` or a plain number of seconds.
+
+    Raises:
+        ConfigError: when it is none of these.
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ConfigError(f"--timeout takes a duration such as 90s, 10m or 1h30m, got {text!r}.")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+@app.command("list")
+def list_studies(home: HomeOption = None) -> None:
+    """List the studies of the home."""
+    from studies.display import list_view
+    from studies.home import Home
+    from studies.results import load_studies
+
+    studies = load_studies(home)
+    if studies:
+        _console().print(list_view(studies))
+    else:
+        root = Home.find(home).root
+        _console().print(f"There are no studies in {root} yet. Begin with: studies run experiments/digits.toml")
+
+
+@app.command()
+def show(
+    name: StudyArgument,
+    trial: Annotated[Optional[int], typer.Argument(metavar="[TRIAL]", help="One trial, whole.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 10,
+    home: HomeOption = None,
+) -> None:
+    """Show a study: its standing and its best trials; or one trial whole."""
+    from studies.display import study_view, trial_view
+    from studies.results import load_study
+
+    results = load_study(name, home)
+    _console().print(study_view(results, top) if trial is None else trial_view(results, results.trial(trial)))
+
+
+@app.command()
+def delete(
+    name: StudyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Remove a study: its files, its rows in Optuna's database, its runs in the home's MLflow store."""
+    from studies.deletion import delete_study
+    from studies.home import Home
+    from studies.results import load_study
+
+    results = load_study(name, home)
+    if not yes:
+        typer.confirm(f"Delete study {name} with its {len(results.trials)} trials?", abort=True)
+    delete_study(Home.find(home), name)
+    _console().print(f"Study {name} is deleted.")
+
+
+@app.command()
+def export(
+    name: StudyArgument,
+    trial: Annotated[Optional[int], typer.Option(help="Which trial.", show_default="the best")] = None,
+    output: Annotated[
+        Optional[Path], typer.Option("-o", "--output", help="The file.", show_default="experiments/best/NAME.toml")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Write a trial's configuration to a file that `studies train` takes."""
+    from studies.export import export_trial
+    from studies.results import load_study
+
+    results = load_study(name, home)
+    default = f"{name}.toml" if trial is None else f"{name}-{trial}.toml"
+    file = export_trial(results, trial, output or Path("experiments/best") / default)
+    console = _console()
+    console.print(f"written      {_short(file)}", highlight=False, soft_wrap=True)
+    console.print(f"re-train it  studies train {_short(file)} --test", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="An export, a configuration, or a study file.")],
+    test: Annotated[bool, typer.Option("--test", help="Judge by the test set at the end.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Train on training and validation data together.")] = False,
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Another seed than the file's.")] = None,
+    save: Annotated[Optional[Path], typer.Option(metavar="FOLDER", help="Write the model there.")] = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Train one configuration; from an export, check that it comes out as recorded."""
+    from studies.training_command import train_and_report
+
+    raise typer.Exit(train_and_report(_console(), config, test, refit, seed, save, data_dir))
+
+
+@app.command()
+def sync(name: StudyArgument, home: HomeOption = None) -> None:
+    """Publish to MLflow what is missing there."""
+    from studies.home import Home
+    from studies.tracking import sync as publish
+
+    place = Home.find(home)
+    n_runs = publish(place, place.existing_study(name))
+    _console().print(
+        f"{n_runs} runs of study {name} are up to date in {place.tracking_uri}", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def ui(
+    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="Point at this study.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the loopback interface.")] = 5000,
+    home: HomeOption = None,
+) -> None:
+    """Open the MLflow UI over the home; Ctrl-C ends it."""
+    from studies.home import Home
+    from studies.ui import serve
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    raise typer.Exit(serve(_console(), Home.find(home), name, port))

@@ -1,0 +1,256 @@
+"""`run_study`: from a study file to a finished study."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from mlp.registry import ConfigError
+from studies.clock import CostModel
+from studies.datasets import open_dataset, prepare
+from studies.driver import Driver, Snapshot
+from studies.engines import AbstractEngine, EngineName, open_engine
+from studies.export import export_trial
+from studies.home import Home, StudyFolder, write_atomically
+from studies.ledger import Ledger
+from studies.machine import machine
+from studies.publisher import Publisher
+from studies.results import load_study
+from studies.spec import StudySpec, read_spec
+from studies.storage import StudyTable, open_storage
+
+RECORD_VERSION = 1
+LAST_PUBLISHING_SECONDS = 120.0
+Status = Literal["complete", "already complete", "out of time", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launch came to.
+
+    Attributes:
+        status: `complete`, `already complete`, `out of time` or `interrupted`.
+        signal: the signal that interrupted it, or 0.
+        export: the best configuration, if any trial is complete.
+        pending: why something is not published yet, or empty.
+        seconds: how long the launch took.
+    """
+
+    name: str
+    status: Status
+    signal: int
+    export: Path | None
+    pending: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that has been checked whole: nothing in it can be refused any more.
+
+    Attributes:
+        data: the folder of the prepared data set.
+        record: what `study.json` will hold.
+    """
+
+    spec: StudySpec
+    data: Path
+    record: dict[str, Any]
+    shape: tuple[int, int, int]
+
+    def epoch_cost(self, config: Any) -> int:
+        """Return the virtual cost of an epoch of a configuration."""
+        return CostModel().epoch(config, *self.shape)
+
+
+def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool = False) -> Plan:
+    """Return the study with its data, which is fetched if need be.
+
+    Raises:
+        ConfigError: when the data is missing or does not fit.
+    """
+    folder = prepare(spec.base.data.name, data_dir=data_dir, progress=progress)
+    dataset = open_dataset(folder)
+    split = dataset.split(spec.base.data, spec.base.seed)
+    n_validation = len(split.validation) if split.validation else 0
+    record = {
+        "version": RECORD_VERSION,
+        "name": spec.study.name,
+        "created": time.time(),
+        **spec.to_mapping(),
+        "data": {
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "n_train": len(split.train),
+            "n_validation": n_validation,
+            "n_features": split.n_features,
+            "n_classes": split.n_classes,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": version("numpy"),
+            "optuna": version("optuna"),
+            "mlp-studies": version("mlp-studies"),
+        },
+        "machine": machine(),
+        "fingerprint": spec.fingerprint(dataset.digest, CostModel().to_mapping()),
+    }
+    return Plan(spec, folder, record, (len(split.train), split.n_features, split.n_classes))
+
+
+def run_study(
+    file: Path | str,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    overrides: Iterable[str] = (),
+    workers: int | None = None,
+    timeout: float | None = None,
+    home: Path | None = None,
+    data_dir: Path | None = None,
+    engine: EngineName | AbstractEngine = "processes",
+    publish: bool = True,
+    on_change: Callable[[Snapshot], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> Launch:
+    """Run the study that a file describes, or go on with it, to its total of trials.
+
+    Args:
+        file: the study file.
+        name: of the study, instead of the file's.
+        trials: the total, instead of the file's.
+        overrides: `path=value` changes of base.
+        workers: processes; the number of cores unless given, and at most the study's parallelism.
+        timeout: seconds after which it stops at a point from which it can go on.
+        home: where runs live; `STUDIES_HOME` or `./mlruns` unless given.
+        data_dir: where `mnist/*.gz` and the like are; `STUDIES_DATA` unless given.
+        engine: `processes`, `in-process`, or an engine of your own.
+        publish: whether to mirror the study to MLflow while it runs.
+        on_change: called with a snapshot after every event.
+        on_notice: called with what a person should know.
+
+    Raises:
+        ConfigError: before any work has started, when something cannot be run as asked.
+    """
+    started = time.monotonic()
+    spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
+    plan = plan_study(spec, data_dir=data_dir)
+    place = Home.find(home)
+    place.create()
+    folder = place.study(spec.study.name)
+    with ExitStack() as stack:
+        stack.enter_context(folder.lock())
+        check_record(folder, plan)
+        if _is_complete(folder, spec.study.trials):
+            export = folder.best if folder.best.exists() else None
+            return Launch(folder.name, "already complete", 0, export, "", time.monotonic() - started)
+        stop = stack.enter_context(_Stop.on_signals(None if timeout is None else started + timeout))
+        # The slow starters go first: processes come up while this one reads its databases.
+        n_workers = min(workers or _n_cores(), spec.study.parallelism)
+        workforce = open_engine(engine, n_workers) if isinstance(engine, str) else engine
+        stack.callback(workforce.shutdown)
+        _write_record(folder, plan)
+        publisher = Publisher.start(place, folder) if publish else None
+        if on_notice and spec.point_of_base() is None:
+            on_notice("[base] is no point of [space]: trial 0 trains it, but the sampler learns nothing from it.")
+        table = StudyTable(open_storage(place.optuna_url), folder.name, spec.direction)
+        ledger = Ledger(spec, folder, table, plan.epoch_cost)
+        finished = Driver(ledger, workforce, plan.data, on_change=on_change, should_stop=stop.is_due).run()
+        workforce.shutdown()
+        export = export_trial(load_study(folder.name, place.root), None, folder.best) if ledger.best else None
+        pending = _close(publisher, finished)
+    status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
+    return Launch(folder.name, status, 0 if finished else stop.signal, export, pending, time.monotonic() - started)
+
+
+def check_record(folder: StudyFolder, plan: Plan) -> None:
+    """Refuse to go on with a study of this name that is another study.
+
+    Raises:
+        ConfigError: with every difference.
+    """
+    if not folder.record.exists():
+        return
+    was, now = folder.read_record()["fingerprint"], plan.record["fingerprint"]
+    changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    if changed:
+        lines = [f"  {key}: was {was.get(key, 'absent')}, is {now.get(key, 'absent')}" for key in changed]
+        raise ConfigError(
+            f'study "{folder.name}" exists and is another one:\n' + "\n".join(lines) + "\n"
+            "Run it under a new name with --name, or remove the old one with "
+            f"`studies delete {folder.name}`."
+        )
+
+
+def _write_record(folder: StudyFolder, plan: Plan) -> None:
+    """Write `study.json`; of a study that exists only the total of trials changes."""
+    record = plan.record
+    if folder.record.exists():
+        record = folder.read_record()
+        record["study"]["trials"] = plan.spec.study.trials
+    write_atomically(folder.record, json.dumps(record, indent=1))
+
+
+def _is_complete(folder: StudyFolder, total: int) -> bool:
+    """Return whether all trials of the study have ended, by its logs."""
+    if not folder.record.exists() or len(folder.logs()) < total:
+        return False
+    if any(folder.trials.glob("*.npz")):
+        return False
+    results = load_study(folder.name, folder.root.parent.parent)
+    return all(trial.ending is not None for trial in results.trials)
+
+
+def _close(publisher: Publisher | None, finished: bool) -> str:
+    """Let the publisher finish; return why something is left to publish, or nothing."""
+    if publisher is None:
+        return ""
+    outcome = publisher.finish(LAST_PUBLISHING_SECONDS) if finished else publisher.interrupt(5.0)
+    return "" if outcome.drained else outcome.error or "the publisher did not finish in time"
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Stop:
+    """Why a run should stop: a signal, or the clock."""
+
+    def __init__(self, deadline: float | None) -> None:
+        self.signal = 0
+        self._deadline = deadline
+
+    def is_due(self) -> bool:
+        return bool(self.signal) or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        if self.signal:
+            os._exit(128 + number)  # asked twice: workers and publisher see the driver go, and go too
+        self.signal = number
+
+    @classmethod
+    @contextmanager
+    def on_signals(cls, deadline: float | None) -> Iterator[_Stop]:
+        """Turn Ctrl-C and SIGTERM into a request, where this is the main thread."""
+        stop = cls(deadline)
+        before = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, stop._receive)
+        except ValueError:
+            pass  # not the main thread: whoever owns it decides about signals
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

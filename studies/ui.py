@@ -1,0 +1,90 @@
+"""The MLflow UI over the home, on the loopback interface only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from mlp.registry import ConfigError
+from studies.home import Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+
+
+def serve(console: Console, home: Home, name: str | None, port: int) -> int:
+    """Run the UI until Ctrl-C; print its address once it answers.
+
+    Args:
+        console: where the address goes.
+        home: what to show.
+        name: the study to point at; all experiments unless given.
+        port: of the loopback interface.
+
+    Raises:
+        ConfigError: when there is nothing to show, or the port is taken.
+    """
+    if not home.mlflow_db.exists():
+        raise ConfigError(f"nothing has been published in {home.root} yet. Run a study, or `studies sync NAME`.")
+    if name is not None:
+        home.existing_study(name)
+    _check_port(port)
+    from studies.tracking import experiment_id, ui_command
+
+    experiment = experiment_id(home, name) if name is not None else None
+    if name is not None and experiment is None:
+        raise ConfigError(f'study "{name}" is not published yet. Publish it with: studies sync {name}')
+    command, environment = ui_command(home, port)
+    with home.root.joinpath("ui.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    try:
+        _await_port(server, port, str(log.name))
+        path = f"/#/experiments/{experiment}" if experiment else ""
+        console.print(f"MLflow UI  http://127.0.0.1:{port}{path}", highlight=False, soft_wrap=True)
+        console.print("Ctrl-C ends it.", style="dim")
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(server)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(f"port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
+
+
+def _await_port(server: subprocess.Popen[bytes], port: int, log: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the MLflow server ended with exit code {server.returncode}; see {log}.")
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the MLflow server did not answer within {START_SECONDS:.0f} s; see {log}.")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and the processes that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
