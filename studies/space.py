@@ -212,9 +212,9 @@ class Space:
         return True
 
     def _ordered(self) -> list[str]:
-        """Return the paths, outer before inner, each after those that its `when` names."""
+        """Return the paths, outer before inner, each after those that its `when` names, however the file has them."""
         ordered: list[str] = []
-        waiting = sorted(self._tables, key=lambda path: path.count("."))
+        waiting = sorted(self._tables, key=lambda path: (path.count("."), path))
         while waiting:
             ready = [
                 path for path in waiting if not any(other in waiting for other in self._tables[path].get("when", ()))

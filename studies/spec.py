@@ -72,11 +72,11 @@ class StudySpec:
         parts = {
             "study": {key: study[key] for key in ("metric", "seed", "parallelism", "sampler", "pruner")},
             "base": self.base.to_mapping(),
-            "space": {f"{path}": str(table) for path, table in self.space.to_mapping().items()},
+            "space": {path: str(table) for path, table in self.space.to_mapping().items()},
             "data": {"digest": data_digest},
             "cost": dict(cost_model),
         }
-        return flatten(parts) | {"space": " < ".join(parameter.path for parameter in self.space)}
+        return flatten(parts)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the three tables, every default spelled out."""
