@@ -229,6 +229,11 @@ class Training:
             self.status = "finished"
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is an epoch left to run."""
+        return self.status == "running"
+
+    @property
     def kept_epoch(self) -> int:
         """The epoch whose weights are kept: the best so far under early stopping, else the last."""
         return kept_epoch(self.config, self.history)
@@ -311,7 +316,7 @@ def advance(state: TrainingState, data: Split, epochs: int) -> TrainingState:
     """Return the state after at most `epochs` further epochs: a pure function of its arguments."""
     training = Training.resume(state, data)
     for _ in range(epochs):
-        if training.status != "running":
+        if not training.is_running:
             break
         training.run_epoch()
     return training.state()
@@ -326,7 +331,7 @@ def train(config: TrainConfig, data: Split | Dataset) -> Training:
     """
     split = data.split(config.data, config.seed) if isinstance(data, Dataset) else data
     training = Training(config, split)
-    while training.status == "running":
+    while training.is_running:
         training.run_epoch()
     training.restore_kept()
     return training

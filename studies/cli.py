@@ -43,6 +43,8 @@ def main() -> None:
     except ConfigError as error:
         _console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: `studies show x | head`
         sys.exit(1)
@@ -238,9 +240,25 @@ def train(
     data_dir: DataOption = None,
 ) -> None:
     """Train one configuration; from an export, check that it comes out as recorded."""
-    from studies.training_command import train_and_report
+    from studies.display import epoch_line, training_view
+    from studies.export import read_config
+    from studies.retrain import retrain
 
-    raise typer.Exit(train_and_report(_console(), config, test, refit, seed, save, data_dir))
+    console = _console()
+    what, provenance = read_config(config)
+    result = retrain(
+        what,
+        provenance,
+        data_dir=data_dir,
+        test=test,
+        refit=refit,
+        seed=seed,
+        save=save,
+        on_epoch=lambda metrics: console.print(epoch_line(metrics, what.epochs), highlight=False),
+        progress=console.is_terminal,
+    )
+    console.print(training_view(result, provenance))
+    raise typer.Exit(1 if result.differences else 0)
 
 
 @app.command()

@@ -16,8 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mlp.registry import label
+from mlp.training import EpochMetrics
 from studies.driver import Snapshot
+from studies.export import Provenance
 from studies.results import StudyResults
+from studies.retrain import RetrainResult
 from studies.space import flatten
 from studies.spec import StudySpec
 from studies.trial_log import TrialRecord
@@ -242,6 +245,32 @@ def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
         epochs.add_row(str(index + 1), *(f"{values[index]:.4f}" for values in trial.history.values()))
     error = [Text(), Text(ending.error.strip(), style="red")] if ending and ending.error else []
     return Group(*head, Text(), config, Text(), epochs, *error)
+
+
+def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
+    """Return one epoch of a training in a line."""
+    values = "  ".join(f"{key} {value:.4f}" for key, value in metrics.values.items())
+    return f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {values}"
+
+
+def training_view(result: RetrainResult, provenance: Provenance | None) -> RenderableType:
+    """Return what a training came to, and whether it came out as recorded."""
+    table = Table.grid(padding=(0, 2))
+    kept = f"epoch {result.kept_epoch} of {result.epochs}"
+    table.add_row("trained", f"{result.n_train} examples, {duration(result.seconds)}; {kept} is kept")
+    for key, value in {**result.scores, **(result.test or {})}.items():
+        table.add_row(key, Text(f"{value:.4f}", style="bold" if key.startswith("test/") else ""))
+    table.add_row("weights", Text(result.weight_digest, style="dim"))
+    if result.saved:
+        table.add_row("saved", str(result.saved))
+    lines: list[RenderableType] = [Text(), table, Text()]
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in result.warnings]
+    lines += [Text(f"different: {difference}", style="red") for difference in result.differences]
+    if result.reproduced and provenance:
+        lines.append(
+            Text(f"reproduced exactly: {provenance.metric} {provenance.value!r} and the weights", style="green")
+        )
+    return Group(*lines)
 
 
 def list_view(studies: list[StudyResults]) -> RenderableType:

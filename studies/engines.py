@@ -127,8 +127,9 @@ def open_engine(name: EngineName, n_workers: int) -> AbstractEngine:
 
 def failure_class(error: BaseException) -> str:
     """Return the class under which a failure is recorded."""
-    known = {WorkerLostError: "worker_lost", MemoryError: "out_of_memory"}
-    return known.get(type(error), type(error).__name__)
+    if isinstance(error, WorkerLostError):
+        return "worker_lost"
+    return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
 
 
 def failure_text(error: BaseException) -> str:

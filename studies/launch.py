@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from studies.engines import AbstractEngine, EngineName, open_engine
 from studies.export import export_trial
 from studies.home import Home, StudyFolder, write_atomically
 from studies.ledger import Ledger
-from studies.machine import machine
+from studies.machine import machine, versions
 from studies.publisher import Publisher
 from studies.results import load_study
 from studies.spec import StudySpec, read_spec
@@ -96,12 +95,7 @@ def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool 
             "n_features": split.n_features,
             "n_classes": split.n_classes,
         },
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": version("numpy"),
-            "optuna": version("optuna"),
-            "mlp-studies": version("mlp-studies"),
-        },
+        "versions": versions() | {"optuna": version("optuna")},
         "machine": machine(),
         "fingerprint": spec.fingerprint(dataset.digest, CostModel().to_mapping()),
     }

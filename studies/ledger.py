@@ -143,7 +143,8 @@ class Ledger:
     def _sample(self, number: int) -> tuple[Trial | None, Params]:
         if number == 0:
             if self._point_of_base is None:
-                return self._add_unseen(), {}
+                self._add_unseen()
+                return None, {}
             self._memory.enqueue_trial(self._point_of_base)
         seed = np.random.SeedSequence(self.spec.study.seed, spawn_key=(number,)).generate_state(1)[0]
         self._memory.sampler = self.spec.study.sampler.build(int(seed), self.spec.study.parallelism)
@@ -160,7 +161,8 @@ class Ledger:
         from optuna.trial import Trial, TrialState, create_trial
 
         if row.number == 0 and self._point_of_base is None:
-            return self._add_unseen(), {}
+            self._add_unseen()
+            return None, {}
         asked = create_trial(
             state=TrialState.RUNNING,
             params=row.params,
@@ -249,8 +251,8 @@ class Ledger:
         if trial.sampled is not None:
             self._memory.tell(trial.sampled, ending.value if ending.state == "complete" else None, state)
         row = trial.recorded
+        trial.log.ended(ending)
         if row is None:
-            trial.log.ended(ending)
             attrs = {
                 "reason": ending.reason,
                 "virtual_end": now,

@@ -38,11 +38,11 @@ class Objective:
         config = self.spec.space.configure(self.spec.space.suggest(trial))
         training = Training(config, self._dataset.split(config.data, config.seed))
         metric = self.spec.study.metric
-        while training.status == "running":
+        while training.is_running:
             result = training.run_epoch()
             if training.status == "diverged":
                 raise TrialPruned(f"diverged in epoch {result.epoch}")
             trial.report(result.values[metric], result.epoch)
-            if training.status == "running" and trial.should_prune():
+            if training.is_running and trial.should_prune():
                 raise TrialPruned
         return training.history[metric][training.kept_epoch - 1]

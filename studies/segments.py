@@ -80,7 +80,7 @@ def run_segment(segment: Segment) -> Progress:
     else:
         training = Training.resume(TrainingState.from_bytes(segment.state), split)
     for _ in range(segment.epochs):
-        if training.status != "running":
+        if not training.is_running:
             break
         training.run_epoch()
     return Progress.of(training.state())

@@ -1,0 +1,252 @@
+"""Data sets by name: verified once, cached as arrays, and mapped into the memory of every worker.
+
+What a data set is, is pinned here by SHA-256 and checked when its arrays are written; from then on the cached folder
+is all that is needed. Nothing but NumPy is imported to open one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp.arrays import Array, digest
+from mlp.data import Dataset
+from mlp.registry import ConfigError, did_you_mean
+from studies.idx import IdxFile, Places, mnist_files, read_payload
+
+ARRAYS = ("inputs", "labels", "test_inputs", "test_labels")
+
+MIRRORS = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "fashion_mnist": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+}
+
+PAYLOADS = {  # the SHA-256 of training images and labels, test images and labels
+    "mnist": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    "fashion_mnist": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class AbstractSource(ABC):
+    """A data set as it is published.
+
+    Attributes:
+        name: by which configurations call it.
+        classes: the names of the classes.
+        image_shape: of one example as a picture.
+        largest: the largest raw value that can occur.
+        digest: a SHA-256 that identifies the content.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    largest: float
+    digest: str
+
+    @abstractmethod
+    def read(self, places: Places) -> tuple[Array, ...]:
+        """Return the arrays in the order of `ARRAYS`.
+
+        Raises:
+            ConfigError: when they cannot be had, or are not what was published.
+        """
+
+    def record(self, folder: Path) -> dict[str, Any]:
+        """Return what `dataset.json` says beside the arrays in `folder`."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "image_shape": list(self.image_shape),
+            "largest": self.largest,
+            "digest": self.digest,
+            "sizes": {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS},
+        }
+
+
+@dataclass(frozen=True)
+class Bundled(AbstractSource):
+    """The digits that scikit-learn brings along. They have no official test part: every fifth row is set aside.
+
+    `digest` is that of the arrays.
+    """
+
+    def read(self, places: Places) -> tuple[Array, ...]:
+        package = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
+        if package is None or package.origin is None:
+            raise ConfigError(f'"{self.name}" comes with scikit-learn, which is not installed. Install scikit-learn.')
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        try:
+            table = np.loadtxt(read_payload(file, 1 << 20).decode().splitlines(), np.int64, delimiter=",", ndmin=2)
+        except (FileNotFoundError, ValueError) as error:
+            raise ConfigError(f"{file} must hold the digits: {error}. Install scikit-learn anew.") from error
+        is_test = np.arange(len(table)) % 5 == 4
+        inputs, labels = table[:, :-1].astype(np.uint8), table[:, -1].astype(np.int64)
+        arrays = inputs[~is_test], labels[~is_test], inputs[is_test], labels[is_test]
+        if (got := digest(*arrays)) != self.digest:
+            problem = f"must hold the digits, whose arrays have the SHA-256 {self.digest}, got {got}."
+            raise ConfigError(f"{file} {problem} Install another version of scikit-learn.")
+        return arrays
+
+
+@dataclass(frozen=True)
+class Published(AbstractSource):
+    """A data set of four IDX files.
+
+    Attributes:
+        files: in the order of `ARRAYS`; `digest` is over their digests.
+    """
+
+    files: tuple[IdxFile, ...]
+
+    def read(self, places: Places) -> tuple[Array, ...]:
+        folder = self.name.replace("_", "-")
+        try:
+            arrays = [places.find(file, folder) for file in self.files]
+        except FileNotFoundError as error:
+            put = f"Put its four files into DIR/{folder}/ and point to them: --data-dir DIR or STUDIES_DATA=DIR."
+            raise ConfigError(f'"{self.name}" is incomplete: {error} {put}') from error
+        return tuple(a.reshape(len(a), -1) if a.ndim > 1 else a.astype(np.int64) for a in arrays)
+
+
+DIGITS = tuple("0123456789")
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def _published(name: str, classes: tuple[str, ...]) -> Published:
+    digest_of_all = hashlib.sha256("".join(PAYLOADS[name]).encode()).hexdigest()
+    return Published(name, classes, (28, 28), 255.0, digest_of_all, mnist_files(*PAYLOADS[name]))
+
+
+SOURCES: dict[str, AbstractSource] = {
+    source.name: source
+    for source in (
+        Bundled("digits", DIGITS, (8, 8), 16.0, "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09"),
+        _published("mnist", DIGITS),
+        _published("fashion_mnist", CLOTHES),
+    )
+}
+
+
+def names() -> list[str]:
+    """Return the names of all data sets."""
+    return list(SOURCES)
+
+
+def prepare(
+    name: str, *, data_dir: Path | None = None, download: bool = True, progress: bool = False, path: str = "data.name"
+) -> Path:
+    """Make sure that a data set is cached as arrays, and return the folder for `open_dataset`.
+
+    What is cached needs neither `data_dir` nor a network.
+
+    Args:
+        name: of the data set.
+        data_dir: a folder with `mnist/*.gz` or `fashion-mnist/*.gz` in it, looked into before earlier downloads;
+            `STUDIES_DATA` unless given.
+        download: whether to fetch what is nowhere else.
+        progress: whether to show a bar while downloading.
+        path: where the name stands in the configuration, for the error.
+
+    Raises:
+        ConfigError: on an unknown name, on data that are missing or not what was published, on an unwritable cache.
+    """
+    if name not in SOURCES:
+        hint = did_you_mean(name, SOURCES)
+        raise ConfigError(f'there is no data set called "{name}".{hint} There are: {", ".join(SOURCES)}.', path=path)
+    source, cache = SOURCES[name], cache_folder()
+    data_dir = data_dir or (Path(os.environ["STUDIES_DATA"]) if os.environ.get("STUDIES_DATA") else None)
+    folder = cache / "arrays" / f"{name}-{source.digest[:12]}"
+    if not _is_whole(folder, source):
+        mirrors = MIRRORS.get(name, ()) if download else ()
+        try:
+            _write(folder, source, Places(data_dir, cache / "downloads" / name, mirrors, progress))
+        except ConfigError as error:
+            raise error.within(path) from error
+        except OSError as error:
+            problem = f"the cache {cache} cannot be written: {error}. Set STUDIES_CACHE to a folder that can."
+            raise ConfigError(problem, path=path) from error
+    return folder
+
+
+@functools.lru_cache(maxsize=4)
+def open_dataset(folder: Path) -> Dataset:
+    """Return the data set in a folder that `prepare` gave; inputs are mapped into memory, not read.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    try:
+        record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        known = {key: record[key] for key in ("name", "largest", "digest")}
+        known |= {key: tuple(record[key]) for key in ("classes", "image_shape")}
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if "inputs" in name else None) for name in ARRAYS}
+        return Dataset(**arrays, **known)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{folder} holds no whole data set: {error}. Prepare it on this machine.") from error
+
+
+def cache_folder() -> Path:
+    """Return where downloads and arrays are kept: STUDIES_CACHE, or the place that the system has for caches."""
+    if chosen := os.environ.get("STUDIES_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mlp-studies")
+
+
+def _is_whole(folder: Path, source: AbstractSource) -> bool:
+    """Return whether a folder is the finished cache of a source: its arrays were verified when they were written."""
+    try:
+        return bool(json.loads((folder / "dataset.json").read_text(encoding="utf-8")) == source.record(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _write(folder: Path, source: AbstractSource, places: Places) -> None:
+    """Write a cache folder, whole or not at all."""
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder.parent):
+        pass  # where nothing can be written, a FileLock would wait for ever
+    draft = folder.with_name(f"{folder.name}.draft")
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if _is_whole(folder, source):
+            return
+        arrays = source.read(places)
+        for leftover in (draft, folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+        draft.mkdir()
+        for name, array in zip(ARRAYS, arrays, strict=True):
+            np.save(draft / f"{name}.npy", array)
+        (draft / "dataset.json").write_text(json.dumps(source.record(draft), indent=1), encoding="utf-8")
+        draft.rename(folder)

@@ -1,0 +1,319 @@
+"""The mirror: compares what the logs of a study tell with what its runs show, and publishes the difference.
+
+Every run carries a key of ours, by which it is found before it is created; every event carries its own time.
+So whoever publishes, however often, after whatever crash: the same runs come out, and what is there stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from studies.home import StudyFolder
+from studies.projection import (
+    BEST_SO_FAR,
+    Point,
+    Study,
+    dataset,
+    ending_points,
+    ending_tags,
+    epoch_points,
+    last_event,
+    trial_parameters,
+)
+from studies.trial_log import TrialRecord, read_log
+
+KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
+INTERRUPTED = "interrupted"
+STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+logger = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """The store will never take this, however often it is tried: someone has deleted the run, for one."""
+
+
+@dataclass
+class Run:
+    """What is known of a run in the store.
+
+    Attributes:
+        described: whether its parameters and its data set are there.
+        n_steps: how many steps of its metrics are there; None while that has not been asked.
+        is_deleted: whether someone deleted it; then it is left alone.
+    """
+
+    id: str
+    tags: dict[str, str] = field(default_factory=dict)
+    status: str = "RUNNING"
+    described: bool = False
+    n_steps: int | None = 0
+    is_deleted: bool = False
+
+    def shows(self, trial: TrialRecord) -> bool:
+        """Return whether the run says how the trial ended."""
+        is_ended = trial.ending is not None and self.tags.get("state") == trial.state
+        return is_ended and self.status == STATUS[trial.state] and INTERRUPTED not in self.tags
+
+
+class Store(Protocol):
+    """What a mirror asks of a tracking store. Any call may fail; `RefusedError` says that no retry would help."""
+
+    def open_experiment(self, name: str, tags: Mapping[str, str]) -> str:
+        """Return the id of the experiment of this name, created or restored if need be."""
+
+    def runs(self, experiment_id: str, tag: tuple[str, str] | None = None) -> Iterable[Run]:
+        """Return the runs of an experiment that carry a tag, the deleted ones too."""
+
+    def create_run(self, experiment_id: str, name: str, started: float, tags: Mapping[str, str]) -> str:
+        """Return the id of a new run."""
+
+    def log(self, run_id: str, points: Sequence[Point], parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Add metrics, parameters and tags; what is there already changes nothing."""
+
+    def log_dataset(self, run_id: str, fields: Mapping[str, str]) -> None:
+        """Add the data set; once it is there, that changes nothing."""
+
+    def last_step(self, run_id: str, metric: str) -> int | None:
+        """Return the last step of a metric."""
+
+    def set_status(self, run_id: str, status: str, ended: float | None = None) -> None:
+        """Say how a run stands, and when it ended."""
+
+    def delete_tag(self, run_id: str, name: str) -> None:
+        """Remove a tag."""
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run."""
+
+    def upload(self, run_id: str, folder: Path) -> None:
+        """Add the files of a folder to a run."""
+
+
+class Mirror:
+    """The runs of one study.
+
+    Args:
+        folder: the study.
+        open_store: connects.
+
+    Attributes:
+        experiment_id: empty until the store has been reached.
+        touched: the keys of the runs that were written to.
+    """
+
+    def __init__(self, folder: StudyFolder, open_store: Callable[[], Store]) -> None:
+        self.study = Study(folder.read_record())
+        self.experiment_id = ""
+        self.touched: set[str] = set()
+        self._folder = folder
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._runs: dict[str, Run] = {}
+        self._sizes: dict[int, int] = {}
+        self._waiting: dict[int, TrialRecord] = {}
+
+    def connect(self) -> Store:
+        """Return the store; on the first call, and after `forget`, see what is there."""
+        if self._store is not None:
+            return self._store
+        store = self._open_store()
+        self.experiment_id = store.open_experiment(self.study.name, self.study.tags())
+        self._runs = {}
+        for run in store.runs(self.experiment_id, (STUDY_KEY, self.study.key)):
+            known = self._runs.get(run.tags[KEY])
+            if known is None or known.is_deleted:
+                self._runs[run.tags[KEY]] = run
+            elif not run.is_deleted:  # a twin: a server created it, and its answer was lost
+                store.delete_run(run.id)
+        self._store = store
+        return store
+
+    def forget(self) -> None:
+        """Forget what the store is believed to hold: after a failed call nobody knows what arrived."""
+        self._store = None
+        self._waiting = dict(self.study.trials)
+
+    def publish(self, *, live: bool, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Publish what the logs tell and the store does not show yet.
+
+        Args:
+            live: whether someone is running the study: what is marked as interrupted then runs again.
+            go_on: asked before each trial.
+
+        Returns:
+            Whether everything is published.
+        """
+        self._read_logs()
+        store = self.connect()
+        parent = self._publish_study(store, live)
+        for number in sorted(self._waiting):
+            if not go_on():
+                return False
+            with _refusal_logged(f"trial {number}"):
+                self._publish_trial(store, self._waiting[number], parent, live)
+            del self._waiting[number]
+        with _refusal_logged("the study's own run"):
+            self._publish_best_so_far(store, parent)
+        return True
+
+    def close(self, *, artifacts: bool) -> None:
+        """Leave no run open: the study's is finished if all trials have ended; all else was interrupted.
+
+        Args:
+            artifacts: whether to upload plots, tables and the best configuration, if they have changed.
+        """
+        store, parent = self.connect(), self._runs[self.study.key]
+        ends = {self._trial_key(number): last_event(trial) for number, trial in self.study.trials.items()}
+        for key, run in self._runs.items():
+            if run is not parent and run.status == "RUNNING":
+                self._interrupt(store, key, ends.get(key, time.time()))
+        if parent.is_deleted:
+            return
+        with _refusal_logged("the study's own run"):
+            if artifacts:
+                self._summarise(store, parent)
+            if not self.study.is_finished:
+                self._interrupt(store, self.study.key, self.study.ended)
+            elif parent.status != "FINISHED":
+                self._set_status(store, self.study.key, "FINISHED", self.study.ended)
+
+    def _read_logs(self) -> None:
+        """Read the logs that have grown."""
+        for file in self._folder.logs():
+            size, number = file.stat().st_size, int(file.stem)
+            if self._sizes.get(number) == size:
+                continue
+            self._sizes[number] = size
+            try:
+                trial = read_log(file)
+            except (ValueError, LookupError) as error:
+                logger.warning("%s cannot be read: %s", file, error)
+                continue
+            if trial is not None:
+                self.study.trials[number] = self._waiting[number] = trial
+
+    def _publish_study(self, store: Store, live: bool) -> Run:
+        """Return the study's own run, created, described or set running as need be."""
+        key, trials = self.study.key, {"trials": str(self.study.total)}
+        run = self._runs.get(key)
+        if run is None:
+            tags = self.study.tags() | trials | {"mlflow.note.content": self.study.note()}
+            run = self._create(store, key, self.study.name, float(self.study.record["created"]), tags)
+        if not run.is_deleted:
+            with _refusal_logged("the study's own run"):
+                if live and run.status != "RUNNING" and not self.study.is_finished:
+                    self._resume(store, key)
+                self._log(store, key, [], {} if run.described else self.study.parameters(), trials)
+        return run
+
+    def _publish_trial(self, store: Store, trial: TrialRecord, parent: Run, live: bool) -> None:
+        key = self._trial_key(trial.number)
+        run = self._runs.get(key)
+        if run is None:
+            tags = self.study.trial_tags(trial) | {"mlflow.parentRunId": parent.id}
+            run = self._create(store, key, f"trial {trial.number:04d}", trial.started, tags)
+        elif run.is_deleted or run.shows(trial):
+            return
+        if INTERRUPTED in run.tags and (live or trial.ending):
+            self._resume(store, key)
+        if run.n_steps is None:
+            # The points of an epoch arrive by key, so the last key says that all of them are there.
+            run.n_steps = (store.last_step(run.id, max(trial.history)) or 0) if trial.history else 0
+        points = epoch_points(trial, after=run.n_steps) + ending_points(trial)
+        self._log(store, key, points, {} if run.described else trial_parameters(trial), ending_tags(trial))
+        run.n_steps = trial.n_epochs
+        if trial.ending is not None:
+            self._set_status(store, key, STATUS[trial.state], last_event(trial))
+
+    def _publish_best_so_far(self, store: Store, parent: Run) -> None:
+        points = self.study.best_so_far()
+        if parent.is_deleted or not points:
+            return
+        if parent.n_steps is None:
+            last = store.last_step(parent.id, BEST_SO_FAR)
+            parent.n_steps = 0 if last is None else last + 1
+        self._log(store, self.study.key, [point for point in points if point.step >= parent.n_steps], {}, {})
+        parent.n_steps = points[-1].step + 1
+
+    def _summarise(self, store: Store, parent: Run) -> None:
+        """Upload the artifacts and log what sums up the study, unless both are there as they would be now."""
+        best, best_file = self.study.best(), self._folder.best
+        configuration = best_file.read_bytes() if best_file.exists() else b""
+        digest = self.study.digest(configuration)
+        if parent.tags.get(ARTIFACTS) == digest:
+            return
+        from studies.study_plots import write_plots
+
+        with tempfile.TemporaryDirectory() as name:
+            draft = Path(name)
+            (draft / "trials.csv").write_text(self.study.csv(), encoding="utf-8")
+            if configuration:
+                (draft / "best.toml").write_bytes(configuration)
+            (draft / "plots").mkdir()
+            write_plots(self.study, draft / "plots")
+            store.upload(parent.id, draft)
+        tags = {"mlflow.note.content": self.study.note(), ARTIFACTS: digest}
+        tags |= {"best_trial": str(best.number)} if best else {}
+        self._log(store, self.study.key, self.study.totals(), {}, tags)
+
+    def _trial_key(self, number: int) -> str:
+        return f"{self.study.key}/trial/{number}"
+
+    def _create(self, store: Store, key: str, name: str, started: float, tags: dict[str, str]) -> Run:
+        user = os.environ.get("USER", "studies")
+        tags |= {KEY: key, STUDY_KEY: self.study.key, "mlflow.user": user, "mlflow.source.name": "studies"}
+        run = self._runs[key] = Run(store.create_run(self.experiment_id, name, started, tags), tags)
+        self.touched.add(key)
+        return run
+
+    def _log(
+        self, store: Store, key: str, points: list[Point], parameters: dict[str, str], tags: dict[str, str]
+    ) -> None:
+        run = self._runs[key]
+        changed = {name: value for name, value in tags.items() if run.tags.get(name) != value}
+        if not run.described:
+            store.log_dataset(run.id, dataset(self.study.record))
+        if points or parameters or changed:
+            store.log(run.id, points, parameters, changed)
+            self.touched.add(key)
+        run.described = True
+        run.tags |= changed
+
+    def _set_status(self, store: Store, key: str, status: str, ended: float | None = None) -> None:
+        run = self._runs[key]
+        store.set_status(run.id, status, ended)
+        run.status = status
+        self.touched.add(key)
+
+    def _interrupt(self, store: Store, key: str, ended: float) -> None:
+        run = self._runs[key]
+        if run.status == "KILLED" and INTERRUPTED in run.tags:
+            return
+        with _refusal_logged(key):
+            self._log(store, key, [], {}, {INTERRUPTED: "true"})
+            self._set_status(store, key, "KILLED", ended)
+
+    def _resume(self, store: Store, key: str) -> None:
+        run = self._runs[key]
+        self._set_status(store, key, "RUNNING")
+        if INTERRUPTED in run.tags:
+            store.delete_tag(run.id, INTERRUPTED)
+            del run.tags[INTERRUPTED]
+
+
+@contextmanager
+def _refusal_logged(what: str) -> Iterator[None]:
+    """Go on where the store refuses one run for good; the log says so."""
+    try:
+        yield
+    except RefusedError as error:
+        logger.warning("%s is not published: %s", what, error)

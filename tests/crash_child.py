@@ -1,0 +1,70 @@
+"""Runs a study in a process of its own, to be killed: `python crash_child.py FILE HOME SEGMENTS ENGINE [KILLS]`.
+
+Every segment that is submitted is written to the file SEGMENTS. With KILLS, that many of its own workers are killed
+at random moments, and the process ids are written to SEGMENTS.kills.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from studies.engines import AbstractEngine, LocalProcesses, open_engine
+from studies.launch import run_study
+from studies.segments import Segment
+
+
+class Recording(AbstractEngine):
+    """An engine that writes down what it is given."""
+
+    def __init__(self, engine: AbstractEngine, file: Path) -> None:
+        self.engine = engine
+        self.n_workers = engine.n_workers
+        self.file = file
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Write the segment down, then pass it on."""
+        for segment in args:
+            if isinstance(segment, Segment):
+                with self.file.open("a") as file:
+                    file.write(f"{segment.trial} {segment.start} {segment.epochs}\n")
+        return self.engine.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Stop the engine inside."""
+        self.engine.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def kill_workers(engine: LocalProcesses, times: int, file: Path) -> None:
+    """Kill one worker after another, at random moments."""
+    for _ in range(times):
+        time.sleep(random.uniform(0.6, 1.2))
+        process_ids = engine.process_ids()
+        if process_ids:
+            victim = random.choice(process_ids)
+            os.kill(victim, signal.SIGKILL)
+            with file.open("a") as kills:
+                kills.write(f"{victim}\n")
+
+
+def main() -> None:
+    """Run the study."""
+    file, home, segments, engine_name, *kills = sys.argv[1:]
+    engine = open_engine("in-process", 1) if engine_name == "in-process" else open_engine("processes", int(engine_name))
+    if kills and isinstance(engine, LocalProcesses):
+        arguments = (engine, int(kills[0]), Path(f"{segments}.kills"))
+        threading.Thread(target=kill_workers, args=arguments, daemon=True).start()
+    launch = run_study(file, home=Path(home), engine=Recording(engine, Path(segments)))
+    print(launch.status)
+
+
+if __name__ == "__main__":
+    main()

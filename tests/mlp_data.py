@@ -1,0 +1,130 @@
+"""What the tests of `mlp` share: small data sets, small configurations, and Hypothesis strategies for both."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+from hypothesis import reject, settings
+from hypothesis import strategies as st
+
+from mlp import ConfigError, DataConfig, Dataset, EarlyStopping, Split, TrainConfig, TrainingState
+from mlp.activations import activations
+from mlp.arrays import digest
+from mlp.config import merge
+from mlp.initializers import initializers
+from mlp.losses import losses
+from mlp.metrics import PARTS, metrics
+from mlp.optimizers import optimizers
+from mlp.registry import AbstractPart, AbstractRecord, Bounds, Registry, alternatives, field_types
+from mlp.schedules import schedules
+
+FAMILIES: tuple[Registry[Any], ...] = (activations, initializers, losses, schedules, optimizers, metrics)
+EVERY_PART = [pytest.param(family, name, id=f"{family.kind}-{name}") for family in FAMILIES for name in family]
+METRIC_KEYS = [f"{part}/{metric}" for part in PARTS for metric in metrics]
+
+# Processes of other tests share the cores: how long one example takes says nothing.
+quick = settings(deadline=None, max_examples=50)
+thorough = settings(deadline=None, max_examples=300)
+
+SMALL: dict[str, Any] = {
+    "data": {"name": "blobs"},
+    "seed": 3,
+    "epochs": 6,
+    "batch_size": 16,
+    "network": {"hidden": [5, 4], "activation": "tanh", "initializer": "glorot_normal"},
+    "optimizer": {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
+}
+
+
+def small_config(changes: dict[str, Any] | None = None) -> TrainConfig:
+    """Return a configuration that trains in milliseconds, with some dotted paths replaced."""
+    return TrainConfig.from_mapping(merge(SMALL, changes or {}))
+
+
+def blobs(n: int = 70, d: int = 6, k: int = 3, *, seed: int = 0, noise: int = 60) -> Dataset:
+    """Return a data set of uint8 inputs scattered around one point a class; more noise, less to learn."""
+    rng = np.random.default_rng(seed)
+    centres = rng.integers(0, 256, (k, d))
+
+    def scatter(n: int) -> tuple[Any, Any]:
+        labels = rng.integers(0, k, n, dtype=np.uint8)
+        inputs = centres[labels] + rng.integers(-noise, noise + 1, (n, d))
+        return np.clip(inputs, 0, 255).astype(np.uint8), labels
+
+    inputs, labels = scatter(n)
+    test_inputs, test_labels = scatter(20)
+    content = digest(inputs, labels, test_inputs, test_labels)
+    return Dataset("blobs", inputs, labels, test_inputs, test_labels, tuple("abcdefghij"[:k]), 255.0, content)
+
+
+def small_split(config: TrainConfig, dataset: Dataset | None = None) -> Split:
+    """Return the blobs, or another data set, split as a configuration says."""
+    return (dataset or blobs()).split(config.data, config.seed)
+
+
+def bits(state: TrainingState) -> tuple[Any, ...]:
+    """Return what two states must agree in to be the same to the last bit; the time spent is no part of it."""
+    arrays = (state.theta, state.slots, state.best_theta)
+    history = {key: [value.hex() for value in values] for key, values in state.history.items()}
+    return state.config, state.epoch, state.status, *map(digest, arrays), history
+
+
+@functools.cache  # making a strategy costs more than drawing from it
+def values(annotation: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
+    """Return a strategy for what a field of a record may hold."""
+    return st.one_of([_values(member, bounds) for member in alternatives(annotation)])
+
+
+def _values(member: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
+    if member is type(None):
+        return st.none()
+    if get_origin(member) is Literal:
+        return st.sampled_from(get_args(member))
+    if get_origin(member) is tuple:
+        return st.lists(values(get_args(member)[0], bounds), max_size=4).map(tuple)
+    if issubclass(member, AbstractPart):
+        return parts(member.family)
+    if issubclass(member, AbstractRecord):
+        return records(member)
+    low, high = max(bounds.above, bounds.at_least), min(bounds.below, bounds.at_most)
+    low, high = (limit if math.isfinite(limit) else None for limit in (low, high))
+    if member is int:
+        return st.integers(low, high)
+    if member is float:
+        exclude = {"exclude_min": low is not None and low == bounds.above}
+        exclude |= {"exclude_max": high is not None and high == bounds.below}
+        return st.floats(low, high, allow_nan=False, allow_infinity=False, **exclude)
+    return {bool: st.booleans(), str: st.text()}[member]
+
+
+SPECIAL = {
+    (EarlyStopping, "metric"): st.sampled_from(METRIC_KEYS),
+    (DataConfig, "validation"): st.integers(0, 10**6) | st.floats(0.0, 1.0),
+}
+
+
+@functools.cache
+def records(cls: type[AbstractRecord]) -> st.SearchStrategy[Any]:
+    """Return a strategy for the records of a class, their fields anywhere within their bounds."""
+
+    def make(fields: dict[str, Any]) -> AbstractRecord:
+        try:
+            return cls(**fields)
+        except ConfigError:  # each field is fine, but one contradicts another
+            reject()
+
+    fields = {
+        name: SPECIAL.get((cls, name), values(annotation, bounds))
+        for name, (annotation, bounds) in field_types(cls).items()
+    }
+    return st.fixed_dictionaries(fields).map(make)
+
+
+@functools.cache
+def parts(family: Registry[Any]) -> st.SearchStrategy[Any]:
+    """Return a strategy for the parts of a family."""
+    return st.one_of([records(family.lookup(name)) for name in family])

@@ -1,0 +1,166 @@
+"""What the tests of `studies` share: a small study of the digits, ways to run it, and its table to the last bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlp.config import TrainConfig
+from studies.clock import CostModel
+from studies.datasets import open_dataset, prepare
+from studies.driver import Driver, Snapshot
+from studies.engines import AbstractEngine, InProcess
+from studies.home import Home, StudyFolder
+from studies.ledger import Ledger
+from studies.spec import StudySpec, make_spec
+from studies.storage import StudyTable, open_storage
+
+NAME = "small"
+
+STUDY: dict[str, Any] = {
+    "name": NAME,
+    "trials": 8,
+    "seed": 1,
+    "parallelism": 3,
+    "sampler": {"name": "tpe", "startup_trials": 3},
+    "pruner": {"name": "successive_halving", "min_epochs": 1, "factor": 2},
+}
+BASE: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 128,
+    "data": {"name": "digits"},
+    "network": {"hidden": [8], "activation": "relu"},
+    "optimizer": {"name": "adam", "learning_rate": 0.01},
+}
+SPACE: dict[str, Any] = {
+    "network.hidden": [[], [8], [24, 12]],
+    "network.activation": ["relu", "tanh"],
+    "optimizer": ["adam", {"name": "sgd", "momentum": 0.9}],
+    "optimizer.learning_rate": {"low": 1e-4, "high": 0.3, "log": True},
+    "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": "sgd"}},
+    "batch_size": [64, 128],
+}
+
+Row = tuple[Any, ...]
+
+
+@pytest.fixture(scope="session", name="digits")
+def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the prepared digits, in a cache of this session's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIES_CACHE", str(tmp_path_factory.getbasetemp() / "studies-cache"))
+        yield prepare("digits")
+
+
+def small_study(
+    study: dict[str, Any] | None = None, base: dict[str, Any] | None = None, space: dict[str, Any] | None = None
+) -> StudySpec:
+    """Return the small study, some entries of [study] and [base] replaced, or the whole of [space]."""
+    tables = {"study": STUDY | (study or {}), "base": BASE | (base or {}), "space": SPACE if space is None else space}
+    return make_spec(tables)
+
+
+class StopAfter:
+    """Asks a run to stop once so many events have been processed."""
+
+    def __init__(self, n_events: int) -> None:
+        self.left = n_events
+
+    def on_change(self, _: Snapshot) -> None:
+        """Count an event."""
+        self.left -= 1
+
+    def is_due(self) -> bool:
+        """Return whether it is time to stop."""
+        return self.left <= 0
+
+
+def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]:
+    """Return the ledger of a study whose home is `root`, and the storage below it."""
+    home = Home(root)
+    home.create()
+    folder = home.study(spec.study.name)
+    folder.trials.mkdir(parents=True, exist_ok=True)
+    split = open_dataset(digits).split(spec.base.data, spec.base.seed)
+
+    def epoch_cost(config: TrainConfig) -> int:
+        return CostModel().epoch(config, len(split.train), split.n_features, split.n_classes)
+
+    storage = open_storage(home.optuna_url)
+    return Ledger(spec, folder, StudyTable(storage, folder.name, spec.direction), epoch_cost), storage
+
+
+def run(
+    spec: StudySpec,
+    root: Path,
+    digits: Path,
+    *,
+    engine: AbstractEngine | None = None,
+    on_change: Callable[[Snapshot], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Ledger:
+    """Launch a study, or go on with it, until it is complete or told to stop; return its ledger."""
+    ledger, storage = open_ledger(spec, root, digits)
+    try:
+        Driver(ledger, engine or InProcess(), digits, on_change=on_change, should_stop=should_stop).run()
+    finally:
+        storage.engine.dispose()
+    return ledger
+
+
+def run_until(n_events: int, spec: StudySpec, root: Path, digits: Path) -> Ledger:
+    """Launch a study that is told to stop after so many events."""
+    stop = StopAfter(n_events)
+    return run(spec, root, digits, on_change=stop.on_change, should_stop=stop.is_due)
+
+
+def study_folder(root: Path) -> StudyFolder:
+    """Return the folder of the small study."""
+    return Home(root).study(NAME)
+
+
+def bits(value: Any) -> Any:
+    """Return a value with every float in it as text, to the last bit."""
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
+    return value.hex() if isinstance(value, float) else value
+
+
+def rows(root: Path) -> list[Any]:
+    """Return Optuna's rows of the small study."""
+    storage = open_storage(Home(root).optuna_url)
+    try:
+        return StudyTable(storage, NAME, "maximize").rows()
+    finally:
+        storage.engine.dispose()
+
+
+def trial_table(root: Path) -> list[Row]:
+    """Return all that is recorded of each trial in the database but the seconds it took."""
+    return [
+        (
+            row.number,
+            row.state.name,
+            bits(row.value),
+            bits(row.params),
+            row.distributions,
+            bits(row.intermediate_values),
+            {key: value for key, value in row.user_attrs.items() if key != "seconds"},
+        )
+        for row in rows(root)
+    ]
+
+
+def log_table(root: Path) -> list[list[dict[str, Any]]]:
+    """Return the events in each trial's log but their times."""
+    return [
+        [
+            {key: bits(value) for key, value in json.loads(line).items() if key not in ("time", "seconds")}
+            for line in file.read_text().splitlines()
+        ]
+        for file in study_folder(root).logs()
+    ]

@@ -1,0 +1,183 @@
+"""Optimizers against the equations of their papers: golden steps, plain transcriptions, and decoupled weight decay.
+
+The transcriptions work on single Python floats and follow the papers letter by letter, the bias corrections and the
+order of operations included; the code under test takes short cuts that must not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlp_data import quick, small_config, small_split
+
+from mlp import Training, advance
+from mlp.arrays import digest
+from mlp.config import merge
+from mlp.optimizers import AbstractOptimizer, Adam, Sgd, optimizers
+
+PARTS: list[AbstractOptimizer] = [
+    *(optimizers.decode(name) for name in optimizers),
+    Sgd(momentum=0.9),
+    Sgd(momentum=0.9, nesterov=True),
+]
+STEPS_OF_ONE_HALF_A_QUARTER_BACK_AND_ONE = (0.5, -0.25, 1.0)
+
+
+def describe(part: AbstractOptimizer) -> str:
+    return repr(part)
+
+
+def walk(part: AbstractOptimizer, theta: float, gradients: Any, rate: float, dtype: Any = np.float64) -> list[float]:
+    """Return where a parameter is after each of some gradients, the same in each of three places of a vector."""
+    vector, slots = np.full(3, theta, dtype), tuple(np.zeros((part.n_slots, 3), dtype))
+    path = []
+    for step, gradient in enumerate(gradients, 1):
+        part.update(vector, np.full(3, gradient, dtype), slots, np.empty(3, dtype), step, rate)
+        assert len(set(vector.tolist())) == 1
+        path.append(float(vector[0]))
+    return path
+
+
+def sutskever(theta: float, slope: Any, epsilon: float, mu: float, steps: int, *, nesterov: bool) -> list[float]:
+    """Sutskever et al. 2013, equations 1 and 2 (momentum) and 3 and 4 (Nesterov): where each gradient is taken."""
+    v, points = 0.0, []
+    for _ in range(steps):
+        v = mu * v - epsilon * slope(theta + mu * v if nesterov else theta)
+        theta = theta + v
+        points.append(theta + mu * v if nesterov else theta)
+    return points
+
+
+def kingma_ba(theta: float, gradients: Any, alpha: float, beta1: float, beta2: float, epsilon: float) -> list[float]:
+    """Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1."""
+    m, v, path = 0.0, 0.0, []
+    for t, g in enumerate(gradients, 1):
+        m = beta1 * m + (1.0 - beta1) * g
+        v = beta2 * v + (1.0 - beta2) * g * g
+        m_hat = m / (1.0 - beta1**t)
+        v_hat = v / (1.0 - beta2**t)
+        theta = theta - alpha * m_hat / (sqrt(v_hat) + epsilon)
+        path.append(theta)
+    return path
+
+
+GOLDEN = [
+    # theta <- theta - 0.1 g
+    (Sgd(), (0.95, 0.975, 0.875)),
+    # Sutskever et al. 2013, equations 1 and 2, mu = 0.9: v = -0.05, -0.02, -0.118
+    (Sgd(momentum=0.9), (0.95, 0.93, 0.812)),
+    # Their equations 3 and 4, written for the point theta + mu v at which the gradient is taken: the same v, and that
+    # point moves by mu v - 0.1 g: -0.045 - 0.05, then -0.018 + 0.025, then -0.1062 - 0.1
+    (Sgd(momentum=0.9, nesterov=True), (0.905, 0.912, 0.7058)),
+    # Algorithm 1 of Kingma & Ba 2015 in 50 decimal digits. The first step is 0.1 · 0.5 / (0.5 + 1e-8).
+    (Adam(), (0.900000001999999960000, 0.873366298707846162556, 0.807555139677089615574)),
+    # By hand, and clear about where eps goes. t = 1: m_hat = 1/2, v_hat = 1/4, a step of 0.1 · 1/2 / (1/2 + 1/8)
+    # = 0.08. t = 2: m = 1/8 - 1/8 = 0, no step. t = 3: m_hat = (1/2) / (7/8) = 4/7, v_hat = (19/64) / (37/64) = 19/37.
+    (Adam(beta1=0.5, beta2=0.75, eps=0.125), (0.92, 0.92, 0.92 - 0.4 / 7 / (sqrt(19 / 37) + 0.125))),
+]
+
+
+@pytest.mark.parametrize(("part", "expected"), GOLDEN, ids=map(describe, (part for part, _ in GOLDEN)))
+def test_three_steps_give_the_golden_numbers(part: AbstractOptimizer, expected: tuple[float, ...]) -> None:
+    gradients = STEPS_OF_ONE_HALF_A_QUARTER_BACK_AND_ONE
+    assert walk(part, 1.0, gradients, rate=0.1) == pytest.approx(expected, rel=1e-14)
+    assert walk(part, 1.0, gradients, rate=0.1, dtype=np.float32) == pytest.approx(expected, rel=5e-7)
+
+
+def test_every_optimizer_has_golden_numbers() -> None:
+    assert {part.name for part, _ in GOLDEN} == set(optimizers)
+
+
+@quick
+@given(rate=st.floats(1e-4, 0.5), momentum=st.floats(0.01, 0.99), curvature=st.floats(0.1, 2.0))
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_follows_sutskever_down_a_parabola(nesterov: bool, rate: float, momentum: float, curvature: float) -> None:
+    expected = sutskever(1.0, lambda point: curvature * point, rate, momentum, 20, nesterov=nesterov)
+    gradients = [curvature * point for point in (1.0, *expected[:-1])]
+    path = walk(Sgd(momentum=momentum, nesterov=nesterov), 1.0, gradients, rate)
+    np.testing.assert_allclose(path, expected, rtol=1e-12, atol=1e-12)
+
+
+@quick
+@given(
+    rate=st.floats(1e-4, 1.0),
+    beta1=st.floats(0.0, 0.99),
+    beta2=st.floats(0.0, 0.9999),
+    eps=st.floats(1e-10, 1.0),
+    gradients=st.lists(st.floats(1e-3, 1e3).flatmap(lambda g: st.sampled_from([g, -g])), min_size=1, max_size=8),
+)
+def test_adam_follows_kingma_and_ba(
+    rate: float, beta1: float, beta2: float, eps: float, gradients: list[float]
+) -> None:
+    expected = kingma_ba(1.0, gradients, rate, beta1, beta2, eps)
+    path = walk(Adam(beta1=beta1, beta2=beta2, eps=eps), 1.0, gradients, rate)
+    np.testing.assert_allclose(path, expected, rtol=1e-10, atol=1e-10 * max(map(abs, expected)))
+
+
+def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() -> None:
+    part, theta, slots = Sgd(momentum=0.5), np.zeros(1), (np.zeros(1),)
+    part.update(theta, np.ones(1), slots, np.empty(1), 1, rate=1.0)
+    assert (theta[0], slots[0][0]) == (-1.0, 1.0)
+    part.update(theta, np.ones(1), slots, np.empty(1), 2, rate=0.125)
+    assert theta[0] == -1.0 - 0.125 * (0.5 + 1.0)
+
+
+def train_step(part: AbstractOptimizer, weight_decay: float) -> tuple[Training, Any]:
+    """Return a training after one step on all examples, and the parameters that it started from."""
+    part = replace(part, learning_rate=0.01, weight_decay=weight_decay)
+    config = replace(small_config({"batch_size": "full", "epochs": 4, "schedule": "cosine"}), optimizer=part)
+    training = Training(config, small_split(config), dtype=np.float64)
+    training.network.theta[...] += 0.5  # so that there are biases that could decay
+    start = training.network.theta.copy()
+    training.run_epoch()
+    return training, start
+
+
+@pytest.mark.parametrize("part", PARTS, ids=describe)
+def test_weight_decay_shrinks_weights_by_rate_times_decay_and_leaves_biases(part: AbstractOptimizer) -> None:
+    decayed, start = train_step(part, 2.0)
+    plain, _ = train_step(part, 0.0)
+    n = plain.network.n_weights
+    shrunk = decayed.network.theta[:n] - plain.network.theta[:n]
+    np.testing.assert_allclose(shrunk, -0.01 * 2.0 * start[:n], rtol=1e-10, atol=1e-14)
+    np.testing.assert_array_equal(decayed.network.theta[n:], plain.network.theta[n:])
+
+
+@pytest.mark.parametrize("part", PARTS, ids=describe)
+def test_weight_decay_is_decoupled_so_that_slots_never_see_it(part: AbstractOptimizer) -> None:
+    # After one step the gradients of the two trainings part, but not before.
+    decayed, _ = train_step(part, 2.0)
+    plain, _ = train_step(part, 0.0)
+    np.testing.assert_array_equal(decayed.slots, plain.slots)
+
+
+def test_weight_decay_follows_the_schedule() -> None:
+    training, _ = train_step(Sgd(), 2.0)
+    decaying = training.state()
+    plain = replace(decaying, config=merge(decaying.config, {"optimizer.weight_decay": 0.0}))
+    first, second = advance(decaying, training.data, 1), advance(plain, training.data, 1)
+    n, rate = training.network.n_weights, training.config.schedule.rate(0.01, 1.0, 4)
+    assert rate < 0.01
+    np.testing.assert_allclose(first.theta[:n] - second.theta[:n], -rate * 2.0 * decaying.theta[:n], rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("part", PARTS, ids=describe)
+def test_the_result_is_the_same_whatever_pieces_theta_is_cut_into(
+    part: AbstractOptimizer, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(small_config({"schedule": "cosine"}), optimizer=replace(part, weight_decay=0.1))
+    digests = set()
+    for chunk in (1, 7, 16, 50, 16_384):
+        monkeypatch.setattr("mlp.training.CHUNK", chunk)
+        training = Training(config, small_split(config), dtype=dtype)
+        training.run_epoch()
+        training.run_epoch()
+        digests.add(digest(training.network.theta, training.slots))
+    assert len(digests) == 1

@@ -1,0 +1,193 @@
+"""A home with studies that look like those a driver leaves, and an MLflow database that is migrated once."""
+
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from mlp.config import merge
+from studies import trial_log
+from studies.home import Home, StudyFolder
+from studies.trial_log import Ending, TrialLog
+
+CREATED = 1_700_000_000.25
+BASE: dict[str, Any] = {
+    "data": {"name": "digits", "scale": "unit", "validation": 0.2},
+    "seed": 3,
+    "epochs": 20,
+    "batch_size": 64,
+    "network": {
+        "hidden": {"depth": 1, "width": 64, "taper": 1.0},
+        "activation": "relu",
+        "initializer": "he_normal",
+        "bias_initializer": "zeros",
+    },
+    "loss": {"name": "softmax_cross_entropy", "smoothing": 0.0},
+    "optimizer": {
+        "name": "adam",
+        "learning_rate": 0.001,
+        "weight_decay": 0.0001,
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-8,
+    },
+    "schedule": "constant",
+    "early_stopping": {"patience": 5, "metric": "validation/loss", "min_delta": 0.0},
+}
+SPACE: dict[str, Any] = {
+    "network.activation": {"choices": ["relu", "tanh", {"name": "leaky_relu", "slope": 0.1}]},
+    "network.hidden.width": {"low": 16, "high": 256, "log": True},
+    "optimizer": {"choices": ["adam", {"name": "sgd", "momentum": 0.9}]},
+    "optimizer.learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
+    "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": ["sgd(momentum=0.9)"]}},
+}
+RECORD: dict[str, Any] = {
+    "version": 1,
+    "created": CREATED,
+    "base": BASE,
+    "space": SPACE,
+    "data": {
+        "name": "digits",
+        "digest": "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09",
+        "n_train": 1150,
+        "n_validation": 288,
+        "n_features": 64,
+        "n_classes": 10,
+    },
+    "versions": {"python": "3.11.7", "numpy": "2.4.6", "optuna": "5.0.0", "mlp-studies": "0.1.0"},
+    "fingerprint": {},
+}
+COMPLETE, PRUNED = Ending("complete", seconds=0.8), Ending("pruned", "pruner", seconds=0.3)
+DIVERGED, FAILED = Ending("pruned", "diverged", seconds=0.1), Ending("failed", "MemoryError", error="Traceback: ...")
+
+
+class FakeStudy:
+    """Writes what a driver would, with its own clock.
+
+    Args:
+        home: where the study lives.
+        trials: the total.
+    """
+
+    def __init__(
+        self, home: Home, *, name: str = "digits", trials: int = 4, metric: str = "validation/accuracy"
+    ) -> None:
+        self.folder: StudyFolder = home.study(name)
+        self.folder.trials.mkdir(parents=True, exist_ok=True)
+        self.now = CREATED
+        self.settings = {
+            "name": name,
+            "metric": metric,
+            "trials": trials,
+            "seed": 0,
+            "parallelism": 4,
+            "sampler": {"name": "tpe", "startup_trials": 10},
+            "pruner": "none",
+        }
+        self.write_record()
+
+    def write_record(self, **changes: Any) -> None:
+        """Write `study.json`, with some settings of the search changed."""
+        self.settings |= changes
+        record = {"name": self.settings["name"], **RECORD, "study": self.settings}
+        self.folder.record.write_text(json.dumps(record), encoding="utf-8")
+
+    def params(self, number: int) -> dict[str, Any]:
+        """Return the parameters of a trial: some pure function of its number."""
+        params = {
+            "network.activation": ("relu", "tanh", "leaky_relu(slope=0.1)")[number % 3],
+            "network.hidden.width": 16 + (number * 37) % 240,
+            "optimizer": ("adam", "sgd(momentum=0.9)")[number % 2],
+            "optimizer.learning_rate": 10.0 ** (-4 + (number * 7 % 30) / 10),
+        }
+        return params | ({"optimizer.nesterov": number % 4 == 1} if number % 2 else {})
+
+    def config(self, number: int) -> dict[str, Any]:
+        """Return the configuration that belongs to the parameters."""
+        params = self.params(number)
+        choices = {
+            "leaky_relu(slope=0.1)": {"name": "leaky_relu", "slope": 0.1},
+            "sgd(momentum=0.9)": {"name": "sgd", "momentum": 0.9},
+        }
+        here = {
+            path: choices.get(value, value) for path, value in params.items() if (path, value) != ("optimizer", "adam")
+        }
+        return merge(BASE, here)
+
+    def advance(
+        self, number: int, epochs: int, ending: Ending | None = None, *, value: float | None = None
+    ) -> TrialLog:
+        """Bring a trial up to an epoch, and to its end if one is given; a value of its own makes it the last one."""
+        log = TrialLog(self.folder.log(number))
+        before, trial_log.time.time = trial_log.time.time, self._tick
+        try:
+            log.asked(number, self.params(number), self.config(number))
+            for epoch in range(1, epochs + 1):
+                log.epoch(epoch, self.metrics(number, epoch))
+            if ending is not None:
+                key = self.settings["metric"]
+                last = log.record.history.get(key, [None])[-1] if log.record else None
+                kept = {"kept_epoch": epochs, "weight_digest": f"{number:064x}"} if ending.state == "complete" else {}
+                final = None if ending.state == "failed" else last if value is None else value
+                log.ended(Ending(**{**ending.__dict__, "value": final, **kept}))
+        finally:
+            trial_log.time.time = before
+        return log
+
+    def metrics(self, number: int, epoch: int) -> dict[str, float]:
+        """Return the metrics of an epoch: some pure function of trial and epoch."""
+        reach = 0.9 + 0.08 * ((number * 29) % 17) / 17
+        accuracy = round(reach * (1 - 0.8 / (epoch + 1)), 6)
+        losses = {"train/loss": 2.3 / (epoch + number % 5), "validation/loss": 2.4 / (epoch + number % 5)}
+        return losses | {"train/accuracy": accuracy + 0.01, "validation/accuracy": accuracy}
+
+    def _tick(self) -> float:
+        self.now += 0.125
+        return self.now
+
+
+def four_trials(home: Home) -> FakeStudy:
+    """Return a finished study with a trial of each kind."""
+    study = FakeStudy(home)
+    for number, (epochs, ending) in enumerate([(3, COMPLETE), (2, PRUNED), (1, DIVERGED), (1, FAILED)]):
+        study.advance(number, epochs, ending)
+    study.folder.best.write_text("seed = 3\n", encoding="utf-8")
+    return study
+
+
+def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every row of every table."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for name in names}
+
+
+@pytest.fixture(scope="session", name="migrated_db")
+def migrated_db_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a fresh MLflow database, made once for all processes of a test session."""
+    from studies.tracking import create_store
+
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    home = Home(root / "migrated")
+    home.root.mkdir(exist_ok=True)
+    with FileLock(root / "migrated.lock"):
+        create_store(home)
+    return home.mlflow_db
+
+
+@pytest.fixture(name="home")
+def home_fixture(tmp_path: Path, migrated_db: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Return a home whose MLflow database is ready, so that a test need not wait for its migrations."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = Home(tmp_path / "my runs")
+    home.create()
+    shutil.copy(migrated_db, home.mlflow_db)
+    return home
