@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,10 +27,10 @@ app = typer.Typer(
 )
 
 HomeOption = Annotated[
-    Optional[Path], typer.Option("--home", help="Where runs live.", envvar="STUDIES_HOME", show_default="./mlruns")
+    Path | None, typer.Option("--home", help="Where runs live.", envvar="STUDIES_HOME", show_default="./mlruns")
 ]
 DataOption = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option("--data-dir", help="Holds mnist/*.gz and fashion-mnist/*.gz.", envvar="STUDIES_DATA"),
 ]
 StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The study.")]
@@ -53,20 +53,23 @@ def main() -> None:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    console = Console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = 200  # a pipe or a file has no edge to wrap at
+    return console
 
 
 @app.command()
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file.")],
-    name: Annotated[Optional[str], typer.Option(help="Name of the study, instead of the file's.")] = None,
-    trials: Annotated[Optional[int], typer.Option(help="Total of trials, instead of the file's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the study, instead of the file's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Total of trials, instead of the file's.")] = None,
     workers: Annotated[
-        Optional[int], typer.Option(min=1, help="Processes; at most the study's parallelism.", show_default="cores")
+        int | None, typer.Option(min=1, help="Processes; at most the study's parallelism.", show_default="cores")
     ] = None,
-    timeout: Annotated[Optional[str], typer.Option(help="Stop after 90s, 10m or 1h30m; run again to go on.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Stop after 90s, 10m or 1h30m; run again to go on.")] = None,
     overrides: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change [base]; fixes a searched path. May be repeated."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, run nothing.")] = False,
@@ -179,7 +182,7 @@ def list_studies(home: HomeOption = None) -> None:
 @app.command()
 def show(
     name: StudyArgument,
-    trial: Annotated[Optional[int], typer.Argument(metavar="[TRIAL]", help="One trial, whole.")] = None,
+    trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="One trial, whole.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 10,
     home: HomeOption = None,
 ) -> None:
@@ -188,7 +191,9 @@ def show(
     from studies.results import load_study
 
     results = load_study(name, home)
-    _console().print(study_view(results, top) if trial is None else trial_view(results, results.trial(trial)))
+    console = _console()
+    view = study_view(results, top, console.width) if trial is None else trial_view(results, results.trial(trial))
+    console.print(view)
 
 
 @app.command()
@@ -212,9 +217,9 @@ def delete(
 @app.command()
 def export(
     name: StudyArgument,
-    trial: Annotated[Optional[int], typer.Option(help="Which trial.", show_default="the best")] = None,
+    trial: Annotated[int | None, typer.Option(help="Which trial.", show_default="the best")] = None,
     output: Annotated[
-        Optional[Path], typer.Option("-o", "--output", help="The file.", show_default="experiments/best/NAME.toml")
+        Path | None, typer.Option("-o", "--output", help="The file.", show_default="experiments/best/NAME.toml")
     ] = None,
     home: HomeOption = None,
 ) -> None:
@@ -235,8 +240,8 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="An export, a configuration, or a study file.")],
     test: Annotated[bool, typer.Option("--test", help="Judge by the test set at the end.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Train on training and validation data together.")] = False,
-    seed: Annotated[Optional[int], typer.Option(min=0, help="Another seed than the file's.")] = None,
-    save: Annotated[Optional[Path], typer.Option(metavar="FOLDER", help="Write the model there.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the file's.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the model there.")] = None,
     data_dir: DataOption = None,
 ) -> None:
     """Train one configuration; from an export, check that it comes out as recorded."""
@@ -276,7 +281,7 @@ def sync(name: StudyArgument, home: HomeOption = None) -> None:
 
 @app.command()
 def ui(
-    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="Point at this study.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Point at this study.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the loopback interface.")] = 5000,
     home: HomeOption = None,
 ) -> None:

@@ -141,7 +141,7 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def plan_view(spec: StudySpec, record: Mapping[str, Any], total: int | None = None) -> RenderableType:
+def plan_view(spec: StudySpec, record: Mapping[str, Any]) -> RenderableType:
     """Return what a study would do: its settings, data, base and space."""
     data, study = record["data"], spec.study
     head = Table.grid(padding=(0, 2))
@@ -194,7 +194,7 @@ def summary_view(results: StudyResults) -> RenderableType:
     return table
 
 
-def study_view(results: StudyResults, n_top: int) -> RenderableType:
+def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
     """Return a study: its standing, and a table of its best trials."""
     counts = results.counts()
     states = ", ".join(f"[{STATE_STYLES[state]}]{n} {state}[/]" for state, n in counts.items() if n)
@@ -206,10 +206,16 @@ def study_view(results: StudyResults, n_top: int) -> RenderableType:
     table = Table(title=f"top {n_top}", title_justify="left", title_style="bold", box=None, padding=(0, 1))
     top = results.top(n_top)
     paths = list(dict.fromkeys(path for trial in top for path in trial.params))
-    for column in ("trial", "value", "epochs", "time", *(path.rpartition(".")[2] for path in paths)):
-        table.add_column(column, justify="right" if column in ("trial", "value", "epochs", "time") else "left")
+    for column in ("trial", "value", "epochs", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    is_wide = width >= 30 + 12 * len(paths)
+    for column in [path.rpartition(".")[2] for path in paths] if is_wide else ["parameters"]:
+        table.add_column(column)
     for trial in top:
         cells = [shown(trial.params.get(path, "")) for path in paths]
+        if not is_wide:
+            named = zip(paths, cells, strict=True)
+            cells = [", ".join(f"{path.rpartition('.')[2]} {cell}" for path, cell in named if cell)]
         seconds = trial.ending.seconds if trial.ending else 0.0
         table.add_row(str(trial.number), f"{trial.value:.4f}", str(trial.n_epochs), duration(seconds), *cells)
     return Group(*(Text.from_markup(line) for line in lines), Text(), table)

@@ -24,11 +24,10 @@ from studies.home import Home, StudyFolder, write_atomically
 from studies.ledger import Ledger
 from studies.machine import machine, versions
 from studies.publisher import Publisher
-from studies.results import load_study
+from studies.results import RECORD_VERSION, load_study
 from studies.spec import StudySpec, read_spec
 from studies.storage import StudyTable, open_storage
 
-RECORD_VERSION = 1
 LAST_PUBLISHING_SECONDS = 120.0
 Status = Literal["complete", "already complete", "out of time", "interrupted"]
 

@@ -280,8 +280,8 @@ class Ledger:
 
     def _mismatch(self, number: int, problem: str) -> str:
         return (
-            f'study "{self.spec.study.name}", trial {number}: {problem}. The record was made by another version of this '
-            "program or its libraries, or was changed. Run it under a new --name, or with the versions in study.json."
+            f'study "{self.spec.study.name}", trial {number}: {problem}. The record was made by another version of '
+            "this program or its libraries, or was changed. Run it under a new --name, or with those versions."
         )
 
 

@@ -241,7 +241,10 @@ def main(arguments: list[str]) -> int:
         os._exit(LEFT_OVER)
 
     # Without a buffer: its lock, held by a thread that reads, would make Python abort on leaving.
-    return run(home, home.study(arguments[1]), _Orders(os.fdopen(0, "rb", buffering=0), give_up), states)
+    orders = _Orders(os.fdopen(0, "rb", buffering=0), give_up)
+    code = run(home, home.study(arguments[1]), orders, states)
+    gc.unfreeze()  # what is frozen is not cleared on leaving, and SQLite would leave its side files behind
+    return code
 
 
 if __name__ == "__main__":

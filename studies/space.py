@@ -85,9 +85,15 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """A parameter that is one of a few values, recorded by their labels."""
+    """A parameter that is one of a few values, recorded by their labels.
+
+    Attributes:
+        by_label: the values as the study file spells them.
+        spelled_out: the same with every default written out.
+    """
 
     by_label: dict[Label, Any]
+    spelled_out: dict[Label, Any]
 
     def suggest(self, trial: BaseTrial, path: str) -> Label:
         """Return the label of the trial's value."""
@@ -110,8 +116,8 @@ class Choices:
 
     def recorded(self, value: Any) -> Label | None:
         """Return the label of a value of base, or None when it is no choice; a part is known by its name."""
-        exact = [name for name, option in self.by_label.items() if option == value]
-        alike = [name for name, option in self.by_label.items() if part_name(option) == part_name(value) is not None]
+        exact = [name for name, option in self.spelled_out.items() if option == value]
+        alike = [name for name, option in self.spelled_out.items() if part_name(option) == part_name(value) is not None]
         return next(iter(exact + alike), None)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -201,6 +207,16 @@ class Space:
     def to_mapping(self) -> dict[str, Any]:
         """Return the space as the study file spells it."""
         return {parameter.path: parameter.to_mapping() for parameter in self.parameters}
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return all that decides what is searched, by path, with every default written out."""
+        prints = {}
+        for parameter in self.parameters:
+            mapping = parameter.to_mapping()
+            if isinstance(parameter.domain, Choices):
+                mapping["choices"] = list(parameter.domain.spelled_out.values())
+            prints[parameter.path] = str(mapping)
+        return prints
 
     def _applies(self, parameter: Parameter, params: Mapping[str, Label]) -> bool:
         for path, allowed in parameter.when.items():
@@ -365,13 +381,14 @@ def _choices(path: str, options: Any, annotation: Any, bounds: Bounds) -> Choice
     if not isinstance(options, list) or not options:
         raise ConfigError(f"choices must be a list of at least one value, got {options!r}.", path=path)
     by_label: dict[Label, Any] = {}
+    spelled_out: dict[Label, Any] = {}
     for option in options:
         decoded = encode(decode(annotation, option, path=path, bounds=bounds))
         name = label(option)
         if any(name == other and type(name) is type(other) for other in by_label):
             raise ConfigError(f"{name!r} stands twice among the choices.", path=path)
-        by_label[name] = option if isinstance(option, str) else decoded
-    return Choices(by_label)
+        by_label[name], spelled_out[name] = option, decoded
+    return Choices(by_label, spelled_out)
 
 
 def _range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bounds) -> Range:

@@ -72,7 +72,7 @@ class StudySpec:
         parts = {
             "study": {key: study[key] for key in ("metric", "seed", "parallelism", "sampler", "pruner")},
             "base": self.base.to_mapping(),
-            "space": {path: str(table) for path, table in self.space.to_mapping().items()},
+            "space": self.space.fingerprint(),
             "data": {"digest": data_digest},
             "cost": dict(cost_model),
         }

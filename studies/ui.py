@@ -9,9 +9,11 @@ import subprocess
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
+from mlp.metrics import direction
 from mlp.registry import ConfigError
-from studies.home import Home
+from studies.home import Home, StudyFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +36,7 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
     """
     if not home.mlflow_db.exists():
         raise ConfigError(f"nothing has been published in {home.root} yet. Run a study, or `studies sync NAME`.")
-    if name is not None:
-        home.existing_study(name)
+    folder = home.existing_study(name) if name is not None else None
     _check_port(port)
     from studies.tracking import experiment_id, ui_command
 
@@ -49,7 +50,7 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         )
     try:
         _await_port(server, port, str(log.name))
-        path = f"/#/experiments/{experiment}" if experiment else ""
+        path = f"/#/experiments/{experiment}/runs?{_view(folder)}" if folder else ""
         console.print(f"MLflow UI  http://127.0.0.1:{port}{path}", highlight=False, soft_wrap=True)
         console.print("Ctrl-C ends it.", style="dim")
         return server.wait()
@@ -57,6 +58,20 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         return 0
     finally:
         _stop(server)
+
+
+def _view(folder: StudyFolder) -> str:
+    """Return the query that opens an experiment at its trials, the best first, instead of at MLflow's traces."""
+    ascending = direction(folder.read_record()["study"]["metric"]) == "minimize"
+    return urlencode(
+        {
+            "workflowType": "machine_learning",
+            "searchFilter": "tags.trial LIKE '%'",
+            "orderByKey": "metrics.`value`",
+            "orderByAsc": str(ascending).lower(),
+        },
+        quote_via=quote,
+    )
 
 
 def _check_port(port: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking_data import migrated_home  # noqa: F401 - a fixture
+from tracking_data import home_fixture, migrated_db_fixture  # noqa: F401 - fixtures
 
 from studies.home import Home
 from studies.results import load_study
@@ -119,7 +119,7 @@ def check_mlflow(home: Path) -> None:
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     assert [run.info.status for run in runs].count("RUNNING") == 0
-    by_trial = {run.data.tags["studies.trial"]: run for run in runs if "studies.trial" in run.data.tags}
+    by_trial = {run.data.tags["trial"]: run for run in runs if "trial" in run.data.tags}
     assert len(runs) == len(results.trials) + 1
     assert sorted(map(int, by_trial)) == [trial.number for trial in results.trials]
     statuses = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -157,17 +157,13 @@ def test_the_study_of_these_tests_is_hard_enough(reference: Table) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_killed_again_and_again_comes_to_the_same_table(
-    migrated_home: Path,  # noqa: F811
-    reference: Table,
-) -> None:
-    home, segments = migrated_home, migrated_home.parent / "segments"
-    file = write_study(migrated_home.parent)
+def test_a_study_killed_again_and_again_comes_to_the_same_table(home: Home, tmp_path: Path, reference: Table) -> None:
+    segments, file = tmp_path / "segments", write_study(tmp_path)
     dice = random.Random(11)
     kills, marks = 0, []
     for _ in range(40):
         marks.append(len(segments.read_text().splitlines()) if segments.exists() else 0)
-        child = start(file, home, segments, "2")
+        child = start(file, home.root, segments, "2")
         deadline = time.monotonic() + 60
         while child.poll() is None and time.monotonic() < deadline and not progressed(segments, marks[-1]):
             time.sleep(0.01)
@@ -176,14 +172,14 @@ def test_a_study_killed_again_and_again_comes_to_the_same_table(
             break
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        kills += bool(unfinished(home))
+        kills += bool(unfinished(home.root))
     assert kills >= 10, "the study was over too soon to be killed ten times with a checkpoint unfinished"
     assert finish(child) == "complete"
-    assert trial_table(home) == reference
-    costs = epoch_costs(home)
+    assert trial_table(home.root) == reference
+    costs = epoch_costs(home.root)
     assert max(costs) >= 5 * min(costs)
     assert_little_is_repeated(segments, marks)
-    check_mlflow(home)
+    check_mlflow(home.root)
 
 
 def progressed(segments: Path, mark: int) -> bool:

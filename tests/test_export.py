@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,12 @@ def test_the_file_begins_with_what_it_is_and_how_to_train_it(tmp_path: Path) -> 
     assert [path.name for path in file.parent.iterdir()] == ["my best.toml"]
 
 
+def test_a_file_with_a_line_break_in_its_name_is_still_toml(tmp_path: Path) -> None:
+    file = export_trial(study(trial(0, "complete", [0.5])), 0, tmp_path / "be\nst.toml")
+    assert "studies train FILE --test" in file.read_text()
+    assert read_config(file)[0] == CONFIG
+
+
 def test_an_export_replaces_the_one_before(tmp_path: Path) -> None:
     results = study(trial(0, "complete", [0.5]), trial(1, "complete", [0.7]))
     export_trial(results, 0, tmp_path / "best.toml")
@@ -215,3 +223,12 @@ def test_the_machine_is_named_by_processor_and_blas() -> None:
     assert set(here) == {"cpu", "blas"}
     assert all(here.values())
     assert set(versions()) == {"python", "numpy", "mlp-studies"}
+
+
+def test_the_blas_is_that_of_numpy_whatever_else_is_loaded() -> None:
+    show = "from studies.machine import machine; print(machine()['blas'])"
+    said = {
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        for code in (show, f"import scipy.linalg; {show}")
+    }
+    assert len(said) == 1

@@ -32,7 +32,6 @@ def trained(changes: dict[str, Any] | None = None, dtype: Any = np.float32) -> T
     training = Training(config, DATA.split(config.data, config.seed), dtype=dtype)
     while training.status == "running":
         training.run_epoch()
-    training.restore_kept()
     return training
 
 
@@ -65,8 +64,9 @@ def test_the_best_weights_are_saved_and_not_the_last(tmp_path: Path) -> None:
     config = small_config(changes)
     training = train(config, DATA)
     assert training.kept_epoch < training.epoch
-    unrestored = trained(changes)
-    model = load_model(save_model(tmp_path / "model", Model.of(unrestored, DATA.classes)))
+    at_the_last = trained(changes)
+    assert at_the_last.network.theta.tobytes() != training.kept_theta.tobytes()
+    model = load_model(save_model(tmp_path / "model", Model.of(at_the_last, DATA.classes)))
     assert model.theta.tobytes() == training.kept_theta.tobytes()
     assert model.manifest.epochs == training.kept_epoch
     assert model.metrics["validation/loss"] == min(training.history["validation/loss"])
@@ -186,6 +186,24 @@ def test_a_model_that_cannot_be_written_leaves_the_one_before(folder: Path) -> N
     before = load_model(folder)
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_model(folder, Model(before.manifest, before.theta, {"test/loss": float("nan")}))
+    assert load_model(folder).manifest == before.manifest
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_model(folder)
+    replace = Path.replace
+
+    def refuse_draft(self: Path, target: Path) -> Path:
+        if ".draft." in self.name:
+            raise OSError("the disk is gone")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_draft)
+    with pytest.raises(OSError, match="the disk is gone"):
+        save_model(folder, Model.of(trained({"network.hidden": [2]}), DATA.classes))
     assert load_model(folder).manifest == before.manifest
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 

@@ -174,6 +174,7 @@ def test_a_refit_learns_from_all_examples_for_as_long_as_the_kept_epoch(
     epochs: list[EpochMetrics] = []
     result = retrain(CONFIG, provenance, refit=True, on_epoch=epochs.append)
     by_hand = Training(varied({"early_stopping": None, "data.validation": 0}), digits.whole(CONFIG.data))
+    assert result.config == by_hand.config
     for _ in range(provenance.kept_epoch):
         by_hand.run_epoch()
     assert result.n_train == len(digits.inputs)

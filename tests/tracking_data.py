@@ -4,9 +4,13 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from filelock import FileLock
@@ -125,8 +129,7 @@ class FakeStudy:
     ) -> TrialLog:
         """Bring a trial up to an epoch, and to its end if one is given; a value of its own makes it the last one."""
         log = TrialLog(self.folder.log(number))
-        before, trial_log.time.time = trial_log.time.time, self._tick
-        try:
+        with patch.object(trial_log, "time", SimpleNamespace(time=self.tick)):
             log.asked(number, self.params(number), self.config(number))
             for epoch in range(1, epochs + 1):
                 log.epoch(epoch, self.metrics(number, epoch))
@@ -135,19 +138,19 @@ class FakeStudy:
                 last = log.record.history.get(key, [None])[-1] if log.record else None
                 kept = {"kept_epoch": epochs, "weight_digest": f"{number:064x}"} if ending.state == "complete" else {}
                 final = None if ending.state == "failed" else last if value is None else value
-                log.ended(Ending(**{**ending.__dict__, "value": final, **kept}))
-        finally:
-            trial_log.time.time = before
+                log.ended(replace(ending, value=final, **kept))
         return log
 
-    def metrics(self, number: int, epoch: int) -> dict[str, float]:
+    @staticmethod
+    def metrics(number: int, epoch: int) -> dict[str, float]:
         """Return the metrics of an epoch: some pure function of trial and epoch."""
         reach = 0.9 + 0.08 * ((number * 29) % 17) / 17
         accuracy = round(reach * (1 - 0.8 / (epoch + 1)), 6)
         losses = {"train/loss": 2.3 / (epoch + number % 5), "validation/loss": 2.4 / (epoch + number % 5)}
         return losses | {"train/accuracy": accuracy + 0.01, "validation/accuracy": accuracy}
 
-    def _tick(self) -> float:
+    def tick(self) -> float:
+        """Return the time of the next event."""
         self.now += 0.125
         return self.now
 
@@ -183,11 +186,22 @@ def migrated_db_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home.mlflow_db
 
 
-@pytest.fixture(name="home")
-def home_fixture(tmp_path: Path, migrated_db: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """Return a home whose MLflow database is ready, so that a test need not wait for its migrations."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    home = Home(tmp_path / "my runs")
+def home_with(migrated_db: Path, root: Path) -> Home:
+    """Return a home whose MLflow database is ready, so that nobody waits for its migrations."""
+    home = Home(root / "my runs")
     home.create()
     shutil.copy(migrated_db, home.mlflow_db)
     return home
+
+
+@pytest.fixture(name="new_home")
+def new_home_fixture(tmp_path: Path, migrated_db: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Home]:
+    """Return what makes homes by name."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return lambda name: home_with(migrated_db, tmp_path / name)
+
+
+@pytest.fixture(name="home")
+def home_fixture(new_home: Callable[[str], Home]) -> Home:
+    """Return a home."""
+    return new_home("home")
