@@ -17,9 +17,9 @@ import numpy as np
 from mlp.config import TrainConfig
 from mlp.metrics import is_better
 from mlp.training import CorruptStateError, Status, TrainingState
+from studies.domains import Params
 from studies.home import StudyFolder, write_atomically
 from studies.segments import Progress
-from studies.space import Params
 from studies.spec import StudySpec
 from studies.storage import StudyTable
 from studies.trial_log import Ending, TrialLog

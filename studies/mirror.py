@@ -31,7 +31,7 @@ from studies.projection import (
 from studies.trial_log import TrialRecord, read_log
 
 KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
-INTERRUPTED = "interrupted"
+INTERRUPTED, NOTE = "interrupted", "mlflow.note.content"
 FRESH_SECONDS = 4.0  # a trial that has just begun can wait: a short one then takes half the calls
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -182,8 +182,9 @@ class Mirror:
         if parent.is_deleted:
             return
         with _refusal_logged("the study's own run"):
+            self._summarise(store)
             if artifacts:
-                self._summarise(store, parent)
+                self._upload(store, parent)
             if not self.study.is_finished:
                 self._interrupt(store, self.study.key, self.study.ended)
             elif parent.status != "FINISHED":
@@ -209,7 +210,7 @@ class Mirror:
         key, trials = self.study.key, {"trials": str(self.study.total)}
         run = self._runs.get(key)
         if run is None:
-            tags = self.study.tags() | trials | {"mlflow.note.content": self.study.note()}
+            tags = self.study.tags() | trials | {NOTE: self.study.introduction()}
             run = self._create(store, key, self.study.name, float(self.study.record["created"]), tags)
         if not run.is_deleted:
             with _refusal_logged("the study's own run"):
@@ -248,11 +249,16 @@ class Mirror:
         self._log(store, self.study.key, [point for point in points if point.step >= parent.n_steps], {}, {})
         parent.n_steps = points[-1].step + 1
 
-    def _summarise(self, store: Store, parent: Run) -> None:
-        """Upload the artifacts and log what sums up the study, unless both are there as they would be now."""
-        best, best_file = self.study.best(), self._folder.best
-        configuration = best_file.read_bytes() if best_file.exists() else b""
-        digest = self.study.digest(configuration)
+    def _summarise(self, store: Store) -> None:
+        best, note = self.study.best(), {NOTE: self.study.note()}
+        if self._runs[self.study.key].tags.get(NOTE) != note[NOTE]:
+            tags = note | ({"best_trial": str(best.number)} if best else {})
+            self._log(store, self.study.key, self.study.totals(), {}, tags)
+
+    def _upload(self, store: Store, parent: Run) -> None:
+        """Upload the artifacts, unless they are there as they would be now."""
+        best = self._folder.best.read_bytes() if self._folder.best.exists() else b""
+        digest = self.study.digest(best)
         if parent.tags.get(ARTIFACTS) == digest:
             return
         from studies.study_plots import write_plots
@@ -260,14 +266,12 @@ class Mirror:
         with tempfile.TemporaryDirectory() as name:
             draft = Path(name)
             (draft / "trials.csv").write_text(self.study.csv(), encoding="utf-8")
-            if configuration:
-                (draft / "best.toml").write_bytes(configuration)
+            if best:
+                (draft / "best.toml").write_bytes(best)
             (draft / "plots").mkdir()
             write_plots(self.study, draft / "plots")
             store.upload(parent.id, draft)
-        tags = {"mlflow.note.content": self.study.note(), ARTIFACTS: digest}
-        tags |= {"best_trial": str(best.number)} if best else {}
-        self._log(store, self.study.key, self.study.totals(), {}, tags)
+        self._log(store, self.study.key, [], {}, {ARTIFACTS: digest})
 
     def _trial_key(self, number: int) -> str:
         return f"{self.study.key}/trial/{number}"

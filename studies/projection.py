@@ -170,18 +170,20 @@ class Study:
             writer.writerow(row | ending | trial.summary() | texts(trial.params))
         return table.getvalue()
 
-    def note(self) -> str:
-        """Return the summary in Markdown that MLflow shows above the study's run."""
-        data, best = self.record["data"], self.best()
-        ended = self.count("complete", "pruned", "failed")
+    def introduction(self) -> str:
+        """Return in Markdown what the study is."""
+        data = self.record["data"]
         sizes = f"{data['n_train']:,} training and {data['n_validation']:,} validation examples"
-        lines = [
-            f"**{self.name}** {self.direction}s `{self.metric}` over {self.total} trials.",
-            f"Data: `{data['name']}`, {sizes}.",
-            "",
-            f"{self.count('complete')} complete, {self.count('pruned')} pruned, {self.count('failed')} failed"
-            + ("." if self.is_finished else f", {self.total - ended} to go."),
-        ]
+        return (
+            f"**{self.name}** {self.direction}s `{self.metric}` over {self.total} trials.\n"
+            f"Data: `{data['name']}`, {sizes}."
+        )
+
+    def note(self) -> str:
+        """Return in Markdown what the study is and what it has come to; MLflow shows it above the study's run."""
+        best, to_go = self.best(), self.total - self.count("complete", "pruned", "failed")
+        counts = ", ".join(f"{self.count(state)} {state}" for state in ("complete", "pruned", "failed"))
+        lines = [self.introduction(), "", f"{counts}, {to_go} to go." if to_go > 0 else f"{counts}."]
         if best is not None and best.value is not None:
             lines += [
                 "",
@@ -195,7 +197,7 @@ class Study:
 
     def digest(self, *extra: bytes) -> str:
         """Return what changes when the artifacts of the study would."""
-        return hashlib.sha256(b"\0".join([self.csv().encode(), self.note().encode(), *extra])).hexdigest()[:16]
+        return hashlib.sha256(b"\0".join([self.csv().encode(), *extra])).hexdigest()[:16]
 
 
 def trial_parameters(trial: TrialRecord) -> dict[str, str]:

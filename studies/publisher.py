@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FINISH, INTERRUPT, ORPHANED = "finish", "interrupt", "orphaned"
 LEFT_OVER = 3  # the exit code when something is left to publish
-NICENESS = 10  # beside busy workers that leaves it a tenth of a core, about what a stream of short trials needs
+NICENESS = 5  # beside busy workers that leaves it a quarter of a core; it needs a tenth for a stream of short trials
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 15.0
 REST = 10  # in between, it rests this many times as long as it has worked
 RETRY_SECONDS = 4.0

@@ -12,117 +12,18 @@ from mlp.registry import (
     AbstractRecord,
     Bounds,
     ConfigError,
-    alternatives,
+    Registry,
     decode,
     did_you_mean,
-    encode,
     field_types,
     join_path,
     label,
 )
+from studies.domains import Choices, Label, Params, Range, part_name, read_choices, read_range
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
-
-Label = str | bool | int | float
-Params = dict[str, Label]
-
-
-@dataclass(frozen=True)
-class Range:
-    """A numeric parameter: low and high are both included.
-
-    Attributes:
-        log: whether it is searched on a logarithmic scale.
-        step: the grid on which values lie, counted from low.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-    is_int: bool = False
-
-    def suggest(self, trial: BaseTrial, path: str) -> Label:
-        """Return the trial's value."""
-        if self.is_int:
-            whole: int = trial.suggest_int(path, int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
-            return whole
-        real: float = trial.suggest_float(path, self.low, self.high, log=self.log, step=self.step)
-        return real
-
-    def distribution(self) -> BaseDistribution:
-        """Return the range as Optuna records it."""
-        from optuna.distributions import FloatDistribution, IntDistribution
-
-        if self.is_int:
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
-
-    def options(self) -> tuple[Any, ...]:
-        """Return the values that a check tries: both ends."""
-        return (self.low, self.high)
-
-    def value_of(self, recorded: Label) -> Any:
-        """Return the value that a recorded one stands for: itself."""
-        return recorded
-
-    def recorded(self, value: Any) -> Label | None:
-        """Return how a value of base is recorded, or None when it is not in the range."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return None
-        step = self.step or (1 if self.is_int else None)
-        if step and abs((value - self.low) / step - round((value - self.low) / step)) > 1e-8:
-            return None
-        return value
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the range as the study file spells it."""
-        mapping = {"low": self.low, "high": self.high}
-        return mapping | ({"log": True} if self.log else {}) | ({"step": self.step} if self.step else {})
-
-
-@dataclass(frozen=True)
-class Choices:
-    """A parameter that is one of a few values, recorded by their labels.
-
-    Attributes:
-        by_label: the values as the study file spells them.
-        spelled_out: the same with every default written out.
-    """
-
-    by_label: dict[Label, Any]
-    spelled_out: dict[Label, Any]
-
-    def suggest(self, trial: BaseTrial, path: str) -> Label:
-        """Return the label of the trial's value."""
-        chosen: Label = trial.suggest_categorical(path, list(self.by_label))
-        return chosen
-
-    def distribution(self) -> BaseDistribution:
-        """Return the choices as Optuna records them."""
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(list(self.by_label))
-
-    def options(self) -> tuple[Any, ...]:
-        """Return the values that a check tries: all labels."""
-        return tuple(self.by_label)
-
-    def value_of(self, recorded: Label) -> Any:
-        """Return the value that a label stands for."""
-        return self.by_label[recorded]
-
-    def recorded(self, value: Any) -> Label | None:
-        """Return the label of a value of base, or None when it is no choice; a part is known by its name."""
-        exact = [name for name, option in self.spelled_out.items() if option == value]
-        alike = [name for name, option in self.spelled_out.items() if part_name(option) == part_name(value) is not None]
-        return next(iter(exact + alike), None)
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the choices as the study file spells them."""
-        return {"choices": list(self.by_label.values())}
 
 
 @dataclass(frozen=True)
@@ -158,8 +59,10 @@ class Space:
         self.base = base
         self._base_mapping = base.to_mapping()
         self._tables = {path: _as_table(path, value) for path, value in table.items()}
-        self.parameters: list[Parameter] = [self._parameter(path) for path in self._ordered()]
-        self._check_every_option()
+        self._tables = {path: self._tables[path] for path in self._ordered() if self._can_apply(path)}
+        self.parameters: list[Parameter] = [self._parameter(path) for path in self._tables]
+        for _ in self.examples():
+            pass  # so that nothing is refused in the middle of a study
 
     def __iter__(self) -> Iterator[Parameter]:
         return iter(self.parameters)
@@ -219,12 +122,19 @@ class Space:
         return prints
 
     def _applies(self, parameter: Parameter, params: Mapping[str, Label]) -> bool:
-        for path, allowed in parameter.when.items():
-            if path in self._tables:
-                if path not in params or params[path] not in allowed:
+        return all(path in params and params[path] in allowed for path, allowed in parameter.when.items())
+
+    def _can_apply(self, path: str) -> bool:
+        """Return whether base meets the conditions of a path on what is not searched."""
+        for other, value in self._tables[path]["when"].items():
+            if other not in self._tables:
+                here = _lookup(self._base_mapping, other)
+                if here is None:
+                    hint = did_you_mean(other, [*self._tables, *flatten(self._base_mapping)])
+                    raise ConfigError(f'when: "{other}" is not a field of [base].{hint}', path=path)
+                wanted = value if isinstance(value, list) else [value]
+                if not any(_is_named(here, item) for item in wanted):
                     return False
-            elif _name_or_label(_lookup(self._base_mapping, path)) not in allowed:
-                return False
         return True
 
     def _ordered(self) -> list[str]:
@@ -232,9 +142,7 @@ class Space:
         ordered: list[str] = []
         waiting = sorted(self._tables, key=lambda path: (path.count("."), path))
         while waiting:
-            ready = [
-                path for path in waiting if not any(other in waiting for other in self._tables[path].get("when", ()))
-            ]
+            ready = [path for path in waiting if not any(other in waiting for other in self._tables[path]["when"])]
             if not ready:
                 raise ConfigError("the conditions in `when` go round in a circle.", path=waiting[0])
             ordered += ready[:1]
@@ -248,31 +156,26 @@ class Space:
             if key not in known | {"when"}:
                 problem = f'"{key}" is no key of a searched path.{did_you_mean(key, known | {"when"})}'
                 raise ConfigError(f"{problem} It takes a list, or low and high with log or step, and when.", path=path)
-        when = {other: self._condition(path, other, value) for other, value in _when(path, table).items()}
+        given = {other: value for other, value in table["when"].items() if other in self._tables}
+        when = {other: self._condition(path, other, given[other]) for other in sorted(given)}
         annotation, bounds = self._field(path, when)
-        domain = _choices(path, table["choices"], annotation, bounds) if "choices" in table else None
-        return Parameter(path, domain or _range(path, table, annotation, bounds), when)
+        domain = read_choices(path, table["choices"], annotation, bounds) if "choices" in table else None
+        return Parameter(path, domain or read_range(path, table, annotation, bounds), when)
 
     def _condition(self, path: str, other: str, value: Any) -> tuple[Label, ...]:
         """Return the recorded values of `other` that a condition names."""
         wanted = value if isinstance(value, list) else [value]
-        if other in self._tables:
-            table = self._tables[other]
-            if "choices" not in table:
-                raise ConfigError(f'when: "{other}" is searched by range; a condition needs choices.', path=path)
-            present = {label(option): option for option in table["choices"]}
-        else:
-            if _lookup(self._base_mapping, other) is None:
-                hint = did_you_mean(other, [*self._tables, *flatten(self._base_mapping)])
-                raise ConfigError(f'when: "{other}" is not a field of [base].{hint}', path=path)
-            return tuple(_name_or_label(item) for item in wanted)
+        table = self._tables[other]
+        if "choices" not in table:
+            raise ConfigError(f'when: "{other}" is searched by range; a condition needs choices.', path=path)
+        present = {label(option): option for option in table["choices"]}
         allowed: list[Label] = []
         for item in wanted:
-            hits = [name for name, option in present.items() if option == item or part_name(option) == item]
+            hits = [name for name, option in present.items() if _is_named(option, item)]
             if not hits:
                 names = ", ".join(str(name) for name in present)
                 raise ConfigError(f'when: {item!r} is no choice of "{other}", which has: {names}.', path=path)
-            allowed += hits
+            allowed += [name for name in hits if name not in allowed]
         return tuple(allowed)
 
     def _field(self, path: str, when: Mapping[str, tuple[Label, ...]]) -> tuple[Any, Bounds]:
@@ -302,17 +205,24 @@ class Space:
     def _entry(self, holder: Any, name: str, path: str) -> tuple[Any, Bounds]:
         if isinstance(holder, AbstractRecord) and name in field_types(type(holder)):
             return field_types(type(holder))[name]
-        hint = did_you_mean(path, flatten(self._base_mapping))
-        if isinstance(holder, AbstractPart) and not hint:
+        if isinstance(holder, AbstractPart) and any(
+            name in field_types(holder.family.lookup(n)) for n in holder.family
+        ):
             parent = path.rpartition(".")[0]
             hint = f' "{holder.name}" has none: guard it with when = {{ "{parent}" = ... }}, or leave that choice out.'
+        else:
+            hint = did_you_mean(path, flatten(self._base_mapping))
         raise ConfigError(f"is not a field of [base].{hint}", path=path)
 
-    def _check_every_option(self) -> None:
-        """Configure every end and every choice once, so that nothing is refused in the middle of a study."""
+    def examples(self) -> Iterator[TrainConfig]:
+        """Yield a configuration for every end of a range and every choice.
+
+        Raises:
+            ConfigError: on one that cannot be.
+        """
         for parameter in self.parameters:
             for option in parameter.domain.options():
-                self.configure(self._example(parameter, option))
+                yield self.configure(self._example(parameter, option))
 
     def _example(self, wanted: Parameter, option: Label) -> Params:
         """Return parameters with one option set, the conditions above it met, and all others at their first."""
@@ -340,14 +250,14 @@ def flatten(mapping: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return leaves
 
 
-def part_name(value: Any) -> str | None:
-    """Return the name of a part as TOML spells it, or None for anything else."""
-    name = value.get("name") if isinstance(value, Mapping) else value
-    return name if isinstance(name, str) else None
+def _is_named(value: Any, wanted: Any) -> bool:
+    """Return whether a condition's value means this one: the same, or a part by its name or label."""
+    return wanted in (value, part_name(value)) or (isinstance(wanted, str) and label(value) == wanted)
 
 
-def _name_or_label(value: Any) -> Label:
-    return part_name(value) or label(value)
+def _has_field(family: Registry[Any], name: str) -> bool:
+    """Return whether any part of a family has a field of this name."""
+    return any(name in field_types(family.lookup(part)) for part in family)
 
 
 def _lookup(mapping: Mapping[str, Any], path: str) -> Any:
@@ -360,14 +270,21 @@ def _lookup(mapping: Mapping[str, Any], path: str) -> Any:
 
 def _as_table(path: str, value: Any) -> dict[str, Any]:
     if isinstance(value, list):
-        return {"choices": value}
+        return {"choices": value, "when": {}}
     if isinstance(value, dict):
         if not {"low", "choices", "high"} & value.keys() and value:
-            inner = next(iter(value))
-            problem = f'needs low and high, or choices; or is "{path}.{inner}" meant? Then quote the dotted path.'
+            meant = join_path(path, *_innermost(value))
+            problem = f'needs low and high, or choices; or is "{meant}" meant? Then quote the dotted path.'
             raise ConfigError(problem, path=path)
-        return value
+        return value | {"when": _when(path, value)}
     raise ConfigError(f"must be a list of choices or a table with low and high, got {value!r}.", path=path)
+
+
+def _innermost(table: Mapping[str, Any]) -> list[str]:
+    """Return the steps that lead from a table to the first thing that looks like a range or a list of choices."""
+    step, inner = next(iter(table.items()))
+    ends = not isinstance(inner, dict) or not inner or {"low", "high", "choices"} & inner.keys()
+    return [step] if ends else [step, *_innermost(inner)]
 
 
 def _when(path: str, table: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -375,43 +292,3 @@ def _when(path: str, table: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(when, dict):
         raise ConfigError(f'when must be a table such as {{ optimizer = "sgd" }}, got {when!r}.', path=path)
     return flatten(when)
-
-
-def _choices(path: str, options: Any, annotation: Any, bounds: Bounds) -> Choices:
-    if not isinstance(options, list) or not options:
-        raise ConfigError(f"choices must be a list of at least one value, got {options!r}.", path=path)
-    by_label: dict[Label, Any] = {}
-    spelled_out: dict[Label, Any] = {}
-    for option in options:
-        decoded = encode(decode(annotation, option, path=path, bounds=bounds))
-        name = label(option)
-        if any(name == other and type(name) is type(other) for other in by_label):
-            raise ConfigError(f"{name!r} stands twice among the choices.", path=path)
-        by_label[name], spelled_out[name] = option, decoded
-    return Choices(by_label, spelled_out)
-
-
-def _range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bounds) -> Range:
-    for key in ("low", "high"):
-        if key not in table:
-            raise ConfigError(f"has no {key}; a range needs low and high.", path=path)
-    low, high, log, step = table["low"], table["high"], table.get("log", False), table.get("step")
-    members = alternatives(annotation)
-    is_int = int in members and not (float in members and isinstance(low, float))
-    if not is_int and float not in members:
-        raise ConfigError("is not a number, so it takes a list of choices.", path=path)
-    kind = int if is_int else float
-    low, high = (decode(kind, end, path=path, bounds=bounds) for end in (low, high))
-    if not isinstance(log, bool):
-        raise ConfigError(f"log must be true or false, got {log!r}.", path=path)
-    if low > high:
-        raise ConfigError(f"low must not be above high, got low = {low!r} and high = {high!r}.", path=path)
-    if log and low <= 0:
-        raise ConfigError(f"log = true needs low > 0, got low = {low!r}.", path=path)
-    if log and step is not None:
-        raise ConfigError("log = true and step exclude each other; leave one out.", path=path)
-    if step is not None:
-        step = decode(kind, step, path=join_path(path, "step"), bounds=Bounds(above=0))
-        if abs((high - low) / step - round((high - low) / step)) > 1e-8:
-            raise ConfigError(f"high must be low plus whole steps, got {low!r} to {high!r} by {step!r}.", path=path)
-    return Range(low, high, log, step, is_int)

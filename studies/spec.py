@@ -11,9 +11,10 @@ from typing import Any
 from mlp.config import TrainConfig, merge
 from mlp.metrics import Direction, direction
 from mlp.registry import AbstractRecord, ConfigError, did_you_mean, field_types, number
+from studies.domains import Params
 from studies.home import STUDY_NAME
 from studies.search import AbstractPruner, AbstractSampler, NoPruner, Tpe
-from studies.space import Params, Space, flatten
+from studies.space import Space, flatten
 
 SECTIONS = ("study", "base", "space")
 
@@ -153,12 +154,16 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
             raise ConfigError(f"has no [{key}]. A study file has [study], [base] and [space].")
     study = _section("study", lambda: StudyConfig.from_mapping(tables["study"]))
     changes = dict(parse_override(text) for text in overrides)
-    base = _section("base", lambda: TrainConfig.from_mapping(merge(tables["base"], changes)))
+    base = _section("base", lambda: TrainConfig.from_mapping(tables["base"]))
+    base = _section("base", lambda: TrainConfig.from_mapping(merge(base.to_mapping(), changes)))
     searched = {path: table for path, table in tables.get("space", {}).items() if path not in changes}
     space = _section("space", lambda: Space(searched, base))
-    if study.metric.startswith("validation/") and not base.data.validation:
-        problem = f'is "{study.metric}", but data.validation = 0 holds nothing out to judge by.'
-        raise ConfigError(f'[study] "metric": {problem}')
+    for config in (base, *space.examples()):
+        if study.metric.startswith("validation/") and not config.data.validation:
+            problem = f'is "{study.metric}", but data.validation = 0 holds nothing out to judge by.'
+            raise ConfigError(f'[study] "metric": {problem}')
+        if config.data.name != base.data.name:
+            raise ConfigError('[space] "data.name": all trials of a study are trained on one data set.')
     return StudySpec(study, base, space)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlp_data import EVERY_PART, FAMILIES, parts, quick, records
+from mlp_data import EVERY_PART, FAMILIES, METRIC_KEYS, parts, quick, records
 
 from mlp.activations import LeakyRelu, Relu, activations
 from mlp.arrays import stream
 from mlp.initializers import initializers
 from mlp.losses import losses
-from mlp.metrics import metrics
+from mlp.metrics import best_epoch, direction, is_better, metrics
 from mlp.optimizers import Sgd, optimizers
 from mlp.registry import AbstractPart, Registry, decode, encode, field_types, label
 from mlp.schedules import schedules
@@ -240,6 +240,21 @@ def test_a_metric_is_a_finite_python_float_whatever_the_order_of_the_examples(na
     assert metric.direction in ("minimize", "maximize")
 
 
+@pytest.mark.parametrize("key", METRIC_KEYS)
+def test_a_metric_key_knows_which_way_is_better_and_a_tie_is_not_better(key: str) -> None:
+    up = direction(key) == "maximize"
+    assert up == key.endswith("accuracy")
+    assert is_better(key, 2.0, than=1.0) == up
+    assert is_better(key, 1.0, than=2.0) != up
+    assert not is_better(key, 1.0, than=1.0)
+    assert best_epoch(key, {key: [2.0, 3.0, 1.0, 3.0, 1.0]}) == (2 if up else 3)
+
+
+def test_accuracy_gives_a_tie_to_the_first() -> None:
+    outputs, accuracy = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 1.0], [2.0, 1.0]]), metrics.decode("accuracy")
+    assert accuracy.compute(outputs, np.array([0, 1, 1, 1]), losses.decode("softmax_cross_entropy")) == 0.5
+
+
 # Initializers
 
 
@@ -327,7 +342,7 @@ def test_a_schedule_starts_at_the_base_rate_and_stays_finite_and_not_negative(
     [
         ("constant", [0.8, 0.8, 0.8, 0.8]),
         ({"name": "exponential", "factor": 0.25}, [0.8, 0.4, 0.2, 0.0125]),
-        ({"name": "step", "factor": 0.5, "every": 1}, [0.8, 0.8, 0.4, 0.1]),
+        ({"name": "step", "factor": 0.5, "every": 2}, [0.8, 0.8, 0.8, 0.4]),
         # Equation 5 of Loshchilov & Hutter 2017 at 0, 1/8, 1/4 and 3/4 of the way: cos pi/8 = sqrt(2 + sqrt 2) / 2
         ("cosine", [0.8, 0.4 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.4 * (1 + 0.5**0.5), 0.4 * (1 - 0.5**0.5)]),
         (

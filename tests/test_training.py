@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import zipfile
 from dataclasses import replace
 from typing import Any
@@ -16,9 +17,9 @@ from mlp_data import METRIC_KEYS, bits, blobs, parts, quick, small_config, small
 
 from mlp import ConfigError, DataConfig, EarlyStopping, TrainConfig, Training, TrainingState, advance, train
 from mlp.activations import activations
-from mlp.arrays import stream
+from mlp.arrays import digest, stream
 from mlp.initializers import initializers
-from mlp.optimizers import optimizers
+from mlp.optimizers import Adam, optimizers
 from mlp.schedules import schedules
 from mlp.training import CorruptStateError, kept_epoch
 
@@ -213,6 +214,20 @@ def test_the_number_of_blas_threads_outside_changes_no_bit() -> None:
     assert len(found) == 1
 
 
+def test_a_digest_tells_values_types_shapes_and_the_order_of_arrays_apart() -> None:
+    zeros = np.zeros(4, np.float32)
+    others = [
+        (np.array([0.0, -0.0, 0.0, 0.0], np.float32),),
+        (zeros.astype(np.int32),),
+        (zeros.reshape(2, 2),),
+        (zeros[:2], zeros[2:]),
+        (zeros, np.ones(1)),
+        (np.ones(1), zeros),
+    ]
+    assert len({digest(zeros), *(digest(*arrays) for arrays in others)}) == 1 + len(others)
+    assert digest(zeros[::2]) == digest(np.zeros(2, np.float32))
+
+
 # States as bytes
 
 
@@ -271,10 +286,20 @@ def test_a_state_before_the_first_epoch_comes_back() -> None:
     assert save_and_load(state).history == {}
 
 
-def test_saved_states_need_no_pickle() -> None:
-    _, data = saved_state()
-    assert b"pickle" not in data
-    assert b"|O" not in data
+def test_saving_and_loading_never_touches_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("pickle was used")
+
+    for name in ("dump", "dumps", "load", "loads"):
+        monkeypatch.setattr(pickle, name, refuse)
+    state, _ = saved_state()
+    assert bits(save_and_load(state)) == bits(state)
+
+
+def test_objects_that_only_pickle_could_load_are_refused() -> None:
+    state, _ = saved_state()
+    with pytest.raises(CorruptStateError):
+        TrainingState.from_bytes(replace(state, theta=np.array([{"any": "object"}])).to_bytes())
 
 
 @thorough
@@ -422,6 +447,27 @@ def test_an_epoch_takes_as_many_steps_as_cover_the_training_part(batch_size: Any
 def test_a_batch_larger_than_the_data_is_the_full_batch() -> None:
     states = [run(start(small_config({"batch_size": size})), 3).state() for size in (56, 57, 1000, "full")]
     assert len({bits(state)[3:6] for state in states}) == 1
+
+
+def test_steps_are_counted_across_epochs_and_the_rate_follows_the_schedule_within_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, update = [], Adam.update
+
+    def record(self: Adam, *arrays: Any) -> None:
+        found.append(arrays[-2:])
+        update(self, *arrays)
+
+    monkeypatch.setattr(Adam, "update", record)
+    monkeypatch.setattr("mlp.training.CHUNK", 10**9)
+    training = start(small_config({"schedule": "cosine"}))
+    run(Training.resume(run(training, 1).state(), training.data), 2)
+    per_step = found[::2]  # one piece with all weights, one with all biases
+    assert [step for step, _ in per_step] == list(range(1, 3 * 4 + 1))
+    config = training.config
+    rates = [config.schedule.rate(0.01, step / 4, config.epochs) for step in range(3 * 4)]
+    assert [rate for _, rate in per_step] == pytest.approx(rates, rel=1e-12)
+    assert len(set(rates)) == 12
 
 
 def test_one_example_is_enough_to_train_on() -> None:
