@@ -205,9 +205,7 @@ class Space:
     def _entry(self, holder: Any, name: str, path: str) -> tuple[Any, Bounds]:
         if isinstance(holder, AbstractRecord) and name in field_types(type(holder)):
             return field_types(type(holder))[name]
-        if isinstance(holder, AbstractPart) and any(
-            name in field_types(holder.family.lookup(n)) for n in holder.family
-        ):
+        if isinstance(holder, AbstractPart) and _has_field(holder.family, name):
             parent = path.rpartition(".")[0]
             hint = f' "{holder.name}" has none: guard it with when = {{ "{parent}" = ... }}, or leave that choice out.'
         else:
@@ -255,7 +253,7 @@ def _is_named(value: Any, wanted: Any) -> bool:
     return wanted in (value, part_name(value)) or (isinstance(wanted, str) and label(value) == wanted)
 
 
-def _has_field(family: Registry[Any], name: str) -> bool:
+def _has_field(family: Registry[AbstractPart], name: str) -> bool:
     """Return whether any part of a family has a field of this name."""
     return any(name in field_types(family.lookup(part)) for part in family)
 

@@ -220,7 +220,7 @@ def test_a_file_is_replaced_whole_however_often_it_is_read(tmp_path: Path) -> No
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    for _ in range(100):
+    for _ in range(25):
         for content in contents:
             write_atomically(file, content)
     done.set()
