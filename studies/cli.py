@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlp.registry import ConfigError
+from studies.home import HistoryMismatchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,9 +41,9 @@ def main() -> None:
     """Run the command; a mistake in the input is one line and exit code 2."""
     try:
         app()
-    except ConfigError as error:
+    except (ConfigError, HistoryMismatchError) as error:
         _console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -113,6 +114,7 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
     from studies.results import load_study
 
     results = load_study(launch.name, home)
+    unfinished = launch.status in ("interrupted", "out of time")
     at_home = f" --home {shlex.quote(str(home))}" if home else ""
     if launch.status == "already complete":
         console.print(f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
@@ -131,11 +133,12 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
     if launch.pending:
         console.print(
             f"[yellow]publishing to MLflow is pending[/]: {launch.pending}. "
-            f"Complete it later with: studies sync {launch.name}{at_home}",
+            f"{'The next launch goes on with it, or' if unfinished else 'Complete it later with'}: "
+            f"studies sync {launch.name}{at_home}",
             highlight=False,
             soft_wrap=True,
         )
-    if launch.status in ("interrupted", "out of time"):
+    if unfinished:
         again = shlex.join(["studies", *sys.argv[1:]])
         console.print(
             f"[yellow]{launch.status}[/]; nothing is lost. Go on with: {again}", highlight=False, soft_wrap=True
@@ -205,12 +208,12 @@ def delete(
     """Remove a study: its files, its rows in Optuna's database, its runs in the home's MLflow store."""
     from studies.deletion import delete_study
     from studies.home import Home
-    from studies.results import load_study
 
-    results = load_study(name, home)
+    place = Home.find(home)
+    n_trials = len(place.existing_study(name).logs())
     if not yes:
-        typer.confirm(f"Delete study {name} with its {len(results.trials)} trials?", abort=True)
-    delete_study(Home.find(home), name)
+        typer.confirm(f"Delete study {name} with its {n_trials} trials?", abort=True)
+    delete_study(place, name)
     _console().print(f"Study {name} is deleted.")
 
 

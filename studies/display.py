@@ -107,9 +107,11 @@ class LiveProgress:
         """Return the bar and the line."""
         if self._snapshot is None:
             return Text("starting", style="dim")
-        bar = ProgressBar(total=self._snapshot.total, completed=self._snapshot.done, width=50)
-        pace = Text(self._pace.words(self._snapshot), style="dim")
-        return Group(bar, Text(standing(self._snapshot)), pace)
+        lines = Table.grid()
+        lines.add_row(ProgressBar(total=self._snapshot.total, completed=self._snapshot.done, width=50))
+        lines.add_row(Text(standing(self._snapshot)))
+        lines.add_row(Text(self._pace.words(self._snapshot), style="dim"))
+        return lines
 
 
 @contextmanager

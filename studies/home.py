@@ -23,6 +23,10 @@ class StudyLockedError(ConfigError):
     """Another driver owns the study."""
 
 
+class HistoryMismatchError(RuntimeError):
+    """What is recorded of a study is not what this program would have done."""
+
+
 @dataclass(frozen=True)
 class Home:
     """The folder of all studies, `./mlruns` unless told otherwise."""

@@ -18,7 +18,7 @@ from mlp.config import TrainConfig
 from mlp.metrics import is_better
 from mlp.training import CorruptStateError, Status, TrainingState
 from studies.domains import Params
-from studies.home import StudyFolder, write_atomically
+from studies.home import HistoryMismatchError, StudyFolder, write_atomically
 from studies.segments import Progress
 from studies.spec import StudySpec
 from studies.storage import StudyTable
@@ -26,10 +26,6 @@ from studies.trial_log import Ending, TrialLog
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
-
-
-class HistoryMismatchError(RuntimeError):
-    """What is recorded is not what this program would have done."""
 
 
 @dataclass(eq=False)

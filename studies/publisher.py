@@ -151,7 +151,12 @@ class _States:
 
     def __init__(self, target: IO[str]) -> None:
         self._target = target
-        self._last: dict[str, str] = {}
+        self._last: dict[str, str] = {"state": ""}
+
+    @property
+    def latest(self) -> str:
+        """The state that was said last."""
+        return self._last["state"]
 
     def say(self, state: str, **more: str) -> bool:
         """Say it; return whether it was news."""
@@ -176,6 +181,8 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
         try:
             lock.acquire(timeout=LOCK_SECONDS[order])
             if order:
+                if states.latest == "pending":
+                    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"  # one last try, and a quick one
                 return _leave(mirror, order, orders, states)
             mirror.connect()
             states.say("publishing", experiment_id=mirror.experiment_id)

