@@ -46,7 +46,7 @@ class Zeros(AbstractInitializer):
 class Normal(AbstractInitializer):
     """N(0, std²), whatever the layer's width."""
 
-    std: float = number(0.01, at_least=0.0)
+    std: float = number(0.01, at_least=0.0, at_most=1e6)
 
     def sample(self, n_in: int, n_out: int, *, gain: float, rng: np.random.Generator) -> Array:
         return _normal(n_in, n_out, self.std, rng)
@@ -57,8 +57,8 @@ class Normal(AbstractInitializer):
 class Uniform(AbstractInitializer):
     """Uniform on [low, high), whatever the layer's width."""
 
-    low: float = number(-0.05)
-    high: float = number(0.05)
+    low: float = number(-0.05, at_least=-1e6, at_most=1e6)
+    high: float = number(0.05, at_least=-1e6, at_most=1e6)
 
     def __post_init__(self) -> None:
         super().__post_init__()

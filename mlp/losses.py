@@ -45,6 +45,6 @@ class SoftmaxCrossEntropy(AbstractLoss):
         scale = dz.sum(axis=1, keepdims=True)
         np.multiply(scale, b, out=scale)
         np.divide(dz, scale, out=dz)
-        picked = np.arange(0, b * k, k) + targets
+        picked = np.arange(0, b * k, k) + targets.astype(np.intp, copy=False)
         flat = dz.reshape(-1)
         flat[picked] -= 1.0 / b

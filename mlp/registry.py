@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+import sys
 import types
 from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -58,12 +59,12 @@ class Bounds:
     at_most: float = math.inf
 
     def admit(self, value: float) -> bool:
-        """Return whether `value` is finite and inside."""
-        return math.isfinite(value) and self.above < value < self.below and self.at_least <= value <= self.at_most
+        """Return whether `value` is inside."""
+        return self.above < value < self.below and self.at_least <= value <= self.at_most
 
     def __str__(self) -> str:
         words = [
-            f"{name.replace('_', ' ')} {limit:g}"
+            f"{name.replace('_', ' ')} {limit:.17g}"
             for name in ("above", "at_least", "below", "at_most")
             if math.isfinite(limit := getattr(self, name))
         ]
@@ -164,9 +165,16 @@ class Registry(Generic[PartT]):
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-            raise ConfigError(f"must be the name of a {self.kind} or a table with a name, got {value!r}.", path=path)
+            raise ConfigError(
+                f"must be the name of {with_article(self.kind)} or a table with a name, got {value!r}.", path=path
+            )
         part = self.lookup(value["name"], path=path)
         return part.from_mapping({key: item for key, item in value.items() if key != "name"}, path=path)
+
+
+def with_article(noun: str) -> str:
+    """Return `an activation`, `a loss`."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def describe(cls: type[AbstractRecord]) -> str:
@@ -241,6 +249,8 @@ def _convert(member: Any, value: Any, path: str, bounds: Bounds) -> Any:
     if issubclass(member, AbstractRecord):
         return member.from_mapping(value, path=path)
     if member in (int, float):
+        if not abs(value) <= sys.float_info.max:
+            raise ConfigError(f"must be finite, got {value!r}.", path=path)
         if not bounds.admit(value):
             raise ConfigError(f"must be {bounds}, got {value!r}.", path=path)
         return member(value)
@@ -253,7 +263,7 @@ def _in_words(member: Any) -> str:
     if get_origin(member) is tuple:
         return f"a list of {_in_words(get_args(member)[0]).split(' ', 1)[1]}s"
     if issubclass(member, AbstractPart):
-        return f"the name of a {member.family.kind} or a table with a name"
+        return f"the name of {with_article(member.family.kind)} or a table with a name"
     if issubclass(member, AbstractRecord):
         return f"a table with {', '.join(field_types(member))}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[member]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from mlp.config import TrainConfig
 from mlp.data import BatchReader, Dataset, Examples, Split
 from mlp.metrics import best_epoch, direction, evaluate
 from mlp.network import Network
+from mlp.registry import ConfigError
 
 Status = Literal["running", "finished", "stopped", "diverged"]
 History = dict[str, list[float]]
@@ -24,6 +25,7 @@ History = dict[str, list[float]]
 CHUNK = 16_384  # parameters an optimizer handles at once: five such float32 pieces stay within 320 KiB of cache
 EVALUATION_ROWS = 512
 STATE_VERSION = 1
+SEAL_BYTES = 32
 
 
 class CorruptStateError(ValueError):
@@ -82,7 +84,7 @@ class TrainingState:
         return digest(self.kept_theta)
 
     def to_bytes(self) -> bytes:
-        """Return the state as an `.npz` file, without pickle."""
+        """Return the state as an `.npz` file, without pickle; its comment is the SHA-256 of all before it."""
         header = {
             "version": STATE_VERSION,
             "config": self.config,
@@ -100,7 +102,10 @@ class TrainingState:
             best_theta=self.best_theta,
             history=np.array(list(self.history.values()), np.float64),
         )
-        return file.getvalue()
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = bytes(SEAL_BYTES)
+        body = file.getvalue()[:-SEAL_BYTES]
+        return body + hashlib.sha256(body).digest()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TrainingState:
@@ -109,17 +114,18 @@ class TrainingState:
         Raises:
             CorruptStateError: when the bytes are torn or something else.
         """
+        if hashlib.sha256(data[:-SEAL_BYTES]).digest() != data[-SEAL_BYTES:]:
+            raise CorruptStateError("not a saved training state, or one that was torn or changed.")
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes())
                 if header["version"] != STATE_VERSION:
-                    raise CorruptStateError(
-                        f"the state has version {header['version']}, this program reads {STATE_VERSION}."
-                    )
+                    was = header["version"]
+                    raise CorruptStateError(f"the state has version {was}, this program reads {STATE_VERSION}.")
                 history = dict(zip(header["keys"], file["history"].tolist(), strict=True))
                 arrays = (file["theta"], file["slots"], file["best_theta"])
                 return cls(header["config"], header["epoch"], header["status"], *arrays, history, header["seconds"])
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, KeyError) as error:
             raise CorruptStateError(f"not a saved training state: {error}") from error
 
 
@@ -138,6 +144,10 @@ class Training:
     """
 
     def __init__(self, config: TrainConfig, data: Split, *, dtype: Any = np.float32) -> None:
+        stopping = config.early_stopping
+        if stopping and stopping.metric.startswith("validation/") and data.validation is None:
+            problem = f'watches "{stopping.metric}", but no example is held out.'
+            raise ConfigError(problem, path="early_stopping")
         self.config = config
         self.data = data
         self.epoch = 0
@@ -249,7 +259,9 @@ class Training:
 
     def evaluate(self, examples: Examples, part: str) -> dict[str, float]:
         """Return the metrics of the present parameters on some examples, keyed `part/metric`."""
-        return evaluate(self.outputs(examples), examples.targets, self.config.loss, part)
+        outputs = self.outputs(examples)
+        with np.errstate(all="ignore"):
+            return evaluate(outputs, examples.targets, self.config.loss, part)
 
     def outputs(self, examples: Examples) -> Array:
         """Return the network's raw outputs, shape (n, k)."""
