@@ -1,4 +1,7 @@
-"""The command `studies`. Every command is thin: it reads its options, calls one function, shows what came back."""
+"""The command `studies`. Every command is thin: it reads its options, calls one function, shows what came back.
+
+Whatever takes time to import is imported by the command that needs it, so that `studies --help` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from mlp.registry import ConfigError
-from studies.home import HistoryMismatchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,12 @@ def main() -> None:
     """Run the command; a mistake in the input is one line and exit code 2."""
     try:
         app()
-    except (ConfigError, HistoryMismatchError) as error:
+    except (ValueError, RuntimeError) as error:
+        from mlp.registry import ConfigError
+        from studies.home import HistoryMismatchError
+
+        if not isinstance(error, ConfigError | HistoryMismatchError):
+            raise
         _console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
@@ -160,6 +165,8 @@ def parse_duration(text: str) -> float:
     Raises:
         ConfigError: when it is none of these.
     """
+    from mlp.registry import ConfigError
+
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     if not match or not any(match.groups()):
         raise ConfigError(f"--timeout takes a duration such as 90s, 10m or 1h30m, got {text!r}.")

@@ -32,6 +32,7 @@ from studies.trial_log import TrialRecord, read_log
 
 KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
 INTERRUPTED, NOTE = "interrupted", "mlflow.note.content"
+POINTS_AT_ONCE = 8  # of the best value so far, while the study runs
 FRESH_SECONDS = 4.0  # a trial that has just begun can wait: a short one then takes half the calls
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -165,7 +166,7 @@ class Mirror:
                 self._publish_trial(store, trial, parent, live)
             del self._waiting[number]
         with _refusal_logged("the study's own run"):
-            self._publish_best_so_far(store, parent)
+            self._publish_best_so_far(store, parent, live)
         return True
 
     def close(self, *, artifacts: bool) -> None:
@@ -239,15 +240,17 @@ class Mirror:
         if trial.ending is not None:
             self._set_status(store, key, STATUS[trial.state], last_event(trial))
 
-    def _publish_best_so_far(self, store: Store, parent: Run) -> None:
+    def _publish_best_so_far(self, store: Store, parent: Run, live: bool) -> None:
         points = self.study.best_so_far()
         if parent.is_deleted or not points:
             return
         if parent.n_steps is None:
             last = store.last_step(parent.id, BEST_SO_FAR)
             parent.n_steps = 0 if last is None else last + 1
-        self._log(store, self.study.key, [point for point in points if point.step >= parent.n_steps], {}, {})
-        parent.n_steps = points[-1].step + 1
+        new = [point for point in points if point.step >= parent.n_steps]
+        if new and (not live or len(new) >= POINTS_AT_ONCE or new[0].step == points[0].step):
+            self._log(store, self.study.key, new, {}, {})
+            parent.n_steps = points[-1].step + 1
 
     def _summarise(self, store: Store) -> None:
         best, note = self.study.best(), {NOTE: self.study.note()}

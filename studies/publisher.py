@@ -36,7 +36,7 @@ FINISH, INTERRUPT, ORPHANED = "finish", "interrupt", "orphaned"
 LEFT_OVER = 3  # the exit code when something is left to publish
 NICENESS = 5  # beside busy workers that leaves it a quarter of a core; it needs a tenth for a stream of short trials
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 15.0
-REST = 10  # in between, it rests this many times as long as it has worked
+REST = 4  # in between, it rests this many times as long as it has worked
 RETRY_SECONDS = 4.0
 EXIT_SECONDS = {INTERRUPT: 4.5, ORPHANED: 3.5}  # after that it goes, done or not
 PUBLISH_SECONDS = {FINISH: 3600.0, INTERRUPT: 2.5, ORPHANED: 1.5}  # of these, for trials; then runs are closed
@@ -202,6 +202,8 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
 
 def _leave(mirror: Mirror, order: str, orders: _Orders, states: _States) -> int:
     gc.disable()  # more imports to come, and little else
+    # optuna.importance would load it, which takes a second, for evaluators that are not used here.
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     deadline = orders.since + PUBLISH_SECONDS[order]
     is_all = mirror.publish(live=False, go_on=lambda: orders.latest == order and time.monotonic() < deadline)
     mirror.close(artifacts=order == FINISH)

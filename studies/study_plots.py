@@ -33,7 +33,7 @@ def write_plots(study: Study, folder: Path) -> None:
     history_figure(study).savefig(folder / "history.png", dpi=DPI)
     try:
         figure = importance_figure(study)
-    except ValueError as error:  # values that Optuna finds outside of their ranges
+    except (ValueError, ImportError) as error:  # such as values that Optuna finds outside of their ranges
         logger.warning("there is no plot of importances: %s", error)
         return
     if figure is not None:

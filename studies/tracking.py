@@ -103,7 +103,8 @@ class TrackingStore:
         run_tags = [RunTag(key, value) for key, value in tags.items()]
         with _refusals():
             while metrics or params or run_tags:
-                now = metrics[:METRICS_PER_CALL], params[:PAIRS_PER_CALL], run_tags[:PAIRS_PER_CALL]
+                # In each call the newest first: MLflow then sets the latest value of a metric once, not at every step.
+                now = metrics[:METRICS_PER_CALL][::-1], params[:PAIRS_PER_CALL], run_tags[:PAIRS_PER_CALL]
                 self.client.log_batch(run_id, *now)
                 metrics, params = metrics[METRICS_PER_CALL:], params[PAIRS_PER_CALL:]
                 run_tags = run_tags[PAIRS_PER_CALL:]

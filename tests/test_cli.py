@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import resource
 import shlex
@@ -165,27 +167,33 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
     return time.monotonic() - started
 
 
-def processes() -> dict[int, tuple[int, str]]:
-    """Return the parent and the state of each process that runs."""
+def parents() -> dict[int, int]:
+    """Return the parent of each process that runs."""
     found = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = file.read_text().rpartition(")")[2].split()[:2]
         except OSError:
-            continue
+            continue  # it has just ended
         if state != "Z":
-            found[int(file.parent.name)] = int(parent), state
+            found[int(file.parent.name)] = int(parent)
     return found
 
 
 def children(pid: int) -> set[int]:
     """Return the processes that a process has started and that still run."""
-    return {child for child, (parent, _) in processes().items() if parent == pid}
+    return {child for child, parent in parents().items() if parent == pid}
+
+
+def descendants(pid: int) -> set[int]:
+    """Return all that a process has started, directly or not, and that still runs."""
+    found = children(pid)
+    return found.union(*(descendants(child) for child in found))
 
 
 def alive(pids: set[int]) -> set[int]:
     """Return those of some processes that still run."""
-    return pids & processes().keys()
+    return pids & parents().keys()
 
 
 def query(database: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -263,9 +271,6 @@ def published_fixture(shell: Shell, migrated_db: Path) -> Shell:
     return shell
 
 
-# ---- launch
-
-
 def test_a_study_runs_to_its_end_and_says_what_came_out(finished: Shell) -> None:
     printed = json.loads((finished.folder / "printed.json").read_text())
     said, results = printed["stdout"], load_study("digits", finished.home.root)
@@ -337,6 +342,24 @@ def test_a_name_and_a_change_of_base_make_a_study_of_their_own(finished: Shell) 
     assert outcome(load_study("digits", finished.home.root)) == before
 
 
+def test_in_a_terminal_the_progress_stays_in_place(shell: Shell) -> None:
+    terminal, inside = pty.openpty()
+    command = [COMMAND, "run", "study.toml", "--trials", "2", "--no-publish"]
+    environment = shell.environment({"TERM": "xterm-256color"})
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
+        process = subprocess.Popen(command, cwd=shell.folder, env=environment, stdout=inside, stderr=inside)
+        os.close(inside)
+        shown = b""
+        with contextlib.suppress(OSError):  # that is how a terminal says that everyone has left it
+            while part := screen.read(4096):
+                shown += part
+        assert process.wait(60) == 0
+    assert b"\x1b[2K" in shown, "lines are drawn again"
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"^.*\d/2 trials · \d running", plain, re.M)
+    assert "Study digits: 2 of 2 trials have ended" in plain
+
+
 def test_a_study_that_is_out_of_time_goes_on_with_the_command_that_it_prints(shell: Shell, finished_once: Path) -> None:
     answer = shell.studies("run", "study.toml", "--no-publish", "--timeout", "0.01s")
     assert (answer.returncode, answer.stderr) == (0, "")
@@ -369,9 +392,6 @@ def test_a_duration_is_read_as_a_person_writes_it(text: str, seconds: float) -> 
     assert parse_duration(text) == seconds
 
 
-# ---- mistakes
-
-
 def assert_refused(answer: Answer, said: str) -> None:
     """Assert that a command was refused in one line."""
     assert answer.returncode == 2, answer
@@ -384,11 +404,20 @@ def assert_refused(answer: Answer, said: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("epochs = 3", "epoch = 3", 'study.toml: [base] "epoch" is not a field of [base]. Did you mean "epochs"?'),
+        ("epochs = 3", "epoch = 3", 'study.toml: [base] "epoch": is not a field of a training configuration. Did you'),
         ("epochs = 3", 'epochs = "3"', "study.toml: [base] \"epochs\": must be a whole number, got '3'."),
-        ("low = 1e-4", "low = 0.0", '[space] "optimizer.learning_rate": log = true needs low > 0, got low = 0.0'),
+        (
+            "low = 1e-4",
+            "low = 0.5",
+            '"optimizer.learning_rate": low must not be above high, got low = 0.5 and high = 0.1.',
+        ),
         ('["relu", "tanh"]', '["relu", "tan"]', 'there is no activation called "tan". Did you mean "tanh"?'),
-        ('"network.activation" =', "network.activation =", "network.activation"),
+        (
+            '"network.activation" =',
+            "network.activation =",
+            'is "network.activation" meant? Then quote the dotted path.',
+        ),
+        ("[space]", "[spaces]", 'study.toml: [spaces] is no table of a study file. Did you mean "space"?'),
         ("[study]", "[study", "study.toml: is not TOML"),
     ],
 )
@@ -399,12 +428,7 @@ def test_a_mistake_in_the_file_is_explained_in_a_line_before_anything_is_written
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new, 1))
     before = shell.files()
-    if said == "network.activation":
-        # Without quotes it is a table in a table, which Space may take for what it is.
-        answer = shell.studies("run", "study.toml", "--dry-run")
-        assert answer.returncode in (0, 2)
-    else:
-        assert_refused(shell.studies("run", "study.toml"), said)
+    assert_refused(shell.studies("run", "study.toml"), said)
     assert shell.files() == before
     assert not shell.home.root.exists()
 
@@ -465,9 +489,6 @@ def test_a_study_or_a_trial_that_is_not_there_is_named_with_those_that_are(finis
     assert_refused(finished.studies("show", "digits", "6"), 'study "digits" has no trial 6. It has: 0 to 5.')
 
 
-# ---- ends of all kinds
-
-
 def test_a_study_that_runs_has_one_driver_and_cannot_be_deleted(shell: Shell) -> None:
     driver = shell.start_long("--no-publish")
     owner = rf'study "long" is being run by process {driver.pid} on {socket.gethostname()}, started 20\d\d-'
@@ -518,15 +539,15 @@ def interrupt(driver: subprocess.Popen[str], number: signal.Signals) -> tuple[st
 def test_a_study_that_is_interrupted_stops_soon_and_says_how_to_go_on(
     shell: Shell, number: signal.Signals, code: int
 ) -> None:
-    driver = shell.start_long("--no-publish", "--workers", "2")
+    driver = shell.start_long("--no-publish", "--workers", "9")
     wait_until(lambda: len(list(shell.long.trials.glob("*.npz"))) == 2)
     workers = children(driver.pid)
+    assert len(workers) == 3, "two workers, more cannot be of use, and multiprocessing's own process"
     said, seconds = interrupt(driver, number)
     assert driver.returncode == code
     assert seconds < 10
-    assert "interrupted; nothing is lost. Go on with: studies run long.toml --no-publish --workers 2\n" in said
+    assert "interrupted; nothing is lost. Go on with: studies run long.toml --no-publish --workers 9\n" in said
     assert optuna_states(shell.home) == Counter(RUNNING=2)
-    assert workers
     wait_until(lambda: not alive(workers), 5)
 
 
@@ -539,15 +560,16 @@ def test_a_second_ctrl_c_ends_it_at_once(shell: Shell) -> None:
     started = time.monotonic()
     os.killpg(driver.pid, signal.SIGINT)
     said, complaints = driver.communicate(timeout=60)
-    assert time.monotonic() - started < 1
-    assert (driver.returncode, said, complaints) == (130, "", "")
+    assert time.monotonic() - started < 2
+    assert (driver.returncode, said, "Traceback" in complaints) == (130, "", False)
     assert workers
     wait_until(lambda: not alive(workers), 5)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_takes_workers_and_publisher_with_it(published: Shell) -> None:
     driver = published.start_long("--workers", "2", *SLOW_EPOCHS)
-    wait_until(lambda: len(children(driver.pid)) >= 3)
+    wait_until(lambda: len(children(driver.pid)) == 4)  # two workers, the publisher, multiprocessing's own process
     others = children(driver.pid)
     driver.kill()
     wait_until(lambda: not alive(others), 5)
@@ -558,7 +580,7 @@ def test_a_killed_driver_takes_workers_and_publisher_with_it(published: Shell) -
 def test_an_interrupted_study_is_marked_in_mlflow_until_it_goes_on(
     published: Shell, number: signal.Signals, code: int
 ) -> None:
-    driver = published.start_long("--trials", "3")
+    driver = published.start_long("--trials", "2")
     runs = {"long", "trial 0000", "trial 0001"}
     wait_until(lambda: run_statuses(published.home).keys() == runs)
     said, seconds = interrupt(driver, number)
@@ -571,17 +593,14 @@ def test_an_interrupted_study_is_marked_in_mlflow_until_it_goes_on(
     again = re.search(r"Go on with: studies (.+)$", said, re.M)
     assert again
     driver = published.start(*shlex.split(again[1]))
-    wait_until(lambda: set(run_statuses(published.home).values()) == {"RUNNING"})
-    assert interrupted_runs(published.home) == set()
+    wait_until(lambda: not interrupted_runs(published.home))
+    assert run_statuses(published.home)["long"] == "RUNNING"
     assert driver.wait(120) == 0
     results = load_study("long", published.home.root)
     assert all(trial.n_epochs >= before.get(trial.number, 0) for trial in results.trials)
-    assert optuna_states(published.home) == Counter(COMPLETE=3)
-    assert run_statuses(published.home) == dict.fromkeys([*runs, "trial 0002"], "FINISHED")
+    assert optuna_states(published.home) == Counter(COMPLETE=2)
+    assert run_statuses(published.home) == dict.fromkeys(runs, "FINISHED")
     assert interrupted_runs(published.home) == set()
-
-
-# ---- look, export, re-train
 
 
 def test_the_studies_of_a_home_are_listed_with_what_they_came_to(finished: Shell) -> None:
@@ -733,9 +752,6 @@ def test_of_a_study_file_the_base_is_trained(shell: Shell) -> None:
     assert re.search(r"^epoch 3/3 ", answer.stdout, re.M)
 
 
-# ---- MLflow, and the end
-
-
 @pytest.mark.slow
 def test_a_study_without_its_server_ends_well_and_is_published_later(published: Shell) -> None:
     answer = published.studies("run", "study.toml", MLFLOW_TRACKING_URI=NOWHERE)
@@ -750,12 +766,6 @@ def test_a_study_without_its_server_ends_well_and_is_published_later(published: 
     states = [trial.state for trial in load_study("digits", published.home.root).trials]
     told = Counter("KILLED" if state == "pruned" else "FINISHED" for state in ["the study's", *states])
     assert Counter(run_statuses(published.home).values()) == told
-
-
-@pytest.mark.slow
-def test_a_server_that_is_away_is_named_when_syncing(finished: Shell) -> None:
-    answer = finished.studies("sync", "digits", MLFLOW_TRACKING_URI=NOWHERE)
-    assert_refused(answer, f"the tracking store {NOWHERE} cannot be used")
 
 
 def test_a_study_is_not_deleted_without_a_yes(finished: Shell) -> None:
@@ -811,8 +821,8 @@ def test_the_ui_answers_this_machine_only_and_leaves_nothing_behind(finished: Sh
     status, page = fetch(address[1])
     assert (status, b"<title>MLflow</title>" in page) == (200, True)
     assert fetch(address[1], Host=f"evil.example:{port}")[0] == 403
-    with pytest.raises(OSError, match="refused"), socket.create_connection((other_address(), port), timeout=5):
-        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=5)  # as much this machine, but not where it listens
     servers = descendants(ui.pid)
     assert servers
     said, seconds = interrupt(ui, number)
@@ -821,27 +831,13 @@ def test_the_ui_answers_this_machine_only_and_leaves_nothing_behind(finished: Sh
     wait_until(lambda: not alive(servers), 5)
 
 
-def descendants(pid: int) -> set[int]:
-    """Return all that a process has started, directly or not, and that still runs."""
-    found = children(pid)
-    return found.union(*(descendants(child) for child in found))
-
-
-def other_address() -> str:
-    """Return an address of this machine that is not the one of the loopback that the server is bound to."""
-    return "127.0.0.2"
-
-
 def test_the_ui_of_a_home_without_runs_says_what_to_do(shell: Shell) -> None:
     assert_refused(shell.studies("ui"), "nothing has been published in")
 
 
-# ---- the command itself
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["ui", "--help"]])
 def test_help_loads_nothing_heavy(shell: Shell, arguments: Sequence[str]) -> None:
-    heavy = {"optuna", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "sqlalchemy"}
+    heavy = {"numpy", "optuna", "mlflow", "pandas", "matplotlib", "sklearn", "sqlalchemy"}
     program = (
         "import sys\nfrom studies.cli import main\n"
         "try:\n    main()\n"

@@ -1,0 +1,95 @@
+"""What others may import, and what that costs them."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import mlp
+import studies
+from mlp.training import train
+from studies.launch import run_study
+from studies.results import load_study
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the packages beyond the standard library that a statement loads into a fresh process."""
+    # What Cython puts there for its own use has no spec.
+    program = f"""
+import json, sys
+before = set(sys.modules)
+{statement}
+new = [name for name in sys.modules.keys() - before if getattr(sys.modules[name], "__spec__", None)]
+print(json.dumps([name.partition(".")[0] for name in new]))
+"""
+    answer = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(answer.stdout)) - sys.stdlib_module_names
+
+
+def test_mlp_needs_numpy_and_threadpoolctl_and_nothing_else() -> None:
+    assert loaded_by("import mlp") <= {"mlp", "numpy", "threadpoolctl"}
+
+
+def test_a_training_loads_nothing_that_importing_mlp_does_not() -> None:
+    statement = """
+import numpy as np, mlp
+inputs, labels = np.zeros((40, 3), np.uint8), np.arange(40) % 2
+data = mlp.Dataset(name="none", inputs=inputs, labels=labels, test_inputs=inputs, test_labels=labels,
+                   classes=("a", "b"), largest=1.0, digest="")
+config = mlp.TrainConfig.from_mapping({"data": {"name": "none"}, "epochs": 1, "network": {"hidden": [4]}})
+assert len(mlp.train(config, data).history["train/loss"]) == 1
+"""
+    assert loaded_by(statement) <= {"mlp", "numpy", "threadpoolctl"}
+
+
+def test_a_worker_loads_mlp_and_numpy_and_nothing_heavy() -> None:
+    assert loaded_by("import studies.segments") <= {"mlp", "studies", "numpy", "threadpoolctl"}
+
+
+def test_importing_studies_loads_nothing_but_itself() -> None:
+    assert loaded_by("import studies") == {"studies"}
+
+
+def test_reading_a_study_loads_neither_optuna_nor_mlflow() -> None:
+    heavy = {"optuna", "mlflow", "pandas", "matplotlib", "sklearn", "sqlalchemy"}
+    assert not heavy & loaded_by("from studies import load_study")
+    assert not heavy & loaded_by("from studies import run_study")
+
+
+def test_mlp_offers_what_it_lists_and_nothing_more() -> None:
+    offered = {name for name, thing in vars(mlp).items() if name[0] != "_" and not isinstance(thing, ModuleType)}
+    assert offered == set(mlp.__all__)
+    assert mlp.__all__ == sorted(mlp.__all__)
+    assert mlp.train is train
+
+
+def test_studies_offers_what_it_lists_and_nothing_more() -> None:
+    assert studies.__all__ == ["load_study", "run_study"]
+    assert (studies.load_study, studies.run_study) == (load_study, run_study)
+    with pytest.raises(AttributeError, match="module 'studies' has no attribute 'run_studies'"):
+        _ = studies.run_studies
+
+
+@pytest.mark.parametrize("package", [mlp, studies])
+def test_whatever_is_offered_is_documented(package: ModuleType) -> None:
+    undocumented = [name for name in package.__all__ if not (getattr(package, name).__doc__ or "").strip()]
+    assert undocumented == []
+
+
+def test_every_import_in_the_readme_works() -> None:
+    blocks = [block.partition("```")[0] for block in README.read_text(encoding="utf-8").split("```python\n")[1:]]
+    statements = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
+    assert {node.module for node in statements} >= {"mlp", "studies"}
+    for node in statements:
+        assert node.module is not None
+        module = importlib.import_module(node.module)
+        assert [name.name for name in node.names if not hasattr(module, name.name)] == []
