@@ -286,7 +286,7 @@ def label(value: Any) -> str | bool | int | float:
         arguments = ", ".join(f"{key}={label(item)}" for key, item in value.items() if key != "name")
         return f"{value.get('name', '')}({arguments})" if arguments else str(value["name"])
     if isinstance(value, list):
-        return "-".join(str(label(item)) for item in value)
+        return "-".join(str(label(item)) for item in value) or "none"
     if isinstance(value, str | bool | int | float):
         return value
     raise TypeError(f"{value!r} has no label.")

@@ -47,7 +47,7 @@ def main() -> None:
 
         if not isinstance(error, ConfigError | HistoryMismatchError):
             raise
-        _console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        _say(_console(stderr=True), f"error: {error}", style="red")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -59,10 +59,15 @@ def main() -> None:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, markup=False, highlight=False)
     if not console.is_terminal:
         console.width = 200  # a pipe or a file has no edge to wrap at
     return console
+
+
+def _say(console: Console, line: str, style: str | None = None) -> None:
+    """Print a line as it is, however long."""
+    console.print(line, style=style, soft_wrap=True)
 
 
 @app.command()
@@ -122,32 +127,24 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
     unfinished = launch.status in ("interrupted", "out of time")
     at_home = f" --home {shlex.quote(str(home))}" if home else ""
     if launch.status == "already complete":
-        console.print(f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
+        _say(console, f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
     else:
         done = sum(n for state, n in results.counts().items() if state != "running")
-        console.print(f"Study {launch.name}: {done} of {results.total} trials have ended, {duration(launch.seconds)}.")
+        _say(console, f"Study {launch.name}: {done} of {results.total} trials have ended, {duration(launch.seconds)}.")
     console.print()
     console.print(summary_view(results))
     console.print()
     if launch.export:
-        console.print(f"best configuration  {_short(launch.export)}", highlight=False, soft_wrap=True)
-        console.print(
-            f"re-train it         studies train {_short(launch.export)} --test", highlight=False, soft_wrap=True
-        )
-    console.print(f"browse              studies ui{at_home}", highlight=False, soft_wrap=True)
+        _say(console, f"best configuration  {_short(launch.export)}")
+        _say(console, f"re-train it         studies train {shlex.quote(_short(launch.export))} --test")
+    _say(console, f"browse              studies ui {launch.name}{at_home}")
     if launch.pending:
-        console.print(
-            f"[yellow]publishing to MLflow is pending[/]: {launch.pending}. "
-            f"{'The next launch goes on with it, or' if unfinished else 'Complete it later with'}: "
-            f"studies sync {launch.name}{at_home}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say(console, f"publishing to MLflow is pending: {launch.pending}", style="yellow")
+        later = "The next launch goes on with it, or" if unfinished else "Complete it later with"
+        _say(console, f"{later}: studies sync {launch.name}{at_home}")
     if unfinished:
-        again = shlex.join(["studies", *sys.argv[1:]])
-        console.print(
-            f"[yellow]{launch.status}[/]; nothing is lost. Go on with: {again}", highlight=False, soft_wrap=True
-        )
+        _say(console, f"{launch.status}; nothing is lost", style="yellow")
+        _say(console, f"Go on with: {shlex.join(['studies', *sys.argv[1:]])}")
     if launch.status == "interrupted":
         return 128 + launch.signal
     all_failed = bool(results.trials) and results.counts().get("failed", 0) == results.total
@@ -182,11 +179,12 @@ def list_studies(home: HomeOption = None) -> None:
     from studies.results import load_studies
 
     studies = load_studies(home)
+    console = _console()
     if studies:
-        _console().print(list_view(studies))
+        console.print(list_view(studies))
     else:
         root = Home.find(home).root
-        _console().print(f"There are no studies in {root} yet. Begin with: studies run experiments/digits.toml")
+        _say(console, f"There are no studies in {root} yet. Begin with: studies run experiments/digits.toml")
 
 
 @app.command()
@@ -221,7 +219,7 @@ def delete(
     if not yes:
         typer.confirm(f"Delete study {name} with its {n_trials} trials?", abort=True)
     delete_study(place, name)
-    _console().print(f"Study {name} is deleted.")
+    _say(_console(), f"Study {name} is deleted.")
 
 
 @app.command()
@@ -241,8 +239,8 @@ def export(
     default = f"{name}.toml" if trial is None else f"{name}-{trial}.toml"
     file = export_trial(results, trial, output or Path("experiments/best") / default)
     console = _console()
-    console.print(f"written      {_short(file)}", highlight=False, soft_wrap=True)
-    console.print(f"re-train it  studies train {_short(file)} --test", highlight=False, soft_wrap=True)
+    _say(console, f"written      {_short(file)}")
+    _say(console, f"re-train it  studies train {shlex.quote(_short(file))} --test")
 
 
 @app.command()
@@ -269,7 +267,7 @@ def train(
         refit=refit,
         seed=seed,
         save=save,
-        on_epoch=lambda metrics: console.print(epoch_line(metrics, what.epochs), highlight=False),
+        on_epoch=lambda metrics: _say(console, epoch_line(metrics, what.epochs)),
         progress=console.is_terminal,
     )
     console.print(training_view(result, provenance))
@@ -284,9 +282,7 @@ def sync(name: StudyArgument, home: HomeOption = None) -> None:
 
     place = Home.find(home)
     n_runs = publish(place, place.existing_study(name))
-    _console().print(
-        f"{n_runs} runs of study {name} are up to date in {place.tracking_uri}", highlight=False, soft_wrap=True
-    )
+    _say(_console(), f"Study {name} is up to date in {place.tracking_uri}: {n_runs} runs were written.")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class PlainProgress:
 
     def notice(self, text: str) -> None:
         """Print a remark."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class LiveProgress:
@@ -101,7 +102,7 @@ class LiveProgress:
 
     def notice(self, text: str) -> None:
         """Print a remark above the bar."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False)
 
     def render(self) -> RenderableType:
         """Return the bar and the line."""
@@ -147,6 +148,8 @@ def plan_view(spec: StudySpec, record: Mapping[str, Any]) -> RenderableType:
     """Return what a study would do: its settings, data, base and space."""
     data, study = record["data"], spec.study
     head = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        head.add_column(overflow="fold")
     sizes = "-".join(map(str, spec.base.layer_sizes(data["n_features"], data["n_classes"])))
     parallel = f"{study.parallelism} in parallel, seed {study.seed}"
     for name, value in (
@@ -159,7 +162,7 @@ def plan_view(spec: StudySpec, record: Mapping[str, Any]) -> RenderableType:
         head.add_row(Text(name, style="bold"), value)
     table = Table(title="space", title_justify="left", title_style="bold", box=None, padding=(0, 2))
     for column in ("parameter", "trial 0", "may be", "when"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     point = spec.point_of_base() or {}
     for parameter in spec.space:
         mapping = parameter.domain.to_mapping()
@@ -178,11 +181,14 @@ def summary_view(results: StudyResults) -> RenderableType:
     """Return what came out: the best trial beside trial 0, which is the default."""
     best, default = results.best, results.trials[0] if results.trials else None
     if best is None:
-        return Text("No trial is complete.", style="red")
+        reasons = Counter(trial.ending.reason for trial in results.trials if trial.ending)
+        why = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+        see = f": {why}. The first of them: studies show {results.name} {results.trials[0].number}" if why else "."
+        return Text(f"No trial is complete{see}", style="red")
     table = Table(box=None, padding=(0, 2))
-    table.add_column("")
-    table.add_column(f"best (trial {best.number})", style="green")
-    table.add_column("default (trial 0)", style="dim")
+    table.add_column("", overflow="fold")
+    table.add_column(f"best (trial {best.number})", style="green", overflow="fold")
+    table.add_column("default (trial 0)", style="dim", overflow="fold")
     default_value = "" if default is None or default.value is None else f"{default.value:.4f}"
     table.add_row(Text(results.metric, style="bold"), f"{best.value:.4f}", default_value)
     base = flatten(default.config) if default else {}
@@ -209,10 +215,10 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
     top = results.top(n_top)
     paths = list(dict.fromkeys(path for trial in top for path in trial.params))
     for column in ("trial", "value", "epochs", "time"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=True, overflow="fold")
     is_wide = width >= 30 + 12 * len(paths)
     for column in [path.rpartition(".")[2] for path in paths] if is_wide else ["parameters"]:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for trial in top:
         cells = [shown(trial.params.get(path, "")) for path in paths]
         if not is_wide:
@@ -240,15 +246,15 @@ def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
     if ending and ending.weight_digest:
         head.append(Text(f"weights {ending.weight_digest}", style="dim"))
     config = Table(title="configuration", title_justify="left", title_style="bold", box=None, padding=(0, 2))
-    config.add_column("field")
-    config.add_column("value")
+    config.add_column("field", overflow="fold")
+    config.add_column("value", overflow="fold")
     for path, leaf in flatten(trial.config).items():
         searched = path in trial.params
         config.add_row(Text(path, style="bold" if searched else "dim"), shown(label(leaf)))
     epochs = Table(title="epochs", title_justify="left", title_style="bold", box=None, padding=(0, 2))
-    epochs.add_column("epoch", justify="right")
+    epochs.add_column("epoch", justify="right", overflow="fold")
     for key in trial.history:
-        epochs.add_column(key, justify="right")
+        epochs.add_column(key, justify="right", overflow="fold")
     for index in range(trial.n_epochs):
         epochs.add_row(str(index + 1), *(f"{values[index]:.4f}" for values in trial.history.values()))
     error = [Text(), Text(ending.error.strip(), style="red")] if ending and ending.error else []
@@ -264,13 +270,15 @@ def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
 def training_view(result: RetrainResult, provenance: Provenance | None) -> RenderableType:
     """Return what a training came to, and whether it came out as recorded."""
     table = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        table.add_column(overflow="fold")
     kept = f"epoch {result.kept_epoch} of {result.epochs}"
     table.add_row("trained", f"{result.n_train} examples, {duration(result.seconds)}; {kept} is kept")
     for key, value in {**result.scores, **(result.test or {})}.items():
         table.add_row(key, Text(f"{value:.4f}", style="bold" if key.startswith("test/") else ""))
     table.add_row("weights", Text(result.weight_digest, style="dim"))
     if result.saved:
-        table.add_row("saved", str(result.saved))
+        table.add_row("saved", Text(str(result.saved)))
     lines: list[RenderableType] = [Text(), table, Text()]
     lines += [Text(f"warning: {warning}", style="yellow") for warning in result.warnings]
     lines += [Text(f"different: {difference}", style="red") for difference in result.differences]
@@ -285,7 +293,7 @@ def list_view(studies: list[StudyResults]) -> RenderableType:
     """Return a line a study."""
     table = Table(box=None, padding=(0, 2))
     for column in ("study", "trials", "best", "metric", "created"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for results in studies:
         done = sum(n for state, n in results.counts().items() if state != "running")
         created = datetime.fromtimestamp(results.record["created"]).strftime("%Y-%m-%d %H:%M")

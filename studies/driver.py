@@ -64,17 +64,17 @@ class Driver:
         self._data = data
         self._on_change = on_change
         self._should_stop = should_stop
-        self._total = ledger.spec.study.trials
+        self._total = max(ledger.spec.study.trials, ledger.n_recorded)
         self._live: list[LiveTrial] = []
-        self._pending: dict[Future[Progress], LiveTrial] = {}
+        self._pending: dict[Future[Progress], tuple[LiveTrial, Segment]] = {}
         self._losses: dict[int, int] = {}
+        self._careful: set[int] = set()
         self._seconds_per_unit: float | None = None
         self._resumed = 0
 
     def run(self) -> bool:
         """Run until all trials have ended, or until told to stop; return whether all have."""
-        for _ in range(min(self._ledger.spec.study.parallelism, self._total)):
-            self._ask(0)
+        self._ask(0)
         while self._live:
             self._submit()
             trial = min(self._live, key=lambda trial: (trial.next_time, trial.number))
@@ -90,16 +90,19 @@ class Driver:
         return True
 
     def _ask(self, now: int) -> None:
-        if self._ledger.n_asked < self._total:
+        """Fill the free slots."""
+        free = self._ledger.spec.study.parallelism - len(self._live)
+        while free > 0 and self._ledger.n_asked < self._total and self._ledger.may_ask(self._live):
             self._live.append(self._ledger.ask(now))
             self._announce()
+            free -= 1
 
     def _process(self, trial: LiveTrial) -> None:
         now = trial.next_time
         if self._ledger.process(trial):
             self._live.remove(trial)
             self._resumed += trial.recorded is not None
-            self._ask(now)
+        self._ask(now)
         self._announce()
 
     def _submit(self) -> None:
@@ -107,17 +110,17 @@ class Driver:
         free = self._engine.n_workers - len(self._pending)
         if free <= 0:
             return
-        busy = {trial.number for trial in self._pending.values()}
+        busy = {segment.trial for _, segment in self._pending.values()}
         waiting = [trial for trial in self._live if trial.number not in busy and not trial.is_computed]
         waiting.sort(key=lambda trial: (trial.start + trial.cost * (trial.computed + 1), trial.number))
         for trial in waiting[:free]:
             state = trial.progress.state if trial.progress else None
             segment = Segment(trial.number, trial.computed, self._n_epochs(trial), trial.config, self._data, state)
-            self._pending[self._engine.submit(run_segment, segment)] = trial
+            self._pending[self._engine.submit(run_segment, segment)] = trial, segment
 
     def _n_epochs(self, trial: LiveTrial) -> int:
         """Return how many epochs make a segment; the first one of a study is a single epoch, to learn the speed."""
-        if self._seconds_per_unit is None:
+        if self._seconds_per_unit is None or trial.number in self._careful:
             return 1
         return max(1, int(SEGMENT_SECONDS / (self._seconds_per_unit * trial.cost)))
 
@@ -125,14 +128,14 @@ class Driver:
         """Take the results that are there, or wait for one; save the checkpoint of each."""
         done, _ = wait(self._pending, timeout=timeout, return_when=FIRST_COMPLETED)
         for future in done:
-            trial = self._pending.pop(future)
+            trial, segment = self._pending.pop(future)
             if trial not in self._live:
                 continue  # it was pruned meanwhile: these epochs were computed in vain
             error = future.exception()
             if error is None:
                 self._accept(trial, future.result())
             else:
-                self._count_failure(trial, error)
+                self._count_failure(trial, segment, error)
 
     def _accept(self, trial: LiveTrial, progress: Progress) -> None:
         before = (trial.progress.seconds, trial.progress.epoch) if trial.progress else (0.0, 0)
@@ -143,11 +146,15 @@ class Driver:
         known = self._seconds_per_unit
         self._seconds_per_unit = measured if known is None else 0.8 * known + 0.2 * measured
 
-    def _count_failure(self, trial: LiveTrial, error: BaseException) -> None:
+    def _count_failure(self, trial: LiveTrial, segment: Segment, error: BaseException) -> None:
+        # Which epoch fails must not depend on how epochs fall into segments: from here on, one by one.
+        self._careful.add(trial.number)
         if isinstance(error, WorkerLostError):
             self._losses[trial.number] = self._losses.get(trial.number, 0) + 1
             if self._losses[trial.number] < MAX_LOSSES:
                 return
+        elif segment.epochs > 1:
+            return
         seconds = trial.progress.seconds if trial.progress else 0.0
         trial.failure = Ending("failed", failure_class(error), error=failure_text(error), seconds=seconds)
 

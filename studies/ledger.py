@@ -8,7 +8,7 @@ each recorded decision is checked against the one made anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,14 @@ class LiveTrial:
         return self.computed > self.processed or self.failure is not None
 
     @property
+    def is_replayed(self) -> bool:
+        """Whether an earlier launch has processed more of it than this one so far."""
+        logged = self.log.record
+        return self.recorded is not None or (
+            logged is not None and (logged.n_epochs > self.processed or logged.ending is not None)
+        )
+
+    @property
     def is_computed(self) -> bool:
         """Whether there is nothing left to compute."""
         ended = self.progress is not None and self.progress.status != "running"
@@ -89,7 +97,8 @@ class Ledger:
         epoch_cost: the virtual cost of an epoch, by configuration.
 
     Attributes:
-        n_asked: trials asked so far.
+        n_asked: trials asked so far; `n_recorded` of them, or more, were asked by earlier launches.
+        n_events: epochs and failures processed so far.
         counts: trials that have ended, by state.
         best: number and value of the best complete trial, the lowest number winning a tie.
     """
@@ -102,6 +111,7 @@ class Ledger:
         self.spec = spec
         self.folder = folder
         self.n_asked = 0
+        self.n_events = 0
         self.counts: Counter[str] = Counter()
         self.best: tuple[int, float] | None = None
         self._table = table
@@ -118,6 +128,21 @@ class Ledger:
         """How many trials have ended."""
         return self.counts.total()
 
+    @property
+    def n_recorded(self) -> int:
+        """How many trials earlier launches have asked."""
+        return len(self._rows)
+
+    def may_ask(self, live: Sequence[LiveTrial]) -> bool:
+        """Return whether the next trial's turn has come.
+
+        A recorded one is asked again at its place in history. A new one waits until all that is recorded has been
+        processed again, for when an earlier launch processed that, nothing new had been asked.
+        """
+        if self.n_asked < self.n_recorded:
+            return bool(self._rows[self.n_asked].user_attrs.get("n_events", 0) <= self.n_events) or not live
+        return not any(trial.is_replayed for trial in live)
+
     def ask(self, now: int) -> LiveTrial:
         """Return the next trial, asked at a virtual time, as recorded if it was asked before."""
         number = self.n_asked
@@ -127,7 +152,7 @@ class Ledger:
         config = self.spec.base if is_base else self.spec.space.configure(params)
         log = TrialLog(self.folder.log(number))
         trial = LiveTrial(number, config, params, now, self._epoch_cost(config), log, sampled)
-        place = {"virtual_start": now, "epoch_cost": trial.cost, "n_ended": self.n_ended}
+        place = {"virtual_start": now, "epoch_cost": trial.cost, "n_events": self.n_events}
         if row is None:
             self._record_ask(trial, place)
         else:
@@ -182,6 +207,14 @@ class Ledger:
         if row.state.is_finished():
             trial.recorded = row
             trial.progress, trial.failure = self._outcome(row)
+            if not trial.has_next:
+                raise HistoryMismatchError(self._mismatch(trial.number, "its row lacks every epoch"))
+            return
+        logged = trial.log.record
+        if logged is not None and logged.ending is not None and logged.ending.state == "failed":
+            # What failed stays so, though the driver died before it could write the row: it may not fail again.
+            trial.progress = Progress(b"", logged.history, logged.n_epochs, "running", 0, "", logged.ending.seconds)
+            trial.failure = logged.ending
             return
         try:
             saved = TrainingState.from_bytes(self.folder.checkpoint(trial.number).read_bytes())
@@ -201,6 +234,10 @@ class Ledger:
         elif reason == "diverged":
             status, n = "diverged", n + 1
         kept, digest = row.user_attrs.get("kept_epoch", 0), row.user_attrs.get("weight_digest", "")
+        if row.state.name == "FAIL" and not reason:
+            raise HistoryMismatchError(self._mismatch(row.number, "it failed without a reason"))
+        if status == "finished" and not 1 <= kept <= n:
+            raise HistoryMismatchError(self._mismatch(row.number, f"it kept epoch {kept}, but its row has {n} epochs"))
         progress = Progress(b"", {self._metric: values}, n, status, kept, digest, row.user_attrs.get("seconds", 0.0))
         return progress, Ending("failed", reason) if row.state.name == "FAIL" else None
 
@@ -208,7 +245,8 @@ class Ledger:
         """Process the next epoch of a trial whose outcome is known; return whether the trial has ended with it."""
         now = trial.next_time
         ending = self._next_ending(trial)
-        if ending is None and trial.recorded is not None and trial.processed == trial.computed:
+        self.n_events += 1
+        if ending is None and trial.recorded is not None and not trial.has_next:
             raise HistoryMismatchError(self._mismatch(trial.number, f"it ended after {trial.processed} epochs"))
         if ending is None:
             return False

@@ -166,7 +166,7 @@ class Mirror:
                 self._publish_trial(store, trial, parent, live)
             del self._waiting[number]
         with _refusal_logged("the study's own run"):
-            self._publish_best_so_far(store, parent, live)
+            self._publish_best_so_far(store, parent, live=live)
         return True
 
     def close(self, *, artifacts: bool) -> None:
@@ -178,11 +178,12 @@ class Mirror:
         store, parent = self.connect(), self._runs[self.study.key]
         ends = {self._trial_key(number): last_event(trial) for number, trial in self.study.trials.items()}
         for key, run in self._runs.items():
-            if run is not parent and run.status == "RUNNING":
+            if run is not parent and run.status == "RUNNING" and not run.is_deleted:
                 self._interrupt(store, key, ends.get(key, time.time()))
         if parent.is_deleted:
             return
         with _refusal_logged("the study's own run"):
+            self._publish_best_so_far(store, parent, live=False)
             self._summarise(store)
             if artifacts:
                 self._upload(store, parent)
@@ -240,7 +241,7 @@ class Mirror:
         if trial.ending is not None:
             self._set_status(store, key, STATUS[trial.state], last_event(trial))
 
-    def _publish_best_so_far(self, store: Store, parent: Run, live: bool) -> None:
+    def _publish_best_so_far(self, store: Store, parent: Run, *, live: bool) -> None:
         points = self.study.best_so_far()
         if parent.is_deleted or not points:
             return

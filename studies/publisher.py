@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from studies.home import Home, StudyFolder
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FINISH, INTERRUPT, ORPHANED = "finish", "interrupt", "orphaned"
 LEFT_OVER = 3  # the exit code when something is left to publish
-NICENESS = 5  # beside busy workers that leaves it a quarter of a core; it needs a tenth for a stream of short trials
+NICENESS = 10  # beside busy workers that leaves it a tenth of a core, and whatever they leave idle
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 15.0
 REST = 4  # in between, it rests this many times as long as it has worked
 RETRY_SECONDS = 4.0
@@ -233,7 +233,7 @@ def _spare_collector() -> None:
         gc.enable()
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> NoReturn:
     """Run as `python -m studies.publisher HOME NAME`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # until everything is imported
@@ -249,12 +249,14 @@ def main(arguments: list[str]) -> int:
         states.say("pending", error="MLflow did not answer in time")
         os._exit(LEFT_OVER)
 
-    # Without a buffer: its lock, held by a thread that reads, would make Python abort on leaving.
+    from studies.tracking import settle_store
+
+    # Without a buffer: its lock, held by a thread that reads, makes Python abort when an error ends it.
     orders = _Orders(os.fdopen(0, "rb", buffering=0), give_up)
     code = run(home, home.study(arguments[1]), orders, states)
-    gc.unfreeze()  # what is frozen is not cleared on leaving, and SQLite would leave its side files behind
-    return code
+    settle_store(home)
+    os._exit(code)  # taking down all that MLflow has imported would take longer than publishing a dozen trials
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

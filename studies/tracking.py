@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,13 @@ def create_store(home: Home) -> None:
             database.execute("PRAGMA journal_mode=WAL")
         (draft / "mlflow.db").replace(home.mlflow_db)
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def settle_store(home: Home) -> None:
+    """Write what SQLite keeps beside the home's own store into it, for a process that leaves without closing it."""
+    if home.mlflow_db.exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(home.mlflow_db, timeout=0.2)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def open_mirror(home: Home, folder: StudyFolder) -> Mirror:

@@ -143,10 +143,13 @@ def bits(value: Any) -> Any:
 
 
 def rows(root: Path) -> list[Any]:
-    """Return Optuna's rows of the small study."""
-    storage = open_storage(Home(root).optuna_url)
+    """Return Optuna's rows of the small study, as any of Optuna's own tools reads them."""
+    import optuna  # here, for workers import this module too
+
+    url = Home(root).optuna_url
+    storage = optuna.storages.RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
     try:
-        return StudyTable(storage, NAME, "maximize").rows()
+        return optuna.load_study(study_name=NAME, storage=storage).get_trials(deepcopy=False)
     finally:
         storage.engine.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -173,6 +174,15 @@ def test_a_raised_total_keeps_what_is_there_and_says_how_much_that_is(run: Run, 
     assert {segment.trial for segment in engine.segments} == {5, 6}
     assert (seen[-1].done, seen[-1].total, seen[-1].resumed) == (7, 7, 5)
     assert load_study(NAME, root).total == 7
+
+
+def test_a_total_below_what_has_begun_leaves_no_trial_running(run: Run, root: Path) -> None:
+    assert run(timeout=0).status == "out of time"
+    with contextlib.suppress(ConfigError):  # it may be refused; but a study that is complete must be
+        assert run(trials=1).status == "complete"
+        assert [row for row in trial_table(root) if row[1] == "RUNNING"] == []
+        assert list(Home(root).study(NAME).trials.glob("*.npz")) == []
+        assert run(trials=1).status == "already complete"
 
 
 def test_an_engine_of_ones_own_computes_and_is_shut_down(run: Run) -> None:

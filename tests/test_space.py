@@ -148,7 +148,7 @@ def test_an_entry_means_this_distribution(path: str, entry: str, distribution: A
         ("network.activation", [{"name": "tanh"}, {"name": "sigmoid"}], ["tanh", "sigmoid"]),
         ("optimizer", ["adam", {"name": "sgd", "momentum": 0.9}], ["adam", "sgd(momentum=0.9)"]),
         ("optimizer", [{"name": "sgd", "momentum": 0.9, "nesterov": True}], ["sgd(momentum=0.9, nesterov=True)"]),
-        ("network.hidden", [[512, 256], [128]], ["512-256", "128"]),
+        ("network.hidden", [[512, 256], [128], []], ["512-256", "128", "none"]),
         ("batch_size", [64, "full"], [64, "full"]),
         ("optimizer.weight_decay", [0.0, 1e-4], [0.0, 1e-4]),
     ],
@@ -233,7 +233,7 @@ def test_deeper_paths_apply_after_the_part_is_chosen() -> None:
 def test_a_hidden_list_replaces_depth_width_and_taper() -> None:
     searched = space({"network.hidden": [[512, 256], []]})
     assert searched.configure({"network.hidden": "512-256"}).network.sizes() == (512, 256)
-    assert searched.configure({"network.hidden": ""}).network.sizes() == ()
+    assert searched.configure({"network.hidden": "none"}).network.sizes() == ()
 
 
 @pytest.mark.parametrize("name", ["design", "rich"])
@@ -248,7 +248,7 @@ def test_any_point_gives_a_valid_configuration_with_every_value_in_its_place(nam
         if path in ("optimizer", "schedule", "network.activation", "network.initializer"):
             assert at(config, path).name == str(value).partition("(")[0]
         elif path == "network.hidden":
-            assert "-".join(map(str, config.network.sizes())) == value
+            assert ("-".join(map(str, config.network.sizes())) or "none") == value
         else:
             assert at(config, path) == value
 
@@ -413,8 +413,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         'optimizer = ["adam", "sgd"]\n"optimizer.momentum" = { low = 0.0, high = 0.9 }',
         {},
         (
-            '"optimizer.momentum": is not a field of [base]. "adam" has none: guard it with when = { "optimizer" = ... }, '
-            "or leave that choice out."
+            '"optimizer.momentum": is not a field of [base]. "adam" has none: '
+            'guard it with when = { "optimizer" = ... }, or leave that choice out.'
         ),
     ),
     "guard that admits too much": (
@@ -424,8 +424,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         ),
         {},
         (
-            '"optimizer.momentum": is not a field of [base]. "adam" has none: guard it with when = { "optimizer" = ... }, '
-            "or leave that choice out."
+            '"optimizer.momentum": is not a field of [base]. "adam" has none: '
+            'guard it with when = { "optimizer" = ... }, or leave that choice out.'
         ),
     ),
     "low that the field refuses": (

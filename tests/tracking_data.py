@@ -18,6 +18,7 @@ from filelock import FileLock
 from mlp.config import merge
 from studies import trial_log
 from studies.home import Home, StudyFolder
+from studies.tracking import TrackingStore, create_store, experiment_id
 from studies.trial_log import Ending, TrialLog
 
 CREATED = 1_700_000_000.25
@@ -171,11 +172,33 @@ def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for name in names}
 
 
+def runs(home: Home) -> dict[str, Any]:
+    """Return the active runs by name."""
+    client = TrackingStore(home).client
+    found = client.search_runs([experiment_id(home, "digits")])
+    names = [run.info.run_name for run in found]
+    assert len(names) == len(set(names)), "no run is there twice"
+    return {run.info.run_name: run for run in found}
+
+
+def content(home: Home) -> dict[str, Any]:
+    """Return all that the runs hold, without the ids that MLflow makes up."""
+    client = TrackingStore(home).client
+    result = {}
+    for name, run in runs(home).items():
+        tags = {key: value for key, value in run.data.tags.items() if key != "mlflow.parentRunId"}
+        history = {
+            key: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, key)]
+            for key in run.data.metrics
+        }
+        info = run.info.status, run.info.start_time, run.info.end_time
+        result[name] = info, tags, run.data.params, history, len(run.inputs.dataset_inputs)
+    return result
+
+
 @pytest.fixture(scope="session", name="migrated_db")
 def migrated_db_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a fresh MLflow database, made once for all processes of a test session."""
-    from studies.tracking import create_store
-
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
