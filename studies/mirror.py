@@ -189,8 +189,10 @@ class Mirror:
                 self._upload(store, parent)
             if not self.study.is_finished:
                 self._interrupt(store, self.study.key, self.study.ended)
-            elif parent.status != "FINISHED":
-                self._set_status(store, self.study.key, "FINISHED", self.study.ended)
+            else:
+                self._forget_interruption(store, parent)
+                if parent.status != "FINISHED":
+                    self._set_status(store, self.study.key, "FINISHED", self.study.ended)
 
     def _read_logs(self) -> None:
         """Read the logs that have grown."""
@@ -317,6 +319,9 @@ class Mirror:
     def _resume(self, store: Store, key: str) -> None:
         run = self._runs[key]
         self._set_status(store, key, "RUNNING")
+        self._forget_interruption(store, run)
+
+    def _forget_interruption(self, store: Store, run: Run) -> None:
         if INTERRUPTED in run.tags:
             store.delete_tag(run.id, INTERRUPTED)
             del run.tags[INTERRUPTED]

@@ -248,7 +248,7 @@ def test_a_trial_that_ended_unseen_is_no_longer_marked_as_interrupted(home: Home
     publish(home, study)
     run = runs(home)["trial 0000"]
     assert (run.info.status, run.data.tags["state"]) == ("KILLED", "pruned")
-    assert "interrupted" not in run.data.tags
+    assert all("interrupted" not in run.data.tags for run in runs(home).values())
 
 
 def test_a_raised_total_opens_a_finished_study_again(home: Home) -> None:
