@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from queue import LifoQueue
 from typing import Any, Literal, TypeVar
 
 from studies.segments import prepare_worker
@@ -50,8 +52,8 @@ class InProcess(AbstractEngine):
 class LocalProcesses(AbstractEngine):
     """Fresh processes of this machine. One that dies takes its own segment with it and is replaced.
 
-    Each process has an executor, and so a pipe, of its own: a kill at any moment, in the middle of a message too,
-    harms no other.
+    Each process has a pipe of its own and shares nothing with the others: a kill at any moment, in the middle of a
+    message too, harms no other.
 
     Args:
         n_workers: how many.
@@ -59,65 +61,86 @@ class LocalProcesses(AbstractEngine):
 
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
-        self._idle = [_Worker() for _ in range(n_workers)]
-        self._workers = list(self._idle)
+        self._workers = [_Worker() for _ in range(n_workers)]
+        self._idle: LifoQueue[_Worker] = LifoQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._waiting = ThreadPoolExecutor(n_workers, thread_name_prefix="worker")
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Hand a segment to an idle process; there must be one."""
-        worker = self._idle.pop()
-        result: Future[T] = Future()
+        """Hand a segment to the next idle process."""
+        return self._waiting.submit(self._compute, functools.partial(fn, *args, **kwargs))
 
-        def hand_over(done: Future[T]) -> None:
-            error = done.exception()
-            if isinstance(error, BrokenProcessPool):
-                error = WorkerLostError("the process of a worker has died.")
-            self._idle.append(worker)
-            if error is None:
-                result.set_result(done.result())
-            else:
-                result.set_exception(error)
-
-        worker.submit(fn, *args, **kwargs).add_done_callback(hand_over)
-        return result
+    def _compute(self, task: Callable[[], T]) -> T:
+        worker = self._idle.get()
+        try:
+            return worker.call(task)
+        finally:
+            self._idle.put(worker)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop the processes, running segments included."""
+        self._waiting.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
-            worker.kill()
+            worker.process.kill()
+        self._waiting.shutdown(wait=wait)
 
     def process_ids(self) -> list[int]:
         """Return the processes that are up."""
-        return [pid for worker in self._workers if (pid := worker.process_id()) is not None]
+        return [pid for worker in self._workers if worker.process.is_alive() and (pid := worker.process.pid)]
 
 
 class _Worker:
-    """One process, started at once and again whenever it has died."""
+    """One process, started at once, and anew when a task finds that it has died."""
 
     def __init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
-        self._executor = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=prepare_worker, initargs=(os.getpid(),)
-        )
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
         with _interrupts_blocked():
-            self._pid = self._executor.submit(os.getpid)
+            self.process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        try:
-            return self._executor.submit(fn, *args, **kwargs)
-        except BrokenProcessPool:
-            self._executor.shutdown(wait=False)
+    def call(self, task: Callable[[], T]) -> T:
+        """Return what the task returns in the process, or raise what it raises.
+
+        Raises:
+            WorkerLostError: when the process dies before it has answered.
+        """
+        if not self.process.is_alive():
             self._start()
-            return self._executor.submit(fn, *args, **kwargs)
+        try:
+            self._pipe.send(task)
+            result, error = self._pipe.recv()
+        except (EOFError, OSError):
+            self._pipe.close()
+            self.process.kill()
+            self.process.join()
+            raise WorkerLostError(f"worker {self.process.pid} has died ({self.process.exitcode}).") from None
+        if error is not None:
+            raise error
+        answer: T = result
+        return answer
 
-    def process_id(self) -> int | None:
-        return self._pid.result() if self._pid.done() and self._pid.exception() is None else None
 
-    def kill(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        with suppress(ProcessLookupError, BrokenProcessPool):
-            os.kill(self._pid.result(timeout=10), signal.SIGKILL)
+def _serve(pipe: Connection, parent: int) -> None:
+    """Compute what comes through the pipe until it ends."""
+    prepare_worker(parent)
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        answer: tuple[Any, Exception | None]
+        try:
+            answer = task(), None
+        except Exception as error:
+            error.add_note("".join(traceback.format_tb(error.__traceback__)))
+            answer = None, error
+        pipe.send(answer)
 
 
 def open_engine(name: EngineName, n_workers: int) -> AbstractEngine:

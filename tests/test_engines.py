@@ -242,6 +242,7 @@ def test_a_worker_that_is_killed_while_it_is_given_a_segment_harms_no_other(engi
     (victim,) = {future.result(SOON) for future in [engine.submit(nap, 0)]}
     os.kill(victim, signal.SIGSTOP)
     lost = engine.submit(length, bytes(5_000_000))  # more than a pipe holds: half of it is written
+    time.sleep(0.5)
     kill(victim)
     with pytest.raises(WorkerLostError):
         lost.result(SOON)

@@ -365,7 +365,7 @@ def test_a_state_of_another_version_is_refused_by_its_number(monkeypatch: pytest
 def test_another_zip_file_is_refused(tmp_path: Any) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("readme.txt", "hello")
-    with pytest.raises(CorruptStateError, match="^not a saved training state"):
+    with pytest.raises(CorruptStateError, match=r"^not a saved training state"):
         TrainingState.from_bytes((tmp_path / "other.zip").read_bytes())
 
 
