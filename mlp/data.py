@@ -23,7 +23,8 @@ class DataConfig(AbstractRecord):
     Attributes:
         name: of the data set.
         scale: `unit` divides by the data set's largest possible raw value, `none` leaves it as it is.
-        validation: how much of the training part is held out: a number of examples, or a fraction; 0 for none.
+        validation: how much of the training part is held out: a number of examples, or a fraction, of which at
+            least one example is; 0 for none.
     """
 
     name: str
@@ -36,7 +37,8 @@ class DataConfig(AbstractRecord):
         Raises:
             ConfigError: when none would be left to train on.
         """
-        held_out = self.validation if isinstance(self.validation, int) else round(self.validation * n)
+        fraction = isinstance(self.validation, float) and self.validation > 0
+        held_out = max(1, round(self.validation * n)) if fraction else int(self.validation)
         if held_out >= n:
             problem = (
                 f'must leave something to train on: "{self.name}" has {n} training examples, got {self.validation!r}.'

@@ -133,6 +133,10 @@ class Space:
                     hint = did_you_mean(other, [*self._tables, *flatten(self._base_mapping)])
                     raise ConfigError(f'when: "{other}" is not a field of [base].{hint}', path=path)
                 wanted = value if isinstance(value, list) else [value]
+                part = value_at(self.base, other)
+                for item in wanted:
+                    if isinstance(part, AbstractPart) and isinstance(item, str):
+                        part.family.lookup(item.partition("(")[0], path=path)
                 if not any(_is_named(here, item) for item in wanted):
                     return False
         return True
@@ -246,6 +250,14 @@ def flatten(mapping: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         path = above if key == "name" and above and above != "data" else join_path(above, key)
         leaves |= flatten(value, path) if isinstance(value, Mapping) else {path: value}
     return leaves
+
+
+def value_at(config: TrainConfig, path: str) -> Any:
+    """Return what stands at a dotted path of a configuration, or None where there is no such field."""
+    value: Any = config
+    for step in path.split("."):
+        value = getattr(value, step, None)
+    return value
 
 
 def _is_named(value: Any, wanted: Any) -> bool:

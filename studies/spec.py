@@ -14,14 +14,14 @@ from mlp.registry import AbstractRecord, ConfigError, did_you_mean, field_types,
 from studies.domains import Params
 from studies.home import STUDY_NAME
 from studies.search import AbstractPruner, AbstractSampler, NoPruner, Tpe
-from studies.space import Space, flatten
+from studies.space import Space, flatten, value_at
 
 SECTIONS = ("study", "base", "space")
 
 
 @dataclass(frozen=True)
 class StudyConfig(AbstractRecord):
-    """How to search.
+    """The settings of a search.
 
     Attributes:
         name: of the study; also of its MLflow experiment.
@@ -156,7 +156,7 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     changes = dict(parse_override(text) for text in overrides)
     base = _section("base", lambda: TrainConfig.from_mapping(tables["base"]))
     base = _section("base", lambda: TrainConfig.from_mapping(merge(base.to_mapping(), changes)))
-    searched = {path: table for path, table in tables.get("space", {}).items() if path not in changes}
+    searched = {path: table for path, table in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
     space = _section("space", lambda: Space(searched, base))
     for config in (base, *space.examples()):
         if study.metric.startswith("validation/") and not config.data.validation:
@@ -165,6 +165,13 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
         if config.data.name != base.data.name:
             raise ConfigError('[space] "data.name": all trials of a study are trained on one data set.')
     return StudySpec(study, base, space)
+
+
+def _is_fixed(path: str, changes: Mapping[str, Any], base: TrainConfig) -> bool:
+    """Return whether an override fixes a searched path, or has put something above it that has no such field."""
+    if path in changes:
+        return True
+    return value_at(base, path) is None and any(path.startswith(f"{changed}.") for changed in changes)
 
 
 def _section(name: str, make: Any) -> Any:

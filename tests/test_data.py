@@ -29,7 +29,7 @@ def gather(inputs: Any, rows: Any, dtype: Any = np.float32, factor: float = 1.0 
 def test_a_split_is_disjoint_and_complete(n: int, seed: int, share: float, data: st.DataObject) -> None:
     validation = data.draw(st.sampled_from([share, data.draw(st.integers(0, n - 1))]))
     config = DataConfig("blobs", validation=validation)
-    held_out = validation if isinstance(validation, int) else round(validation * n)
+    held_out = validation if isinstance(validation, int) else max(validation > 0, round(validation * n))
     if held_out == n:
         return  # refused, which has its own test
     split = blobs(n).split(config, seed)
@@ -41,7 +41,7 @@ def test_a_split_is_disjoint_and_complete(n: int, seed: int, share: float, data:
 
 @pytest.mark.parametrize(
     ("validation", "n", "expected"),
-    [(0, 10, 0), (3, 10, 3), (9, 10, 9), (0.0, 10, 0), (0.2, 10, 2), (0.25, 9, 2), (0.04, 10, 0), (0.94, 10, 9)],
+    [(0, 10, 0), (3, 10, 3), (9, 10, 9), (0.0, 10, 0), (0.2, 10, 2), (0.25, 9, 2), (0.04, 10, 1), (0.94, 10, 9)],
 )
 def test_validation_is_a_number_of_examples_or_a_fraction(validation: float, n: int, expected: int) -> None:
     assert DataConfig("blobs", validation=validation).n_validation(n) == expected
