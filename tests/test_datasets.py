@@ -58,6 +58,7 @@ def pin(name: str) -> IdxFile:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("STUDIES_CACHE", str(folder))
+    monkeypatch.delenv("STUDIES_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in datasets.MIRRORS:
         monkeypatch.setitem(datasets.MIRRORS, name, NOWHERE)

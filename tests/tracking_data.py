@@ -225,6 +225,7 @@ def new_home_fixture(tmp_path: Path, migrated_db: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(name="home")
-def home_fixture(new_home: Callable[[str], Home]) -> Home:
+def home_fixture(tmp_path: Path, migrated_db: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Return a home."""
-    return new_home("home")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return home_with(migrated_db, tmp_path)
