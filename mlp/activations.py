@@ -1,19 +1,22 @@
 """Activations, from the simplest to the most involved.
 
 Each writes `a = f(z)` and turns `da` into `dz = da * f'(z)` in place. `backward` may overwrite `z` and `a`: by
-then nothing else needs them, and no scratch memory is spent.
+then nothing else needs them, and no scratch memory is spent. `forward` may leave in `z` what `backward` needs.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from mlp.arrays import Array
 from mlp.registry import AbstractPart, Registry, number
+
+BLOCK = 8_192  # elements for which an involved function computes its intermediate values, all within cache
 
 
 class AbstractActivation(AbstractPart):
@@ -29,11 +32,11 @@ class AbstractActivation(AbstractPart):
 
     @abstractmethod
     def forward(self, z: Array, a: Array) -> None:
-        """Write `f(z)` into `a`, of the same shape; `a` is `z` itself where `in_place`."""
+        """Write `f(z)` into `a`, of the same shape and contiguous; `a` is `z` itself where `in_place`."""
 
     @abstractmethod
     def backward(self, z: Array, a: Array, da: Array) -> None:
-        """Multiply `da` by `f'(z)` in place, given `a = f(z)`; `z` and `a` are spent afterwards."""
+        """Multiply `da` by `f'(z)` in place, given `z` and `a` as `forward` left them; both are spent afterwards."""
 
     def init_gain(self) -> float:
         """Return the gain, which may depend on the activation's own parameters."""
@@ -99,6 +102,37 @@ class LeakyRelu(AbstractActivation):
         np.multiply(da, a, out=da)
 
 
+@activations.register("elu")
+@dataclass(frozen=True)
+class Elu(AbstractActivation):
+    """f(z) = z where z > 0, else alpha (exp(z) - 1): equation 15 of Clevert et al. 2016, arXiv:1511.07289."""
+
+    in_place: ClassVar[bool] = False
+    alpha: float = number(1.0, at_least=0.0, at_most=100.0)
+
+    def forward(self, z: Array, a: Array) -> None:
+        _scaled_elu(z, a, self.alpha, 1.0)
+
+    def backward(self, z: Array, a: Array, da: Array) -> None:
+        np.multiply(da, z, out=da)
+
+
+@activations.register("selu")
+@dataclass(frozen=True)
+class Selu(AbstractActivation):
+    """The ELU scaled so that mean 0 and variance 1 are a fixed point: Klambauer et al. 2017, arXiv:1706.02515."""
+
+    in_place: ClassVar[bool] = False
+    alpha: ClassVar[float] = 1.6732632423543772
+    scale: ClassVar[float] = 1.0507009873554805
+
+    def forward(self, z: Array, a: Array) -> None:
+        _scaled_elu(z, a, self.alpha, self.scale)
+
+    def backward(self, z: Array, a: Array, da: Array) -> None:
+        np.multiply(da, z, out=da)
+
+
 @activations.register("sigmoid")
 @dataclass(frozen=True)
 class Sigmoid(AbstractActivation):
@@ -130,3 +164,149 @@ class Tanh(AbstractActivation):
         np.multiply(a, a, out=a)
         np.subtract(1, a, out=a)
         np.multiply(da, a, out=da)
+
+
+@activations.register("softplus")
+@dataclass(frozen=True)
+class Softplus(AbstractActivation):
+    """f(z) = log(1 + exp(z)); its derivative is 1 - exp(-f), which needs no z."""
+
+    in_place: ClassVar[bool] = False
+
+    def forward(self, z: Array, a: Array) -> None:
+        np.abs(z, out=a)
+        np.negative(a, out=a)
+        np.exp(a, out=a)
+        np.log1p(a, out=a)
+        np.maximum(z, 0, out=z)
+        np.add(a, z, out=a)
+
+    def backward(self, z: Array, a: Array, da: Array) -> None:
+        np.negative(a, out=a)
+        np.expm1(a, out=a)
+        np.multiply(da, a, out=da)
+        np.negative(da, out=da)
+
+
+@activations.register("silu")
+@dataclass(frozen=True)
+class Silu(AbstractActivation):
+    """f(z) = z sigmoid(z), also called swish: Elfwing et al. 2018, arXiv:1702.03118."""
+
+    in_place: ClassVar[bool] = False
+
+    def forward(self, z: Array, a: Array) -> None:
+        for z_block, a_block in _blocks(z, a):
+            s = _logistic(z_block)
+            np.multiply(z_block, s, out=a_block)
+            np.multiply(s, 1 + z_block * (1 - s), out=z_block)
+
+    def backward(self, z: Array, a: Array, da: Array) -> None:
+        np.multiply(da, z, out=da)
+
+
+@activations.register("mish")
+@dataclass(frozen=True)
+class Mish(AbstractActivation):
+    """f(z) = z tanh(log(1 + exp(z))): Misra 2020, arXiv:1908.08681."""
+
+    in_place: ClassVar[bool] = False
+
+    def forward(self, z: Array, a: Array) -> None:
+        for z_block, a_block in _blocks(z, a):
+            e = np.exp(np.minimum(z_block, 20))  # tanh(softplus) is 1 to the last bit of float64 from there on
+            n = e * (e + 2)
+            t = n / (n + 2)
+            np.multiply(z_block, t, out=a_block)
+            np.add(t, z_block * ((1 - t) * (1 + t) * (e / (1 + e))), out=z_block)
+
+    def backward(self, z: Array, a: Array, da: Array) -> None:
+        np.multiply(da, z, out=da)
+
+
+@activations.register("gelu")
+@dataclass(frozen=True)
+class Gelu(AbstractActivation):
+    """f(z) = z Phi(z), with the normal distribution function: Hendrycks & Gimpel 2016, arXiv:1606.08415.
+
+    Attributes:
+        form: `exact`, or `tanh` for 0.5 z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))).
+    """
+
+    in_place: ClassVar[bool] = False
+    form: Literal["exact", "tanh"] = "exact"
+
+    def forward(self, z: Array, a: Array) -> None:
+        slope = _exact_gelu if self.form == "exact" else _tanh_gelu
+        for z_block, a_block in _blocks(z, a):
+            np.copyto(z_block, slope(z_block, a_block))
+
+    def backward(self, z: Array, a: Array, da: Array) -> None:
+        np.multiply(da, z, out=da)
+
+
+def _blocks(z: Array, a: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the same pieces of both arrays, small enough for a dozen intermediate values to stay in cache."""
+    z, a = z.reshape(-1), a.reshape(-1)
+    for start in range(0, len(z), BLOCK):
+        yield z[start : start + BLOCK], a[start : start + BLOCK]
+
+
+def _scaled_elu(z: Array, a: Array, alpha: float, scale: float) -> None:
+    """Write the function into `a`, and leave its derivative in `z`."""
+    for z_block, a_block in _blocks(z, a):
+        is_positive = z_block > 0
+        clipped = np.minimum(z_block, 0)
+        np.multiply(np.where(is_positive, z_block, alpha * np.expm1(clipped)), scale, out=a_block)
+        np.multiply(np.where(is_positive, 1, alpha * np.exp(clipped)), scale, out=z_block)
+
+
+def _logistic(z: Array) -> Array:
+    """Return 1 / (1 + exp(-z)), to the last digits where it is small too."""
+    e = np.exp(-np.abs(z))
+    s: Array = np.where(z >= 0, 1, e) / (1 + e)
+    return s
+
+
+def _tanh_gelu(z: Array, a: Array) -> Array:
+    """Write the function into `a` and return its derivative; from 20 on, tanh is 1 to the last bit."""
+    clipped = np.clip(z, -20, 20)
+    square = clipped * clipped
+    c = (2.0 / np.pi) ** 0.5
+    t = np.tanh(c * clipped * (1 + 0.044715 * square))
+    np.multiply(z, 0.5 * (1 + t), out=a)
+    return 0.5 * (1 + t) + 0.5 * clipped * (1 - t * t) * (c * (1 + 3 * 0.044715 * square))  # type: ignore[no-any-return]
+
+
+def _exact_gelu(z: Array, a: Array) -> Array:
+    """Write the function into `a` and return its derivative, Phi(z) + z phi(z)."""
+    size = np.minimum(np.abs(z), 40)  # beyond, Phi is 0 or 1 and phi is 0
+    half_tail = 0.5 * _erfc(size * 0.5**0.5)
+    distribution = np.where(z > 0, 1 - half_tail, half_tail)
+    density = np.exp(-0.5 * size * size) * (2.0 * np.pi) ** -0.5
+    np.multiply(z, distribution, out=a)
+    return distribution + np.copysign(size, z) * density  # type: ignore[no-any-return]
+
+
+# Of log(erfc(x) exp(x^2) / t) with t = 2 / (2 + x), as a polynomial in u, which goes from -1 to 1 as t goes from
+# TAIL to 1: the form of section 6.2.2 of Press et al. 2007, "Numerical Recipes", fitted anew for 0 <= x <= 40.
+TAIL = 1.0 / 21.0
+ERFC = (
+    *(-0.6396612122643843, 0.6445991025363815, 0.03675216721731434, -0.041958868755980074, -0.006351743130957508),
+    *(0.007220453053834983, 0.0007265906558477484, -0.0016686994434763286, 8.798394757346335e-05),
+    *(0.00039263504917488504, -0.00010652819856522169, -7.547003055254618e-05, 4.728025642773149e-05),
+    *(6.45754009399446e-06, -1.4154095548173759e-05, 2.6854366249944696e-06, 2.729394811032525e-06),
+    *(-1.5250316803007005e-06, -1.6932331756992355e-07, 3.8023395261362857e-07, -6.757703807164467e-08),
+    *(-4.2813316331771406e-08, 1.5342780186430267e-08),
+)
+
+
+def _erfc(x: Array) -> Array:
+    """Return the complementary error function of x >= 0, to 6e-15 relative in float64."""
+    t = 2 / (2 + x)
+    u = (t - TAIL) * (2.0 / (1.0 - TAIL)) - 1
+    power = np.full_like(u, ERFC[-1])
+    for coefficient in ERFC[-2::-1]:
+        np.multiply(power, u, out=power)
+        np.add(power, coefficient, out=power)
+    return t * np.exp(power - x * x)  # type: ignore[no-any-return]

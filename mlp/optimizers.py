@@ -85,6 +85,159 @@ class Sgd(AbstractOptimizer):
         np.subtract(theta, scratch, out=theta)
 
 
+@optimizers.register("adagrad")
+@dataclass(frozen=True)
+class Adagrad(AbstractOptimizer):
+    """Figure 1 of Duchi et al. 2011 with a diagonal matrix: a step of rate · g / (sqrt(sum of g²) + eps)."""
+
+    learning_rate: float = number(1e-2, above=0.0)
+    eps: float = number(1e-10, above=0.0)
+
+    @property
+    def n_slots(self) -> int:
+        return 1
+
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
+        (v,) = slots
+        np.multiply(grad, grad, out=scratch)
+        np.add(v, scratch, out=v)
+        np.sqrt(v, out=scratch)
+        np.add(scratch, self.eps, out=scratch)
+        np.divide(grad, scratch, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+@optimizers.register("rmsprop")
+@dataclass(frozen=True)
+class Rmsprop(AbstractOptimizer):
+    """Slide 29 of lecture 6 of Tieleman & Hinton 2012, with momentum as in PyTorch.
+
+    v <- rho · v + (1 - rho) · g², then u <- momentum · u + g / (sqrt(v) + eps), and theta moves by -rate · u.
+    """
+
+    rho: float = number(0.99, at_least=0.0, below=1.0)
+    eps: float = number(1e-8, above=0.0)
+    momentum: float = number(0.0, at_least=0.0, below=1.0)
+
+    @property
+    def n_slots(self) -> int:
+        return 2 if self.momentum else 1
+
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
+        v = slots[0]
+        np.multiply(grad, grad, out=scratch)
+        np.multiply(scratch, 1.0 - self.rho, out=scratch)
+        np.multiply(v, self.rho, out=v)
+        np.add(v, scratch, out=v)
+        np.sqrt(v, out=scratch)
+        np.add(scratch, self.eps, out=scratch)
+        np.divide(grad, scratch, out=grad)
+        if self.momentum:
+            u = slots[1]
+            np.multiply(u, self.momentum, out=u)
+            np.add(u, grad, out=u)
+            grad = u
+        np.multiply(grad, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+@optimizers.register("adadelta")
+@dataclass(frozen=True)
+class Adadelta(AbstractOptimizer):
+    """Algorithm 1 of Zeiler 2012, arXiv:1212.5701, its step multiplied by the rate, which is 1 in the paper."""
+
+    learning_rate: float = number(1.0, above=0.0)
+    rho: float = number(0.9, at_least=0.0, below=1.0)
+    eps: float = number(1e-6, above=0.0)
+
+    @property
+    def n_slots(self) -> int:
+        return 2
+
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
+        v, u = slots  # the running means of g² and of the squared steps
+        np.multiply(grad, grad, out=scratch)
+        np.multiply(scratch, 1.0 - self.rho, out=scratch)
+        np.multiply(v, self.rho, out=v)
+        np.add(v, scratch, out=v)
+        np.add(v, self.eps, out=scratch)
+        np.sqrt(scratch, out=scratch)
+        np.divide(grad, scratch, out=grad)
+        np.add(u, self.eps, out=scratch)
+        np.sqrt(scratch, out=scratch)
+        np.multiply(grad, scratch, out=grad)
+        np.multiply(grad, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+        np.multiply(grad, grad, out=scratch)
+        np.multiply(scratch, 1.0 - self.rho, out=scratch)
+        np.multiply(u, self.rho, out=u)
+        np.add(u, scratch, out=u)
+
+
+@optimizers.register("lion")
+@dataclass(frozen=True)
+class Lion(AbstractOptimizer):
+    """Algorithm 2 of Chen et al. 2023, arXiv:2302.06675: a step of rate · sign(beta1 · m + (1 - beta1) · g)."""
+
+    learning_rate: float = number(1e-4, above=0.0)
+    beta1: float = number(0.9, at_least=0.0, below=1.0)
+    beta2: float = number(0.99, at_least=0.0, below=1.0)
+
+    @property
+    def n_slots(self) -> int:
+        return 1
+
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
+        (m,) = slots
+        np.subtract(m, grad, out=scratch)
+        np.multiply(scratch, self.beta1, out=scratch)
+        np.add(scratch, grad, out=scratch)
+        np.sign(scratch, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+        np.subtract(m, grad, out=m)
+        np.multiply(m, self.beta2, out=m)
+        np.add(m, grad, out=m)
+
+
+@optimizers.register("adamax")
+@dataclass(frozen=True)
+class Adamax(AbstractOptimizer):
+    """Algorithm 2 of Kingma & Ba 2015, arXiv:1412.6980; `eps` keeps a gradient of zero from dividing by zero."""
+
+    learning_rate: float = number(2e-3, above=0.0)
+    beta1: float = number(0.9, at_least=0.0, below=1.0)
+    beta2: float = number(0.999, at_least=0.0, below=1.0)
+    eps: float = number(1e-8, above=0.0)
+
+    @property
+    def n_slots(self) -> int:
+        return 2
+
+    def update(
+        self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
+    ) -> None:
+        m, u = slots  # m / (1 - beta1), and the decayed maximum
+        np.multiply(m, self.beta1, out=m)
+        np.add(m, grad, out=m)
+        np.abs(grad, out=grad)
+        np.add(grad, self.eps, out=grad)
+        np.multiply(u, self.beta2, out=u)
+        np.maximum(u, grad, out=u)
+        np.divide(m, u, out=scratch)
+        np.multiply(scratch, rate * (1.0 - self.beta1) / (1.0 - self.beta1**step), out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
 @optimizers.register("adam")
 @dataclass(frozen=True)
 class Adam(AbstractOptimizer):

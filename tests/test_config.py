@@ -125,7 +125,7 @@ REFUSALS = [
         {"network": {"activation": "leaky-relu"}},
         (
             '"network.activation": there is no activation called "leaky-relu". Did you mean "leaky_relu"? '
-            "There are: identity, relu, leaky_relu, sigmoid, tanh."
+            "There are: identity, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, silu, mish, gelu."
         ),
     ),
     (

@@ -88,8 +88,9 @@ def test_the_label_of_a_part_names_it_and_every_field(family: Registry[Any], dat
 
 
 def apply(part: Any, z: Any) -> Any:
-    a = z.copy()
-    part.forward(a if part.in_place else z, a)
+    z, a = z.copy(), np.empty_like(z)
+    a = z if part.in_place else a
+    part.forward(z, a)
     return a
 
 
@@ -264,6 +265,11 @@ def variances(n_in: int, n_out: int, gain: float) -> dict[str, float]:
         "zeros": 0.0,
         "normal": 0.01**2,
         "uniform": (0.05 + 0.05) ** 2 / 12.0,
+        "constant": 0.0,
+        "truncated_normal": (0.01 * 0.8796256610342398) ** 2,  # of a normal cut at two deviations
+        "orthogonal": gain**2 / max(n_in, n_out),  # its rows or columns have length gain
+        "variance_scaling": gain**2 / n_in,
+        "lecun_uniform": 1.0 / n_in,
         "lecun_normal": 1.0 / n_in,
         "glorot_normal": 2.0 / (n_in + n_out),
         "glorot_uniform": 2.0 / (n_in + n_out),
@@ -281,7 +287,8 @@ def test_every_initializer_has_its_variance_written_down_here() -> None:
 def test_an_initializer_has_mean_zero_and_the_variance_of_its_source(
     name: str, n_in: int, n_out: int, gain: float
 ) -> None:
-    w = initializers.decode(name).sample(n_in, n_out, gain=gain, rng=stream(0, "init"))
+    part = initializers.decode({"name": name, "value": 0.0} if name == "constant" else name)
+    w = part.sample(n_in, n_out, gain=gain, rng=stream(0, "init"))
     variance = variances(n_in, n_out, gain)[name]
     # Five standard errors: sqrt(variance / n) of a mean, and of a variance at most a normal's, variance sqrt(2 / n).
     assert abs(w.mean()) <= 5.0 * (variance / w.size) ** 0.5
@@ -316,6 +323,24 @@ def test_an_initializer_is_finite_in_float32_and_silent_wherever_its_fields_may_
     part = data.draw(records(initializers.lookup(name)))
     w = part.sample(3, 2, gain=1.0, rng=stream(0, "init")).astype(np.float32)
     assert np.isfinite(w).all()
+
+
+@pytest.mark.parametrize("fan", ["in", "out", "mean"])
+@pytest.mark.parametrize("distribution", ["normal", "truncated_normal", "uniform"])
+def test_variance_scaling_has_the_variance_asked_for(fan: str, distribution: str) -> None:
+    part = initializers.decode({"name": "variance_scaling", "scale": 3.0, "fan": fan, "distribution": distribution})
+    w = part.sample(300, 500, gain=1.5, rng=stream(0, "init"))
+    variance = 1.5**2 * 3.0 / {"in": 300, "out": 500, "mean": 400}[fan]
+    assert w.var() == pytest.approx(variance, rel=0.02)
+    furthest = {"normal": 3.5, "truncated_normal": 2.28, "uniform": 3.0**0.5}[distribution]
+    assert (np.abs(w).max() > furthest * variance**0.5) == (distribution == "normal")
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(30, 20), (20, 30), (20, 20)])
+def test_orthogonal_weights_keep_lengths(n_in: int, n_out: int) -> None:
+    w = initializers.decode("orthogonal").sample(n_in, n_out, gain=1.5, rng=stream(0, "init"))
+    gram = w.T @ w if n_in >= n_out else w @ w.T
+    np.testing.assert_allclose(gram, 1.5**2 * np.eye(min(n_in, n_out)), atol=1e-12)
 
 
 # Schedules

@@ -524,7 +524,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         {},
         (
             '"network.activation": there is no activation called "rely". Did you mean "relu"? '
-            "There are: identity, relu, leaky_relu, sigmoid, tanh."
+            "There are: identity, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, silu, mish, gelu."
         ),
     ),
     "unknown field of a part": (
