@@ -202,6 +202,8 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
 
 def _leave(mirror: Mirror, order: str, orders: _Orders, states: _States) -> int:
     gc.disable()  # more imports to come, and little else
+    with contextlib.suppress(OSError):  # the workers have stopped, but only root may hurry again
+        os.nice(-NICENESS)
     # optuna.importance would load it, which takes a second, for evaluators that are not used here.
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     deadline = orders.since + PUBLISH_SECONDS[order]
@@ -237,8 +239,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Run as `python -m studies.publisher HOME NAME`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # until everything is imported
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    os.nice(NICENESS)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     home = Home(Path(arguments[0]))
     states = _States(os.fdopen(os.dup(1), "w", encoding="utf-8"))
