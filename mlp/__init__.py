@@ -4,7 +4,8 @@ from mlp.config import EarlyStopping, NetworkConfig, Taper, TrainConfig
 from mlp.data import DataConfig, Dataset, Examples, Split
 from mlp.network import Network
 from mlp.registry import ConfigError
-from mlp.training import EpochMetrics, Training, TrainingState, advance, train
+from mlp.state import TrainingState
+from mlp.training import EpochMetrics, Training, advance, train
 
 __all__ = [
     "ConfigError",

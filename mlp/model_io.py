@@ -12,22 +12,19 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 import numpy as np
 
-from mlp.activations import AbstractActivation
-from mlp.arrays import Array, digest, one_blas_thread
+from mlp.arrays import Array, digest
 from mlp.config import TrainConfig
-from mlp.data import BatchReader, Examples
-from mlp.network import Network
-from mlp.registry import AbstractRecord, ConfigError, encode, number
-from mlp.training import EVALUATION_ROWS, Training
+from mlp.data import Examples, Scaling, check_inputs
+from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.training import Training, compute_outputs
 
 MODEL_FORMAT = "mlp-model"
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 MANIFEST = "model.json"
 WEIGHTS = "weights.npz"
 MEMBER = "theta.npy"
@@ -39,20 +36,18 @@ class Manifest(AbstractRecord):
 
     Attributes:
         sizes: widths of all layers, inputs and outputs included.
-        activation: of the hidden layers.
-        classes: the k names, by label.
-        factor: what raw inputs are multiplied by.
-        dtype: of the parameters and of all arithmetic.
+        task: what it predicts.
+        classes: the names of the k classes, or of the m labels or values.
+        scaling: what is done to raw inputs.
         weight_digest: the SHA-256 of the parameters, as `mlp.arrays.digest` gives it.
         epochs: after how many epochs these were the parameters.
         config: of the training.
     """
 
     sizes: tuple[int, ...] = number(at_least=1)
-    activation: AbstractActivation
+    task: Literal["classes", "labels", "values"]
     classes: tuple[str, ...]
-    factor: float = number(above=0)
-    dtype: Literal["float32", "float64"]
+    scaling: Scaling
     weight_digest: str
     epochs: int = number(at_least=0)
     config: TrainConfig
@@ -61,19 +56,18 @@ class Manifest(AbstractRecord):
         super().__post_init__()
         if len(self.sizes) < 2:
             raise ConfigError(f"must hold the inputs and the outputs at least, got {list(self.sizes)}.", path="sizes")
-        expected = self.config.layer_sizes(self.sizes[0], len(self.classes))
+        expected = self.config.layer_sizes(self.sizes[0], len(self.classes), self.task)
         if self.sizes != expected:
             problem = f"must be {list(expected)} by config and classes, got {list(self.sizes)}."
             raise ConfigError(problem, path="sizes")
-        if self.activation != self.config.network.activation:
-            expected_part = encode(self.config.network.activation)
-            problem = f"must be {expected_part!r} by config, got {encode(self.activation)!r}."
-            raise ConfigError(problem, path="activation")
+        if self.scaling.centre and len(self.scaling.centre) != self.sizes[0]:
+            problem = f"must hold {self.sizes[0]} centres, one an input, got {len(self.scaling.centre)}."
+            raise ConfigError(problem, path="scaling")
 
     @property
     def n_parameters(self) -> int:
-        """The length of the parameter vector: every weight matrix, shape (n_in, n_out), then every bias."""
-        return sum(n_in * n_out for n_in, n_out in pairwise(self.sizes)) + sum(self.sizes[1:])
+        """The length of the parameter vector, as `mlp.network.Network` lays it out."""
+        return self.config.network.count_parameters(self.sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +89,15 @@ class Model:
 
         Args:
             training: one that has run.
-            classes: the k names, by label.
+            classes: the names of the k classes, or of the m labels or values.
             metrics: what to record beside it; those of the kept epoch unless given.
         """
         epoch = training.kept_epoch
         manifest = Manifest(
             sizes=training.network.sizes,
-            activation=training.config.network.activation,
+            task=training.data.task,
             classes=tuple(classes),
-            factor=training.data.train.factor,
-            dtype="float64" if training.network.dtype == np.float64 else "float32",
+            scaling=training.data.train.scaling,
             weight_digest=training.weight_digest(),
             epochs=epoch,
             config=training.config,
@@ -126,31 +119,24 @@ class Model:
             ValueError: when the inputs have another shape.
         """
         inputs = np.asarray(inputs)
-        sizes, n = self.manifest.sizes, len(inputs) if inputs.ndim else 0
+        sizes = self.manifest.sizes
         if inputs.ndim != 2 or inputs.shape[1] != sizes[0]:
             raise ValueError(f"inputs must have shape (n, {sizes[0]}), one row an example, got {inputs.shape}.")
-        network = Network(sizes, self.manifest.activation, dtype=self.manifest.dtype)
+        check_inputs(inputs)
+        config = self.manifest.config
+        network = config.network.build(sizes, dtype=config.dtype)
         np.copyto(network.theta, self.theta)
-        examples = Examples(inputs, np.empty(0, np.int64), np.arange(n), self.manifest.factor)
-        reader = BatchReader(examples, min(EVALUATION_ROWS, n), network.dtype)
-        outputs = np.empty((n, sizes[-1]), network.dtype)
-        with one_blas_thread(), np.errstate(all="ignore"):
-            for start in range(0, n, EVALUATION_ROWS):
-                batch = slice(start, start + EVALUATION_ROWS)
-                network.forward(reader.read(examples.rows[batch]), outputs[batch])
-        return outputs
+        rows = np.arange(len(inputs))
+        return compute_outputs(network, Examples(inputs, rows, rows, self.manifest.scaling))
 
     def predict_proba(self, inputs: Any) -> Array:
-        """Return the probability of each class, shape (n, k), for raw inputs of shape (n, d)."""
-        outputs = self.outputs(inputs)
-        np.exp(outputs - outputs.max(axis=1, keepdims=True), out=outputs)
-        np.divide(outputs, outputs.sum(axis=1, keepdims=True), out=outputs)
-        return outputs
+        """Return the probability of each class or label, or the values: shape (n, k), for inputs of shape (n, d)."""
+        loss, outputs = self.manifest.config.loss, self.outputs(inputs)
+        return loss.probabilities(outputs) if self.manifest.task == "classes" else loss.predictions(outputs)
 
     def predict(self, inputs: Any) -> Array:
-        """Return the likeliest label of each example, shape (n,), integers in 0..k-1 which `classes` names."""
-        labels: Array = self.outputs(inputs).argmax(axis=1)
-        return labels
+        """Return the likeliest class of each example, shape (n,), or its labels or values, shape (n, m)."""
+        return self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)
 
 
 def check_writable(folder: Path) -> None:
@@ -277,8 +263,8 @@ def _read_member(file: Path, manifest: Manifest) -> Array:
             raise ConfigError(f"{MEMBER} must not be compressed.")
         with archive.open(members[0]) as stream:
             shape, dtype = _read_header(stream)
-            if (shape, dtype) != ((manifest.n_parameters,), np.dtype(manifest.dtype)):
-                problem = f"must have shape ({manifest.n_parameters},) and type {manifest.dtype} by {MANIFEST}"
+            if (shape, dtype) != ((manifest.n_parameters,), np.dtype(manifest.config.dtype)):
+                problem = f"must have shape ({manifest.n_parameters},) and type {manifest.config.dtype} by {MANIFEST}"
                 raise ConfigError(f"{MEMBER} {problem}, got {shape} and {dtype}.")
             n_bytes = manifest.n_parameters * dtype.itemsize
             if n_bytes > (n_there := file.stat().st_size):

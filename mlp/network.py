@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,91 +12,188 @@ import numpy as np
 from mlp.activations import AbstractActivation
 from mlp.arrays import Array, aligned_empty, aligned_zeros, stream
 from mlp.initializers import AbstractInitializer
+from mlp.layers import AbstractNormalization, NoNormalization, draw_mask
 
 
 class Network:
-    """A multi-layer perceptron: linear layers with an activation between them, and raw outputs at the end.
+    """A multi-layer perceptron: linear layers, between them normalisation, activation and dropout; raw outputs.
+
+    Args:
+        sizes: widths of all layers, inputs and outputs included.
+        activation: of every hidden layer, or one for each.
+        normalization: of every hidden layer.
+        dropout: the share of hidden units dropped at each training step.
+        input_noise: the deviation of the normal noise added to the inputs at each training step.
+        bias: whether layers have one: all of them, or each, the last included.
+        dtype: the type of all arithmetic.
 
     Attributes:
-        sizes: widths of all layers, inputs and outputs included.
-        theta: all parameters, shape (p,): first every weight matrix, then every bias. What decays is a prefix.
-        grad: the gradient of the last `backward`, laid out like theta.
-        n_weights: the length of that prefix.
-        weights, biases: views into theta, of shapes (n_in, n_out) and (n_out,).
+        theta: all parameters, shape (p,): every weight matrix, every bias, every scale, and then, for inference,
+            the running statistics. What decays is a prefix, and so is what is trained.
+        grad: the gradient of the last `backward` by the trained part of theta, laid out like it.
+        n_weights, n_trained: the lengths of these prefixes.
+        weights: views into theta, of shape (n_in, n_out).
+        biases: views of shape (n_out,), or None where a layer has none.
+        scales, statistics: views of what normalises each layer, empty where nothing does.
     """
 
-    def __init__(self, sizes: tuple[int, ...], activation: AbstractActivation, *, dtype: Any = np.float32) -> None:
-        self.sizes = sizes
-        self.activation = activation
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: AbstractActivation | Sequence[AbstractActivation],
+        *,
+        normalization: AbstractNormalization = NoNormalization(),  # noqa: B008 - a frozen value
+        dropout: float = 0.0,
+        input_noise: float = 0.0,
+        bias: bool | Sequence[bool] = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.sizes = tuple(sizes)
+        n_hidden = len(self.sizes) - 2
+        self.activations = (activation,) * n_hidden if isinstance(activation, AbstractActivation) else tuple(activation)
+        self.normalizations = (normalization,) * n_hidden + (NoNormalization(),)
+        self.dropout, self.input_noise = dropout, input_noise
+        self.has_bias = (bias,) * (n_hidden + 1) if isinstance(bias, bool) else tuple(bias)
         self.dtype = np.dtype(dtype)
-        shapes = list(pairwise(sizes))
-        self.n_weights = sum(n_in * n_out for n_in, n_out in shapes)
-        self.theta = aligned_zeros((self.n_weights + sum(sizes[1:]),), dtype)
-        self.grad = aligned_zeros(self.theta.shape, dtype)
-        self.weights, self.biases = self._views(self.theta)
-        self.d_weights, self.d_biases = self._views(self.grad)
+        units = list(zip(self.normalizations, self.sizes[1:], strict=True))
+        self.n_weights, self.n_trained, n = count_parameters(self.sizes, self.normalizations, self.has_bias)
+        self.theta = aligned_zeros((n,), dtype)
+        self.grad = aligned_zeros((self.n_trained,), dtype)
+        self.weights, self.biases, self.scales = self._views(self.theta)
+        self.d_weights, self.d_biases, self.d_scales = self._views(self.grad)
+        take = _Cutter(self.theta[self.n_trained :])
+        self.statistics = [take(norm.n_statistics, width) for norm, width in units]
         self._workspaces: dict[int, Workspace] = {}
 
-    def _views(self, vector: Array) -> tuple[list[Array], list[Array]]:
-        weights, biases, start = [], [], 0
-        for n_in, n_out in pairwise(self.sizes):
-            weights.append(vector[start : start + n_in * n_out].reshape(n_in, n_out))
-            start += n_in * n_out
-        for n_out in self.sizes[1:]:
-            biases.append(vector[start : start + n_out])
-            start += n_out
-        return weights, biases
+    def _views(self, vector: Array) -> tuple[list[Array], list[Array | None], list[Array]]:
+        take = _Cutter(vector)
+        widths = self.sizes[1:]
+        weights = [take(*shape) for shape in pairwise(self.sizes)]
+        biases = [take(n) if has else None for n, has in zip(widths, self.has_bias, strict=True)]
+        scales = [take(norm.n_scales * n) for norm, n in zip(self.normalizations, widths, strict=True)]
+        return weights, biases, scales
 
     def initialize(self, weights: AbstractInitializer, biases: AbstractInitializer, *, seed: int) -> None:
         """Draw all parameters anew; the last layer has no activation, so its gain is 1."""
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+        gains = [*(activation.init_gain() for activation in self.activations), 1.0]
+        for layer, (w, b, scale) in enumerate(zip(self.weights, self.biases, self.scales, strict=True)):
             n_in, n_out = w.shape
-            gain = self.activation.init_gain() if layer < len(self.weights) - 1 else 1.0
-            w[...] = weights.sample(n_in, n_out, gain=gain, rng=stream(seed, "init", layer))
-            b[...] = biases.sample(n_out, 1, gain=gain, rng=stream(seed, "init bias", layer))[:, 0]
+            w[...] = weights.sample(n_in, n_out, gain=gains[layer], rng=stream(seed, "init", layer))
+            if b is not None:
+                b[...] = biases.sample(n_out, 1, gain=gains[layer], rng=stream(seed, "init bias", layer))[:, 0]
+            scale[...] = 1.0
+        for norm, statistics in zip(self.normalizations, self.statistics, strict=True):
+            norm.start(statistics)
 
     def workspace(self, b: int) -> Workspace:
         """Return the memory of a batch of `b` examples, made when a size is first seen."""
         if b not in self._workspaces:
-            self._workspaces[b] = Workspace(b, self.sizes, self.activation.in_place, self.dtype)
+            self._workspaces[b] = Workspace(b, self)
         return self._workspaces[b]
 
-    def forward(self, x: Array, outputs: Array) -> None:
-        """Write the raw outputs for `x`, shape (b, d), into `outputs`, shape (b, k)."""
+    def forward(self, x: Array, outputs: Array, noise: np.random.Generator | None = None) -> None:
+        """Write the raw outputs for `x`, shape (b, d), into `outputs`, shape (b, k).
+
+        Args:
+            x: the inputs.
+            outputs: to be written.
+            noise: the random stream of a training pass; None for inference, where nothing is dropped and batch
+                normalisation goes by its running statistics.
+        """
         space = self.workspace(len(x))
         a = x
-        for layer, (z, a_next) in enumerate(zip(space.z, space.a, strict=True)):
+        if noise is not None and self.input_noise:
+            a = space.add_noise(x, self.input_noise, noise)
+        for layer, (activation, z, a_next) in enumerate(zip(self.activations, space.z, space.a, strict=True)):
             np.dot(a, self.weights[layer], out=z)
-            np.add(z, self.biases[layer], out=z)
-            self.activation.forward(z, a_next)
+            self._normalize(layer, z, space, noise)
+            activation.forward(z, a_next)
             a = a_next
+            if noise is not None and self.dropout:
+                a = space.drop(layer, a, self.dropout, noise)
         np.dot(a, self.weights[-1], out=outputs)
-        np.add(outputs, self.biases[-1], out=outputs)
+        self._normalize(len(self.activations), outputs, space, noise)
+
+    def _normalize(self, layer: int, z: Array, space: Workspace, noise: np.random.Generator | None) -> None:
+        scale, shift, statistics = self.scales[layer], self.biases[layer], self.statistics[layer]
+        self.normalizations[layer].forward(z, scale, shift, statistics, space.norms[layer], training=noise is not None)
 
     def backward(self, x: Array, dz: Array) -> None:
         """Write into `grad` the gradient that follows from `dz`, that of the loss by the outputs, shape (b, k).
 
-        It follows a `forward` of the same `x`, and spends what that has left in the workspace.
+        It follows a training `forward` of the same `x`, and spends what that has left in the workspace.
         """
         space = self.workspace(len(x))
-        for layer in range(len(self.weights) - 1, 0, -1):
-            z, a, da = space.z[layer - 1], space.a[layer - 1], space.da[layer - 1]
-            np.dot(a.T, dz, out=self.d_weights[layer])
-            np.dot(space.ones, dz, out=self.d_biases[layer])
-            np.dot(dz, self.weights[layer].T, out=da)
-            self.activation.backward(z, a, da)
-            dz = da
-        np.dot(x.T, dz, out=self.d_weights[0])
-        np.dot(space.ones, dz, out=self.d_biases[0])
+        inputs = space.inputs(x, self)
+        for layer in range(len(self.weights) - 1, -1, -1):
+            a, scale, d_scale, d_bias = inputs[layer], self.scales[layer], self.d_scales[layer], self.d_biases[layer]
+            self.normalizations[layer].backward(dz, scale, d_scale, d_bias, space.norms[layer])
+            if len(x) == 1:  # as a product of matrices this is four times slower
+                np.multiply(a.T, dz, out=self.d_weights[layer])
+            else:
+                np.dot(a.T, dz, out=self.d_weights[layer])
+            if layer:
+                da = space.da[layer - 1]
+                np.dot(dz, self.weights[layer].T, out=da)
+                if self.dropout:
+                    np.multiply(da, space.masks[layer - 1], out=da)
+                self.activations[layer - 1].backward(space.z[layer - 1], space.a[layer - 1], da)
+                dz = da
+
+
+def count_parameters(
+    sizes: Sequence[int], normalizations: Sequence[AbstractNormalization], has_bias: Sequence[bool]
+) -> tuple[int, int, int]:
+    """Return how many weights there are, how many trained parameters, and how many with what inference remembers."""
+    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+    units = list(zip(normalizations, sizes[1:], strict=True))
+    n_biases = sum(n_out for n_out, has in zip(sizes[1:], has_bias, strict=True) if has)
+    n_trained = n_weights + n_biases + sum(norm.n_scales * width for norm, width in units)
+    return n_weights, n_trained, n_trained + sum(norm.n_statistics * width for norm, width in units)
 
 
 class Workspace:
     """What a pass over a batch of `b` examples writes: `z`, `a` and `da` of each hidden layer, shape (b, width)."""
 
-    def __init__(self, b: int, sizes: tuple[int, ...], in_place: bool, dtype: Any) -> None:
-        hidden = sizes[1:-1]
+    def __init__(self, b: int, network: Network) -> None:
+        hidden, dtype = network.sizes[1:-1], network.dtype
         self.z = [aligned_empty((b, width), dtype) for width in hidden]
-        self.a = self.z if in_place else [aligned_empty((b, width), dtype) for width in hidden]
+        self.a = [
+            z if activation.in_place else aligned_empty(z.shape, dtype)
+            for z, activation in zip(self.z, network.activations, strict=True)
+        ]
         self.da = [aligned_empty((b, width), dtype) for width in hidden]
-        self.dz = aligned_empty((b, sizes[-1]), dtype)
-        self.ones = np.ones(b, dtype)
+        self.dz = aligned_empty((b, network.sizes[-1]), dtype)
+        widths = zip(network.normalizations, network.sizes[1:], strict=True)
+        self.norms = [norm.space(b, width, dtype) for norm, width in widths]
+        self.masks = [np.ones(z.shape, dtype) for z in self.z] if network.dropout else []
+        self.dropped = [aligned_empty(z.shape, dtype) for z in self.z] if network.dropout else []
+        self.noisy = aligned_empty((b, network.sizes[0]), dtype) if network.input_noise else np.empty(0, dtype)
+
+    def add_noise(self, x: Array, deviation: float, rng: np.random.Generator) -> Array:
+        """Return `x` with normal noise."""
+        rng.standard_normal(dtype=self.noisy.dtype.type, out=self.noisy)
+        np.multiply(self.noisy, deviation, out=self.noisy)
+        np.add(self.noisy, x, out=self.noisy)
+        return self.noisy
+
+    def drop(self, layer: int, a: Array, rate: float, rng: np.random.Generator) -> Array:
+        """Return what is left of a layer's result; the result itself stays for its activation's way back."""
+        draw_mask(self.masks[layer], rate, rng)
+        return np.multiply(a, self.masks[layer], out=self.dropped[layer])
+
+    def inputs(self, x: Array, network: Network) -> list[Array]:
+        """Return what each layer was given by the last training pass."""
+        return [self.noisy if network.input_noise else x, *(self.dropped if network.dropout else self.a)]
+
+
+class _Cutter:
+    """Cuts views from the front of a vector, one after the other."""
+
+    def __init__(self, vector: Array) -> None:
+        self._rest = vector
+
+    def __call__(self, *shape: int) -> Array:
+        n = math.prod(shape)
+        view, self._rest = self._rest[:n].reshape(shape), self._rest[n:]
+        return view

@@ -261,12 +261,18 @@ def _in_words(member: Any) -> str:
     if get_origin(member) is Literal:
         return " or ".join(f'"{option}"' for option in get_args(member))
     if get_origin(member) is tuple:
-        return f"a list of {_in_words(get_args(member)[0]).split(' ', 1)[1]}s"
+        return f"a list of {_in_plural(get_args(member)[0])}"
     if issubclass(member, AbstractPart):
         return f"the name of {with_article(member.family.kind)} or a table with a name"
     if issubclass(member, AbstractRecord):
         return f"a table with {', '.join(field_types(member))}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[member]
+
+
+def _in_plural(member: Any) -> str:
+    if get_origin(member) is not Literal and issubclass(member, AbstractPart):
+        return f"names of {member.family.kind}s, or tables with a name"
+    return {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}[member]
 
 
 def encode(value: Any) -> Any:
@@ -276,11 +282,19 @@ def encode(value: Any) -> Any:
         return {"name": value.name, **mapping} if mapping else value.name
     if isinstance(value, AbstractRecord):
         return value.to_mapping()
-    return list(value) if isinstance(value, tuple) else value
+    return [encode(item) for item in value] if isinstance(value, tuple) else value
 
 
 def label(value: Any) -> str | bool | int | float:
-    """Return how a value is recorded and shown: `leaky_relu(slope=0.1)`, `512-256`, or the plain value itself."""
+    """Return how a value is recorded and shown: `leaky_relu(slope=0.1)`, `512-256`, or the plain value itself.
+
+    Of a part only those fields are shown that are not at their default.
+    """
+    if isinstance(value, AbstractPart):
+        usual = {f.name: f.default for f in fields(value)}
+        value = {"name": value.name} | {
+            k: item for k, item in value.to_mapping().items() if getattr(value, k) != usual[k]
+        }
     value = encode(value)
     if isinstance(value, Mapping):
         arguments = ", ".join(f"{key}={label(item)}" for key, item in value.items() if key != "name")

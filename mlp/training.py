@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
+import math
 import time
-import zipfile
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thread, stream
 from mlp.config import TrainConfig
 from mlp.data import BatchReader, Dataset, Examples, Split
-from mlp.metrics import best_epoch, direction, evaluate
+from mlp.diagnostics import diagnose
+from mlp.metrics import PARTS, evaluate, standard
 from mlp.network import Network
 from mlp.registry import ConfigError
-
-Status = Literal["running", "finished", "stopped", "diverged"]
-History = dict[str, list[float]]
+from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
 CHUNK = 16_384  # parameters an optimizer handles at once: five such float32 pieces stay within 320 KiB of cache
 EVALUATION_ROWS = 512
-STATE_VERSION = 1
-SEAL_BYTES = 32
-
-
-class CorruptStateError(ValueError):
-    """The bytes are no saved state of this training."""
 
 
 @dataclass(frozen=True)
@@ -45,97 +35,12 @@ class EpochMetrics:
     values: dict[str, float]
 
 
-@dataclass(frozen=True)
-class TrainingState:
-    """Everything that a training needs to go on, bit for bit, wherever it is resumed.
-
-    Attributes:
-        config: the configuration, as a mapping.
-        epoch: epochs done.
-        status: `running` until the last epoch, an early stop or a divergence.
-        theta: the parameters, shape (p,).
-        slots: what the optimizer remembers, shape (n_slots, p).
-        best_theta: the parameters of the best epoch so far, shape (p,), or empty without early stopping.
-        history: a value an epoch, by metric key.
-        seconds: wall-clock time spent, the one thing here that is not reproducible.
-    """
-
-    config: dict[str, Any]
-    epoch: int
-    status: Status
-    theta: Array
-    slots: Array
-    best_theta: Array
-    history: History = field(default_factory=dict)
-    seconds: float = field(default=0.0, compare=False)
-
-    @property
-    def kept_epoch(self) -> int:
-        """The epoch whose weights are kept; 0 before the first."""
-        return kept_epoch(TrainConfig.from_mapping(self.config), self.history)
-
-    @property
-    def kept_theta(self) -> Array:
-        """The parameters that are kept, shape (p,)."""
-        return self.best_theta if len(self.best_theta) else self.theta
-
-    def weight_digest(self) -> str:
-        """Return the SHA-256 of the parameters that are kept."""
-        return digest(self.kept_theta)
-
-    def to_bytes(self) -> bytes:
-        """Return the state as an `.npz` file, without pickle; its comment is the SHA-256 of all before it."""
-        header = {
-            "version": STATE_VERSION,
-            "config": self.config,
-            "epoch": self.epoch,
-            "status": self.status,
-            "keys": list(self.history),
-            "seconds": self.seconds,
-        }
-        file = io.BytesIO()
-        np.savez(
-            file,
-            header=np.frombuffer(json.dumps(header).encode(), np.uint8),
-            theta=self.theta,
-            slots=self.slots,
-            best_theta=self.best_theta,
-            history=np.array(list(self.history.values()), np.float64),
-        )
-        with zipfile.ZipFile(file, "a") as archive:
-            archive.comment = bytes(SEAL_BYTES)
-        body = file.getvalue()[:-SEAL_BYTES]
-        return body + hashlib.sha256(body).digest()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> TrainingState:
-        """Return the state that `to_bytes` wrote.
-
-        Raises:
-            CorruptStateError: when the bytes are torn or something else.
-        """
-        if hashlib.sha256(data[:-SEAL_BYTES]).digest() != data[-SEAL_BYTES:]:
-            raise CorruptStateError("not a saved training state, or one that was torn or changed.")
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                header = json.loads(file["header"].tobytes())
-                if header["version"] != STATE_VERSION:
-                    was = header["version"]
-                    raise CorruptStateError(f"the state has version {was}, this program reads {STATE_VERSION}.")
-                history = dict(zip(header["keys"], file["history"].tolist(), strict=True))
-                arrays = (file["theta"], file["slots"], file["best_theta"])
-                return cls(header["config"], header["epoch"], header["status"], *arrays, history, header["seconds"])
-        except (ValueError, KeyError) as error:
-            raise CorruptStateError(f"not a saved training state: {error}") from error
-
-
 class Training:
     """One training run, an epoch at a time.
 
     Args:
         config: what to train.
         data: the parts to learn from and to be judged by.
-        dtype: the type of all arithmetic.
 
     Attributes:
         history: a value an epoch, by metric key.
@@ -143,33 +48,49 @@ class Training:
         seconds: wall-clock time spent in `run_epoch`.
     """
 
-    def __init__(self, config: TrainConfig, data: Split, *, dtype: Any = np.float32) -> None:
-        stopping = config.early_stopping
-        if stopping and stopping.metric.startswith("validation/") and data.validation is None:
-            problem = f'watches "{stopping.metric}", but no example is held out.'
-            raise ConfigError(problem, path="early_stopping")
+    def __init__(self, config: TrainConfig, data: Split) -> None:
+        self._check(config, data)
         self.config = config
         self.data = data
         self.epoch = 0
         self.status: Status = "running"
         self.seconds = 0.0
         self.history: History = {}
-        self.network = Network(
-            config.layer_sizes(data.n_features, data.n_classes), config.network.activation, dtype=dtype
-        )
+        sizes = config.layer_sizes(data.n_features, data.n_targets, data.task)
+        self.network = config.network.build(sizes, dtype=config.dtype)
         self.network.initialize(config.network.initializer, config.network.bias_initializer, seed=config.seed)
-        theta = self.network.theta
-        self.slots = aligned_zeros((config.optimizer.n_slots, len(theta)), dtype)
+        theta, dtype = self.network.theta, self.network.dtype
+        self.slots = aligned_zeros((config.optimizer.n_slots, self.network.n_trained), dtype)
         self.best_theta = theta.copy() if config.early_stopping else theta[:0].copy()
         self.batch, self.n_steps = config.steps(len(data.train))
         self._reader = BatchReader(data.train, self.batch, dtype)
-        self._outputs = aligned_empty((len(data.train), data.n_classes), dtype)
+        if self.n_steps == 1:
+            self._reader.read(data.train.rows)  # once and for all
+        self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
+        self._weights = _train_weights(config, data)
+
+    @staticmethod
+    def _check(config: TrainConfig, data: Split) -> None:
+        known = [f"{part}/{metric.name}" for part in PARTS for metric in (*standard(data.task), *config.metrics)]
+        for path, watched in config.watched().items():
+            if watched not in known:
+                problem = (
+                    f'watches "{watched}", which is not computed. Name it in metrics, or watch {" or ".join(known)}.'
+                )
+                raise ConfigError(problem, path=path)
+            if watched.startswith("validation/") and data.validation is None:
+                raise ConfigError(f'watches "{watched}", but no example is held out.', path=path)
+        for metric in config.metrics:
+            try:
+                metric.check_task(data.task)
+            except ConfigError as error:
+                raise error.within("metrics") from None
 
     def _cut(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
         """Return the pieces that the optimizer works on: whether they decay, theta, gradient, slots, scratch."""
-        network, n = self.network, len(self.network.theta)
+        network, n = self.network, self.network.n_trained
         starts = [*range(0, network.n_weights, CHUNK), *range(network.n_weights, n, CHUNK)]
         pieces = []
         for start, stop in zip(starts, [*starts[1:], n], strict=True):
@@ -192,18 +113,13 @@ class Training:
         if self.status != "running":
             raise RuntimeError(f"this training has ended ({self.status}) after {self.epoch} epochs.")
         started = time.perf_counter()
+        values: dict[str, float] = {}
         with one_blas_thread(), np.errstate(all="ignore"):
-            rows = self.data.train.rows[
-                stream(self.config.seed, "shuffle", self.epoch).permutation(len(self.data.train))
-            ]
-            targets = self.data.train.labels[rows]
-            self._run_steps(rows, targets)
-            values = evaluate(self._outputs, targets, self.config.loss, "train")
-            if self.data.validation is not None:
+            if self._run_steps(values) and self.data.validation is not None:
                 values |= self.evaluate(self.data.validation, "validation")
         self.epoch += 1
         metrics = EpochMetrics(self.epoch, values)
-        if np.isfinite(list(values.values())).all() and np.isfinite(self.network.theta).all():
+        if values and np.isfinite(list(values.values())).all() and np.isfinite(self.network.theta).all():
             for key, value in values.items():
                 self.history.setdefault(key, []).append(value)
             self._keep_best()
@@ -212,22 +128,37 @@ class Training:
         self.seconds += time.perf_counter() - started
         return metrics
 
-    def _run_steps(self, rows: Array, targets: Array) -> None:
-        config, network = self.config, self.network
-        optimizer, loss, b = config.optimizer, config.loss, self.batch
+    def _run_steps(self, values: dict[str, float]) -> bool:
+        """Run the steps of an epoch and add its training metrics; return False as soon as it has diverged."""
+        config, network, train, b = self.config, self.network, self.data.train, self.batch
+        optimizer, loss, schedule = config.optimizer, config.loss, config.schedule
+        order: Any = slice(None)
+        if self.n_steps > 1:  # of a single batch the order is no matter
+            order = stream(config.seed, "shuffle", self.epoch).permutation(len(train))
+        rows = train.rows[order]
+        targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
+        noise = stream(config.seed, "noise", self.epoch)
+        base = optimizer.learning_rate * schedule.reduction(self.history)
         for i in range(self.n_steps):
             batch = slice(i * b, (i + 1) * b)
-            x, y, outputs = self._reader.read(rows[batch]), targets[batch], self._outputs[batch]
-            dz = network.workspace(len(x)).dz
-            network.forward(x, outputs)
-            loss.gradient(outputs, y, dz)
+            x = self._reader.x if self.n_steps == 1 else self._reader.read(rows[batch])
+            outputs, dz = self._outputs[batch], network.workspace(len(x)).dz
+            network.forward(x, outputs, noise)
+            loss.gradient(outputs, targets[batch], dz, None if weights is None else weights[batch])
+            if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
+                return False
             network.backward(x, dz)
-            rate = config.schedule.rate(optimizer.learning_rate, self.epoch + i / self.n_steps, config.epochs)
+            optimizer.clip(network.grad)
+            is_last = i == self.n_steps - 1
+            before = network.theta[: network.n_trained].copy() if is_last and config.diagnostics else None
+            rate = schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
             step = self.epoch * self.n_steps + i + 1
             for decays, theta, grad, slots, scratch in self._chunks:
-                if decays and optimizer.weight_decay:
-                    np.multiply(theta, 1.0 - rate * optimizer.weight_decay, out=theta)
-                optimizer.update(theta, grad, slots, scratch, step, rate)
+                optimizer.step(theta, grad, slots, scratch, step, rate, decays)
+            if before is not None:
+                values |= diagnose(network, before, x)
+        values |= evaluate(self._outputs, targets, loss, "train", self.data.task, config.metrics, weights)
+        return True
 
     def _keep_best(self) -> None:
         stopping = self.config.early_stopping
@@ -261,18 +192,19 @@ class Training:
         """Return the metrics of the present parameters on some examples, keyed `part/metric`."""
         outputs = self.outputs(examples)
         with np.errstate(all="ignore"):
-            return evaluate(outputs, examples.targets, self.config.loss, part)
+            return evaluate(
+                outputs,
+                examples.own_targets,
+                self.config.loss,
+                part,
+                self.data.task,
+                self.config.metrics,
+                examples.own_weights,
+            )
 
     def outputs(self, examples: Examples) -> Array:
         """Return the network's raw outputs, shape (n, k)."""
-        network, n = self.network, len(examples)
-        reader = BatchReader(examples, min(EVALUATION_ROWS, n), network.dtype)
-        outputs = np.empty((n, network.sizes[-1]), network.dtype)
-        with one_blas_thread(), np.errstate(all="ignore"):
-            for start in range(0, n, EVALUATION_ROWS):
-                batch = slice(start, start + EVALUATION_ROWS)
-                network.forward(reader.read(examples.rows[batch]), outputs[batch])
-        return outputs
+        return compute_outputs(self.network, examples)
 
     def restore_kept(self) -> None:
         """Put the parameters that are kept into the network."""
@@ -291,7 +223,7 @@ class Training:
         Raises:
             CorruptStateError: when the state's arrays do not belong to its configuration and this data.
         """
-        training = cls(TrainConfig.from_mapping(state.config), data, dtype=state.theta.dtype)
+        training = cls(TrainConfig.from_mapping(state.config), data)
         for mine, theirs in (
             (training.network.theta, state.theta),
             (training.slots, state.slots),
@@ -305,23 +237,37 @@ class Training:
         return training
 
 
-def kept_epoch(config: TrainConfig, history: History) -> int:
-    """Return the epoch whose weights a training with this history keeps; 0 before the first.
+def compute_outputs(network: Network, examples: Examples) -> Array:
+    """Return a network's raw outputs for some examples, shape (n, k)."""
+    n = len(examples)
+    reader = BatchReader(examples, min(EVALUATION_ROWS, n), network.dtype)
+    outputs = np.empty((n, network.sizes[-1]), network.dtype)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        for start in range(0, n, EVALUATION_ROWS):
+            batch = slice(start, start + EVALUATION_ROWS)
+            network.forward(reader.read(examples.rows[batch]), outputs[batch])
+    return outputs
 
-    Under early stopping that is the last one that beat the best before it by more than `min_delta`.
-    """
-    stopping = config.early_stopping
-    if stopping is None or not history:
-        return max(map(len, history.values()), default=0)
-    values = history[stopping.metric]
-    if not stopping.min_delta:
-        return best_epoch(stopping.metric, history)
-    sign = 1.0 if direction(stopping.metric) == "maximize" else -1.0
-    kept = 0
-    for epoch, value in enumerate(values):
-        if sign * (value - values[kept]) > stopping.min_delta:
-            kept = epoch
-    return kept + 1
+
+def _train_weights(config: TrainConfig, data: Split) -> Array | None:
+    """Return how much each training example counts in the loss, shape (n,), or None for all the same."""
+    own = data.train.own_weights
+    own = None if own is None else own.astype(config.dtype)
+    if config.class_weights == ():
+        return own
+    if data.task != "classes":
+        raise ConfigError(f'needs classes; "{config.data.name}" has {data.task}.', path="class_weights")
+    targets, k = data.train.own_targets, data.n_targets
+    if config.class_weights == "balanced":
+        counts = np.bincount(targets, own, minlength=k)
+        by_class = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))
+    elif len(config.class_weights) == k:
+        by_class = np.array(config.class_weights)
+    else:
+        problem = f"must hold one number for each of the {k} classes, got {len(config.class_weights)}."
+        raise ConfigError(problem, path="class_weights")
+    weights: Array = by_class[targets].astype(config.dtype)
+    return weights if own is None else weights * own
 
 
 def advance(state: TrainingState, data: Split, epochs: int) -> TrainingState:

@@ -29,9 +29,8 @@ class CostModel:
     products_per_unit: int = 25
     parameters_per_unit: int = 1
 
-    def epoch(self, config: TrainConfig, n_train: int, n_features: int, n_outputs: int) -> int:
-        """Return the cost of one epoch, at least 1."""
-        sizes = config.layer_sizes(n_features, n_outputs)
+    def epoch(self, config: TrainConfig, n_train: int, sizes: tuple[int, ...]) -> int:
+        """Return the cost of one epoch over `n_train` examples of a network with these widths, at least 1."""
         parameters = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
         _, n_steps = config.steps(n_train)
         per_step = self.step + self.layer * (len(sizes) - 1) + parameters // self.parameters_per_unit

@@ -14,18 +14,18 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mlp.arrays import Array, digest
+from mlp.arrays import digest
 from mlp.data import Dataset
 from mlp.registry import ConfigError, did_you_mean
 from studies.idx import IdxFile, Places, mnist_files, read_payload
 
-ARRAYS = ("inputs", "labels", "test_inputs", "test_labels")
+ARRAYS = ("inputs", "targets", "test_inputs", "test_targets")
 
 MIRRORS = {
     "mnist": (
@@ -60,36 +60,19 @@ class AbstractSource(ABC):
 
     Attributes:
         name: by which configurations call it.
-        classes: the names of the classes.
-        image_shape: of one example as a picture.
-        largest: the largest raw value that can occur.
         digest: a SHA-256 that identifies the content.
     """
 
     name: str
-    classes: tuple[str, ...]
-    image_shape: tuple[int, ...]
-    largest: float
     digest: str
 
     @abstractmethod
-    def read(self, places: Places) -> tuple[Array, ...]:
-        """Return the arrays in the order of `ARRAYS`.
+    def read(self, places: Places) -> Dataset:
+        """Return the data set.
 
         Raises:
-            ConfigError: when they cannot be had, or are not what was published.
+            ConfigError: when it cannot be had, or is not what was published.
         """
-
-    def record(self, folder: Path) -> dict[str, Any]:
-        """Return what `dataset.json` says beside the arrays in `folder`."""
-        return {
-            "name": self.name,
-            "classes": list(self.classes),
-            "image_shape": list(self.image_shape),
-            "largest": self.largest,
-            "digest": self.digest,
-            "sizes": {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS},
-        }
 
 
 @dataclass(frozen=True)
@@ -99,7 +82,7 @@ class Bundled(AbstractSource):
     `digest` is that of the arrays.
     """
 
-    def read(self, places: Places) -> tuple[Array, ...]:
+    def read(self, places: Places) -> Dataset:
         package = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
         if package is None or package.origin is None:
             raise ConfigError(f'"{self.name}" comes with scikit-learn, which is not installed. Install scikit-learn.')
@@ -114,7 +97,7 @@ class Bundled(AbstractSource):
         if (got := digest(*arrays)) != self.digest:
             problem = f"must hold the digits, whose arrays have the SHA-256 {self.digest}, got {got}."
             raise ConfigError(f"{file} {problem} Install another version of scikit-learn.")
-        return arrays
+        return Dataset(self.name, *arrays, DIGITS, 16.0, self.digest, (8, 8))
 
 
 @dataclass(frozen=True)
@@ -122,19 +105,25 @@ class Published(AbstractSource):
     """A data set of four IDX files.
 
     Attributes:
+        classes: the names of the classes.
         files: in the order of `ARRAYS`; `digest` is over their digests.
     """
 
+    classes: tuple[str, ...]
     files: tuple[IdxFile, ...]
 
-    def read(self, places: Places) -> tuple[Array, ...]:
+    def read(self, places: Places) -> Dataset:
         folder = self.name.replace("_", "-")
         try:
             arrays = [places.find(file, folder) for file in self.files]
         except FileNotFoundError as error:
             put = f"Put its four files into DIR/{folder}/ and point to them: --data-dir DIR or STUDIES_DATA=DIR."
             raise ConfigError(f'"{self.name}" is incomplete: {error} {put}') from error
-        return tuple(a.reshape(len(a), -1) if a.ndim > 1 else a.astype(np.int64) for a in arrays)
+        inputs, test_inputs = (images.reshape(len(images), -1) for images in arrays[::2])
+        targets, test_targets = (labels.astype(np.int64) for labels in arrays[1::2])
+        return Dataset(
+            self.name, inputs, targets, test_inputs, test_targets, self.classes, 255.0, self.digest, (28, 28)
+        )
 
 
 DIGITS = tuple("0123456789")
@@ -143,13 +132,13 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 def _published(name: str, classes: tuple[str, ...]) -> Published:
     digest_of_all = hashlib.sha256("".join(PAYLOADS[name]).encode()).hexdigest()
-    return Published(name, classes, (28, 28), 255.0, digest_of_all, mnist_files(*PAYLOADS[name]))
+    return Published(name, digest_of_all, classes, mnist_files(*PAYLOADS[name]))
 
 
 SOURCES: dict[str, AbstractSource] = {
     source.name: source
     for source in (
-        Bundled("digits", DIGITS, (8, 8), 16.0, "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09"),
+        Bundled("digits", "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09"),
         _published("mnist", DIGITS),
         _published("fashion_mnist", CLOTHES),
     )
@@ -182,13 +171,34 @@ def prepare(
     if name not in SOURCES:
         hint = did_you_mean(name, SOURCES)
         raise ConfigError(f'there is no data set called "{name}".{hint} There are: {", ".join(SOURCES)}.', path=path)
-    source, cache = SOURCES[name], cache_folder()
-    data_dir = data_dir or (Path(os.environ["STUDIES_DATA"]) if os.environ.get("STUDIES_DATA") else None)
-    folder = cache / "arrays" / f"{name}-{source.digest[:12]}"
-    if not _is_whole(folder, source):
-        mirrors = MIRRORS.get(name, ()) if download else ()
+    source, downloads = SOURCES[name], cache_folder() / "downloads" / name
+    mirrors = MIRRORS.get(name, ()) if download else ()
+    places = Places(find_data_dir(data_dir), downloads, mirrors, progress)
+    return keep(name, source.digest, lambda: source.read(places), path=path)
+
+
+def find_data_dir(data_dir: Path | None) -> Path | None:
+    """Return where the user's own files are: the folder given, or `STUDIES_DATA`."""
+    return data_dir or (Path(os.environ["STUDIES_DATA"]) if os.environ.get("STUDIES_DATA") else None)
+
+
+def keep(name: str, digest: str, read: Callable[[], Dataset], *, path: str) -> Path:
+    """Return the folder in the cache that holds a data set as arrays, written first unless it is there.
+
+    Args:
+        name: of the data set.
+        digest: a SHA-256 that identifies its content.
+        read: gives it.
+        path: where it is named in the configuration, for the error.
+
+    Raises:
+        ConfigError: when it cannot be read, or the cache not be written.
+    """
+    cache = cache_folder()
+    folder = cache / "arrays" / f"{name}-{digest[:12]}"
+    if not _is_whole(folder, digest):
         try:
-            _write(folder, source, Places(data_dir, cache / "downloads" / name, mirrors, progress))
+            _write(folder, digest, read)
         except ConfigError as error:
             raise error.within(path) from error
         except OSError as error:
@@ -223,15 +233,20 @@ def cache_folder() -> Path:
     return user_cache_path("mlp-studies")
 
 
-def _is_whole(folder: Path, source: AbstractSource) -> bool:
-    """Return whether a folder is the finished cache of a source: its arrays were verified when they were written."""
+def _is_whole(folder: Path, digest: str) -> bool:
+    """Return whether a folder holds a data set whole: its arrays were verified when they were written."""
     try:
-        return bool(json.loads((folder / "dataset.json").read_text(encoding="utf-8")) == source.record(folder))
-    except (OSError, ValueError):
+        record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        return bool(record["digest"] == digest and record["sizes"] == _sizes(folder))
+    except (OSError, ValueError, KeyError):
         return False
 
 
-def _write(folder: Path, source: AbstractSource, places: Places) -> None:
+def _sizes(folder: Path) -> dict[str, int]:
+    return {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS}
+
+
+def _write(folder: Path, digest: str, read: Callable[[], Dataset]) -> None:
     """Write a cache folder, whole or not at all."""
     from filelock import FileLock
 
@@ -240,13 +255,21 @@ def _write(folder: Path, source: AbstractSource, places: Places) -> None:
         pass  # where nothing can be written, a FileLock would wait for ever
     draft = folder.with_name(f"{folder.name}.draft")
     with FileLock(folder.with_name(f"{folder.name}.lock")):
-        if _is_whole(folder, source):
+        if _is_whole(folder, digest):
             return
-        arrays = source.read(places)
+        dataset = read()
         for leftover in (draft, folder):
             shutil.rmtree(leftover, ignore_errors=True)
         draft.mkdir()
-        for name, array in zip(ARRAYS, arrays, strict=True):
-            np.save(draft / f"{name}.npy", array)
-        (draft / "dataset.json").write_text(json.dumps(source.record(draft), indent=1), encoding="utf-8")
+        for name in ARRAYS:
+            np.save(draft / f"{name}.npy", getattr(dataset, name))
+        record = {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "image_shape": list(dataset.image_shape),
+            "largest": dataset.largest,
+            "digest": digest,
+            "sizes": _sizes(draft),
+        }
+        (draft / "dataset.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         draft.rename(folder)

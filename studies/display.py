@@ -150,7 +150,7 @@ def plan_view(spec: StudySpec, record: Mapping[str, Any]) -> RenderableType:
     head = Table.grid(padding=(0, 2))
     for _ in range(2):
         head.add_column(overflow="fold")
-    sizes = "-".join(map(str, spec.base.layer_sizes(data["n_features"], data["n_classes"])))
+    sizes = "-".join(map(str, spec.base.layer_sizes(data["n_features"], data["n_targets"], data["task"])))
     parallel = f"{study.parallelism} in parallel, seed {study.seed}"
     for name, value in (
         ("study", f"{study.name}: {study.trials} trials, {parallel}"),

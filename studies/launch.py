@@ -14,15 +14,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from mlp.config import TrainConfig
+from mlp.data import Split
 from mlp.registry import ConfigError
 from studies.clock import CostModel
-from studies.datasets import open_dataset, prepare
+from studies.datasets import open_dataset
 from studies.driver import Driver, Snapshot
 from studies.engines import AbstractEngine, EngineName, open_engine
 from studies.export import export_trial
 from studies.home import Home, StudyFolder, write_atomically
 from studies.ledger import Ledger
 from studies.machine import machine, versions
+from studies.own_data import prepare_data
 from studies.publisher import Publisher
 from studies.results import RECORD_VERSION, load_study
 from studies.spec import StudySpec, read_spec
@@ -64,11 +67,13 @@ class Plan:
     spec: StudySpec
     data: Path
     record: dict[str, Any]
-    shape: tuple[int, int, int]
+    split: Split
 
-    def epoch_cost(self, config: Any) -> int:
+    def epoch_cost(self, config: TrainConfig) -> int:
         """Return the virtual cost of an epoch of a configuration."""
-        return CostModel().epoch(config, *self.shape)
+        split = self.split
+        sizes = config.layer_sizes(split.n_features, split.n_targets, split.task)
+        return CostModel().epoch(config, len(split.train), sizes)
 
 
 def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool = False) -> Plan:
@@ -77,7 +82,7 @@ def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool 
     Raises:
         ConfigError: when the data is missing or does not fit.
     """
-    folder = prepare(spec.base.data.name, data_dir=data_dir, progress=progress)
+    folder = prepare_data(spec.base.data, data_dir=data_dir, progress=progress)
     dataset = open_dataset(folder)
     split = dataset.split(spec.base.data, spec.base.seed)
     n_validation = len(split.validation) if split.validation else 0
@@ -92,13 +97,14 @@ def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool 
             "n_train": len(split.train),
             "n_validation": n_validation,
             "n_features": split.n_features,
-            "n_classes": split.n_classes,
+            "task": split.task,
+            "n_targets": split.n_targets,
         },
         "versions": versions() | {"optuna": version("optuna")},
         "machine": machine(),
         "fingerprint": spec.fingerprint(dataset.digest, CostModel().to_mapping()),
     }
-    return Plan(spec, folder, record, (len(split.train), split.n_features, split.n_classes))
+    return Plan(spec, folder, record, split)
 
 
 def run_study(

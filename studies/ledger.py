@@ -16,7 +16,7 @@ import numpy as np
 
 from mlp.config import TrainConfig
 from mlp.metrics import is_better
-from mlp.training import CorruptStateError, Status, TrainingState
+from mlp.state import CorruptStateError, Status, TrainingState
 from studies.domains import Params
 from studies.home import HistoryMismatchError, StudyFolder, write_atomically
 from studies.segments import Progress

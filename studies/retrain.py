@@ -11,9 +11,10 @@ from mlp.data import Dataset, Split
 from mlp.model_io import Model, check_writable, save_model
 from mlp.registry import ConfigError
 from mlp.training import EpochMetrics, Training
-from studies.datasets import open_dataset, prepare
+from studies.datasets import open_dataset
 from studies.export import Provenance
 from studies.machine import machine, versions
+from studies.own_data import prepare_data
 
 OnEpoch = Callable[[EpochMetrics], None]
 
@@ -84,7 +85,7 @@ def retrain(
         config = replace(config, seed=seed)
     if save is not None:
         check_writable(save)
-    dataset = open_dataset(prepare(config.data.name, data_dir=data_dir, progress=progress))
+    dataset = open_dataset(prepare_data(config.data, data_dir=data_dir, progress=progress))
     seconds = 0.0
     if refit:
         epochs, seconds = _epochs_to_refit(config, provenance, dataset, on_epoch)
@@ -93,7 +94,7 @@ def retrain(
     else:
         training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
     scores = _kept_scores(training)
-    found = training.evaluate(dataset.test(config.data), "test") if test else None
+    found = training.evaluate(dataset.test(training.data.train.scaling), "test") if test else None
     comparison = _Comparison.of(training, dataset, provenance, is_same=seed is None and not refit)
     if save is not None:
         save_model(save, Model.of(training, dataset.classes, metrics=scores | (found or {})))
@@ -118,7 +119,7 @@ def _train(config: TrainConfig, data: Split, epochs: int, on_epoch: OnEpoch | No
     training = Training(config, data)
     while training.status == "running" and training.epoch < epochs:
         metrics = training.run_epoch()
-        if on_epoch:
+        if on_epoch and metrics.values:
             on_epoch(metrics)
     if training.status == "diverged":
         rate = config.optimizer.learning_rate

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from mlp.config import TrainConfig
 from mlp.data import DataConfig, Split
-from mlp.training import History, Status, Training, TrainingState
+from mlp.state import History, Status, TrainingState
+from mlp.training import Training
 from studies.datasets import open_dataset
 
 

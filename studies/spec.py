@@ -159,11 +159,11 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     searched = {path: table for path, table in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
     space = _section("space", lambda: Space(searched, base))
     for config in (base, *space.examples()):
-        if study.metric.startswith("validation/") and not config.data.validation:
+        if study.metric.startswith("validation/") and not config.data.holds_out:
             problem = f'is "{study.metric}", but data.validation = 0 holds nothing out to judge by.'
             raise ConfigError(f'[study] "metric": {problem}')
-        if config.data.name != base.data.name:
-            raise ConfigError('[space] "data.name": all trials of a study are trained on one data set.')
+        if config.data.source != base.data.source:
+            raise ConfigError('[space] "data": all trials of a study are trained on one data set.')
     return StudySpec(study, base, space)
 
 

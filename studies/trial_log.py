@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mlp.metrics import best_epoch
+from mlp.metrics import PARTS, best_epoch
 
 State = Literal["running", "complete", "pruned", "failed"]
 
@@ -80,10 +80,9 @@ class TrialRecord:
 
     def summary(self) -> dict[str, float]:
         """Return `best/...` and `final/...` of every metric; best is the best epoch of that metric."""
-        final = {f"final/{key}": values[-1] for key, values in self.history.items()}
-        return final | {
-            f"best/{key}": values[best_epoch(key, self.history) - 1] for key, values in self.history.items()
-        }
+        judged = [key for key in self.history if key.split("/")[0] in PARTS]
+        best = {f"best/{key}": self.history[key][best_epoch(key, self.history) - 1] for key in judged}
+        return {f"final/{key}": values[-1] for key, values in self.history.items()} | best
 
 
 class TrialLog:

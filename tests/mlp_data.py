@@ -11,7 +11,7 @@ import pytest
 from hypothesis import reject, settings
 from hypothesis import strategies as st
 
-from mlp import ConfigError, DataConfig, Dataset, EarlyStopping, Split, TrainConfig, TrainingState
+from mlp import ConfigError, DataConfig, Dataset, EarlyStopping, NetworkConfig, Split, TrainConfig, TrainingState
 from mlp.activations import activations
 from mlp.arrays import digest
 from mlp.config import merge
@@ -20,7 +20,7 @@ from mlp.losses import losses
 from mlp.metrics import PARTS, metrics
 from mlp.optimizers import optimizers
 from mlp.registry import AbstractPart, AbstractRecord, Bounds, Registry, alternatives, field_types
-from mlp.schedules import schedules
+from mlp.schedules import ReduceOnPlateau, schedules
 
 FAMILIES: tuple[Registry[Any], ...] = (activations, initializers, losses, schedules, optimizers, metrics)
 EVERY_PART = [pytest.param(family, name, id=f"{family.kind}-{name}") for family in FAMILIES for name in family]
@@ -103,8 +103,21 @@ def _values(member: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
 
 SPECIAL = {
     (EarlyStopping, "metric"): st.sampled_from(METRIC_KEYS),
+    (ReduceOnPlateau, "metric"): st.sampled_from(METRIC_KEYS),
     (DataConfig, "validation"): st.integers(0, 10**6) | st.floats(0.0, 1.0),
+    (DataConfig, "label"): st.just("label"),
+    (DataConfig, "task"): st.just("auto"),
+    (DataConfig, "test"): st.just(0.2),
+    (DataConfig, "folds"): st.sampled_from([0, 3]),
+    (DataConfig, "fold"): st.sampled_from([0, 0, 2]),
 }
+
+
+def _field(cls: type[AbstractRecord], name: str) -> st.SearchStrategy[Any]:
+    annotation, bounds = field_types(cls)[name]
+    if cls is NetworkConfig and name in ("activation", "bias"):
+        annotation = alternatives(annotation)[0]  # one for all layers: a list would have to fit the depth
+    return SPECIAL.get((cls, name), values(annotation, bounds))
 
 
 @functools.cache
@@ -117,11 +130,7 @@ def records(cls: type[AbstractRecord]) -> st.SearchStrategy[Any]:
         except ConfigError:  # each field is fine, but one contradicts another
             reject()
 
-    fields = {
-        name: SPECIAL.get((cls, name), values(annotation, bounds))
-        for name, (annotation, bounds) in field_types(cls).items()
-    }
-    return st.fixed_dictionaries(fields).map(make)
+    return st.fixed_dictionaries({name: _field(cls, name) for name in field_types(cls)}).map(make)
 
 
 @functools.cache

@@ -100,7 +100,8 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
     split = open_dataset(digits).split(spec.base.data, spec.base.seed)
 
     def epoch_cost(config: TrainConfig) -> int:
-        return CostModel().epoch(config, len(split.train), split.n_features, split.n_classes)
+        sizes = config.layer_sizes(split.n_features, split.n_targets, split.task)
+        return CostModel().epoch(config, len(split.train), sizes)
 
     storage = open_storage(home.optuna_url)
     return Ledger(spec, folder, StudyTable(storage, folder.name, spec.direction), epoch_cost), storage

@@ -739,7 +739,7 @@ def test_a_model_that_is_saved_predicts_as_well_as_was_said(finished: Shell, cac
     (data,) = (cache / "arrays").glob("digits-*/")
     dataset = open_dataset(data)
     predicted = load_model(finished.folder / "model").predict(dataset.test_inputs)
-    assert f"{(predicted == dataset.test_labels).mean():.4f}" == said[1]
+    assert f"{(predicted == dataset.test_targets).mean():.4f}" == said[1]
 
 
 def test_a_refit_with_another_seed_trains_on_all_examples_and_is_not_compared(

@@ -24,7 +24,12 @@ def config(changes: dict[str, Any] | None = None) -> TrainConfig:
 
 
 def cost(changes: dict[str, Any] | None = None, shape: tuple[int, int, int] = DIGITS) -> int:
-    return CostModel().epoch(config(changes), *shape)
+    return cost_by(CostModel(), config(changes), shape)
+
+
+def cost_by(model: CostModel, config: TrainConfig, shape: tuple[int, int, int] = DIGITS) -> int:
+    n_train, n_features, n_outputs = shape
+    return model.epoch(config, n_train, config.layer_sizes(n_features, n_outputs, "classes"))
 
 
 @quick
@@ -95,4 +100,4 @@ def test_each_constant_of_the_model_is_recorded_and_counts() -> None:
     assert set(model.to_mapping()) == {field.name for field in dataclasses.fields(CostModel)}
     for name, value in model.to_mapping().items():
         other = dataclasses.replace(model, **{name: 2 * value})
-        assert other.epoch(config(), *DIGITS) != model.epoch(config(), *DIGITS)
+        assert cost_by(other, config()) != cost_by(model, config())

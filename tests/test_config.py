@@ -67,7 +67,18 @@ def test_a_data_set_is_all_that_must_be_named() -> None:
 
 def test_a_configuration_spells_out_every_field() -> None:
     assert from_mapping().to_mapping() == {
-        "data": {"name": "digits", "scale": "unit", "validation": 0.2},
+        "data": {
+            "name": "digits",
+            "label": "label",
+            "task": "auto",
+            "test": 0.2,
+            "scale": "unit",
+            "subset": 0,
+            "validation": 0.2,
+            "balanced": False,
+            "folds": 0,
+            "fold": 0,
+        },
         "seed": 0,
         "epochs": 10,
         "batch_size": 128,
@@ -76,17 +87,28 @@ def test_a_configuration_spells_out_every_field() -> None:
             "activation": "relu",
             "initializer": "he_normal",
             "bias_initializer": "zeros",
+            "bias": True,
+            "normalization": "none",
+            "dropout": 0.0,
+            "input_noise": 0.0,
         },
-        "loss": "softmax_cross_entropy",
+        "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.0},
         "optimizer": {
             "name": "adam",
             "learning_rate": 0.001,
             "weight_decay": 0.0,
+            "l2": 0.0,
+            "clip_norm": 0.0,
+            "clip_value": 0.0,
             "beta1": 0.9,
             "beta2": 0.999,
             "eps": 1e-08,
         },
-        "schedule": "constant",
+        "schedule": {"name": "constant", "warmup": 0.0},
+        "dtype": "float32",
+        "class_weights": [],
+        "metrics": [],
+        "diagnostics": False,
     }
 
 
@@ -97,14 +119,15 @@ REFUSALS = [
         {"optimiser": "adam"},
         (
             '"optimiser": is not a field of a training configuration. Did you mean "optimizer"? '
-            "It has: data, seed, epochs, batch_size, network, loss, optimizer, schedule, early_stopping."
+            "It has: data, seed, epochs, batch_size, network, loss, optimizer, schedule, early_stopping, dtype, "
+            "class_weights, metrics, diagnostics."
         ),
     ),
     (
         {"optimizer": {"name": "sgd", "momentun": 0.9}},
         (
             '"optimizer.momentun": is not a field of the optimizer "sgd". Did you mean "momentum"? '
-            "It has: learning_rate, weight_decay, momentum, nesterov."
+            "It has: learning_rate, weight_decay, l2, clip_norm, clip_value, momentum, nesterov."
         ),
     ),
     (
@@ -142,9 +165,44 @@ REFUSALS = [
     ),
     ({"schedule": 0.5}, '"schedule": must be the name of a schedule or a table with a name, got 0.5.'),
     ({"data": {"scale": "unit"}}, '"data.name": is missing and has no default.'),
-    ({"data": {"name": "digits", "scale": "max"}}, '"data.scale": must be "unit" or "none", got \'max\'.'),
+    (
+        {"data": {"name": "digits", "scale": "max"}},
+        '"data.scale": must be "unit" or "standard" or "example" or "none", got \'max\'.',
+    ),
     ({"data": {"name": "digits", "validation": -1}}, '"data.validation": must be at least 0, got -1.'),
-    ({"data": "digits"}, "\"data\": must be a table with name, scale, validation, got 'digits'."),
+    (
+        {"data": "digits"},
+        (
+            '"data": must be a table with name, label, task, test, scale, subset, validation, balanced, folds, fold, '
+            "got 'digits'."
+        ),
+    ),
+    (
+        {"data": {"name": "digits", "label": "digit"}},
+        '"data.label": is for CSV files; "digits" has its own, so leave it out.',
+    ),
+    ({"data": {"name": "digits", "folds": 1}}, '"data.folds": must be 0, for none, or at least 2, got 1.'),
+    ({"data": {"name": "digits", "folds": 3, "fold": 3}}, '"data.fold": must be below folds = 3, got 3.'),
+    (
+        {"network": {"hidden": [8, 4], "activation": ["relu"]}},
+        '"network.activation": must list 2, one for each hidden layer, got 1.',
+    ),
+    (
+        {"network": {"hidden": [8, 4], "bias": [True, True]}},
+        '"network.bias": must list 3, one for each layer, the last included, got 2.',
+    ),
+    (
+        {"metrics": "accuracy"},
+        "\"metrics\": must be a list of names of metrics, or tables with a name, got 'accuracy'.",
+    ),
+    (
+        {"metrics": ["top_k_accuracy", {"name": "top_k_accuracy", "k": 3}]},
+        '"metrics": must name each metric once, got top_k_accuracy, top_k_accuracy.',
+    ),
+    (
+        {"schedule": "reduce_on_plateau", "data": {"name": "digits", "validation": 0}},
+        '"schedule": watches "validation/loss", but data.validation = 0 holds nothing out.',
+    ),
     ({"epochs": 0}, '"epochs": must be at least 1, got 0.'),
     ({"epochs": 2.5}, '"epochs": must be a whole number, got 2.5.'),
     ({"batch_size": 0}, '"batch_size": must be at least 1, got 0.'),

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from mlp_data import blobs, quick
 
 from mlp import ConfigError, DataConfig, Dataset, Examples
-from mlp.data import BatchReader
+from mlp.data import BatchReader, Scaling
 
 
 def gather(inputs: Any, rows: Any, dtype: Any = np.float32, factor: float = 1.0 / 255.0) -> Any:
-    examples = Examples(inputs, np.zeros(len(inputs), np.uint8), np.arange(len(inputs)), factor)
+    examples = Examples(inputs, np.zeros(len(inputs), np.uint8), np.arange(len(inputs)), Scaling((factor,)))
     return BatchReader(examples, len(rows), dtype).read(np.asarray(rows)).copy()
 
 
@@ -102,17 +102,17 @@ def test_no_validation_part_is_none_and_not_an_empty_one() -> None:
 
 def test_the_whole_holds_every_training_example_and_the_test_part_every_test_example() -> None:
     dataset, config = blobs(), DataConfig("blobs")
-    whole, test = dataset.whole(config), dataset.test(config)
+    whole, test = dataset.whole(config), dataset.test(Scaling())
     np.testing.assert_array_equal(whole.train.rows, np.arange(len(dataset.inputs)))
-    np.testing.assert_array_equal(test.targets, dataset.test_labels)
+    np.testing.assert_array_equal(test.own_targets, dataset.test_targets)
     assert test.inputs is dataset.test_inputs
-    assert (whole.n_classes, whole.n_features) == (3, 6)
+    assert (whole.n_targets, whole.n_features) == (3, 6)
 
 
-def test_targets_are_the_labels_of_the_rows() -> None:
+def test_own_targets_are_those_of_the_rows() -> None:
     dataset = blobs()
-    examples = Examples(dataset.inputs, dataset.labels, np.array([4, 1, 4]))
-    np.testing.assert_array_equal(examples.targets, dataset.labels[[4, 1, 4]])
+    examples = Examples(dataset.inputs, dataset.targets, np.array([4, 1, 4]))
+    np.testing.assert_array_equal(examples.own_targets, dataset.targets[[4, 1, 4]])
     assert len(examples) == 3
 
 
@@ -124,7 +124,7 @@ def test_unit_scale_divides_by_the_largest_raw_value_that_can_occur(scale: Any, 
     config = DataConfig("blobs", scale=scale)
     split = dataset.split(config, 0)
     assert split.validation is not None
-    assert split.train.factor == split.validation.factor == dataset.test(config).factor == factor
+    assert split.train.scaling == split.validation.scaling == Scaling((factor,))
 
 
 # Minibatches

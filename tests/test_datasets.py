@@ -133,9 +133,9 @@ def test_digits_are_those_of_scikit_learn_with_every_fifth_row_set_aside() -> No
     dataset = open_dataset(prepare("digits"))
     rows = np.arange(1797)
     np.testing.assert_array_equal(dataset.inputs, pixels[rows % 5 != 4])
-    np.testing.assert_array_equal(dataset.labels, labels[rows % 5 != 4])
+    np.testing.assert_array_equal(dataset.targets, labels[rows % 5 != 4])
     np.testing.assert_array_equal(dataset.test_inputs, pixels[4::5])
-    np.testing.assert_array_equal(dataset.test_labels, labels[4::5])
+    np.testing.assert_array_equal(dataset.test_targets, labels[4::5])
     assert (len(dataset.inputs), len(dataset.test_inputs)) == (1438, 359)
     assert dataset.inputs.max() == dataset.largest == 16
     assert (dataset.classes, dataset.image_shape) == (DIGITS, (8, 8))
@@ -147,8 +147,8 @@ def test_inputs_are_memory_mapped_bytes_and_labels_are_plain_int64() -> None:
     assert isinstance(dataset.inputs, np.memmap)
     assert isinstance(dataset.test_inputs, np.memmap)
     assert dataset.inputs.dtype == dataset.test_inputs.dtype == np.uint8
-    assert type(dataset.labels) is type(dataset.test_labels) is np.ndarray
-    assert dataset.labels.dtype == dataset.test_labels.dtype == np.int64
+    assert type(dataset.targets) is type(dataset.test_targets) is np.ndarray
+    assert dataset.targets.dtype == dataset.test_targets.dtype == np.int64
     split = dataset.split(DataConfig("digits", validation=100), seed=0)
     assert len(split.train) == 1338
 
@@ -172,9 +172,9 @@ def test_published_data_sets_have_their_published_statistics(
     assert dataset.inputs.shape == (60_000, 784)
     assert dataset.test_inputs.shape == (10_000, 784)
     assert dataset.inputs.mean() / dataset.largest == pytest.approx(mean, abs=5e-5)
-    assert dataset.labels[:5].tolist() == first_labels
-    assert np.bincount(dataset.test_labels).sum() == 10_000
-    assert set(dataset.labels.tolist()) == set(range(10))
+    assert dataset.targets[:5].tolist() == first_labels
+    assert np.bincount(dataset.test_targets).sum() == 10_000
+    assert set(dataset.targets.tolist()) == set(range(10))
     assert (dataset.classes, dataset.image_shape, len(dataset.classes)) == (classes, (28, 28), 10)
     assert dataset.digest == hashlib.sha256("".join(datasets.PAYLOADS[name]).encode()).hexdigest()
 
@@ -259,11 +259,11 @@ def test_a_mirror_that_fails_is_followed_by_the_next_and_downloads_are_kept(
     folder = prepare("mnist", progress=True)
     assert "train-images-idx3-ubyte" in capsys.readouterr().err
     assert sorted(file.name for file in (cache / "downloads" / "mnist").iterdir()) == sorted(payloads)
-    np.testing.assert_array_equal(open_dataset(folder).labels, TINY["train-labels-idx1-ubyte"])
+    np.testing.assert_array_equal(open_dataset(folder).targets, TINY["train-labels-idx1-ubyte"])
 
-    (folder / "labels.npy").unlink()
+    (folder / "targets.npy").unlink()
     assert prepare("mnist", data_dir=cache / "elsewhere", download=False) == folder
-    assert (folder / "labels.npy").exists()
+    assert (folder / "targets.npy").exists()
 
 
 @pytest.mark.usefixtures("tiny")
@@ -369,9 +369,9 @@ def test_a_gzip_bomb_is_not_decompressed_beyond_what_must_be_there(tiny: Path) -
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "an array is missing": lambda folder: (folder / "test_labels.npy").unlink(),
+    "an array is missing": lambda folder: (folder / "test_targets.npy").unlink(),
     "an array is cut short": lambda folder: os.truncate(folder / "inputs.npy", 200),
-    "an array is empty": lambda folder: os.truncate(folder / "labels.npy", 0),
+    "an array is empty": lambda folder: os.truncate(folder / "targets.npy", 0),
     "the record is missing": lambda folder: (folder / "dataset.json").unlink(),
     "the record is cut short": lambda folder: os.truncate(folder / "dataset.json", 30),
     "the record is of something else": lambda folder: (folder / "dataset.json").write_text("[]"),
@@ -421,7 +421,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_half_written(cache: Pat
     assert draft.suffix == ".draft"
     folder = prepare("digits")
     assert [path for path in (cache / "arrays").iterdir() if path.is_dir()] == [folder]
-    assert len(open_dataset(folder).labels) == 1438
+    assert len(open_dataset(folder).targets) == 1438
 
 
 def prepare_and_sum(barrier: Barrier, answers: Queue[tuple[str, int]]) -> None:

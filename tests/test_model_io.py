@@ -20,6 +20,7 @@ from mlp_data import blobs, small_config
 
 from mlp import ConfigError, Training
 from mlp.activations import activations
+from mlp.data import Scaling
 from mlp.model_io import Model, check_writable, load_model, save_model
 from mlp.training import train
 
@@ -27,9 +28,9 @@ DATA = blobs()
 RAW = DATA.test_inputs
 
 
-def trained(changes: dict[str, Any] | None = None, dtype: Any = np.float32) -> Training:
+def trained(changes: dict[str, Any] | None = None) -> Training:
     config = small_config({"epochs": 2} | (changes or {}))
-    training = Training(config, DATA.split(config.data, config.seed), dtype=dtype)
+    training = Training(config, DATA.split(config.data, config.seed))
     while training.status == "running":
         training.run_epoch()
     return training
@@ -46,17 +47,17 @@ def folder(tmp_path: Path) -> Path:
 def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path, activation: str, hidden: Any) -> None:
     training = trained({"network.activation": activation, "network.hidden": hidden})
     model = load_model(save_model(tmp_path / "model", Model.of(training, DATA.classes)))
-    expected = training.outputs(DATA.test(training.config.data))
+    expected = training.outputs(DATA.test(training.data.train.scaling))
     assert model.outputs(RAW).tobytes() == expected.tobytes()
     assert model.manifest.config == training.config
     assert model.manifest.weight_digest == training.weight_digest()
 
 
 def test_a_model_of_double_precision_stays_one(tmp_path: Path) -> None:
-    training = trained(dtype=np.float64)
+    training = trained({"dtype": "float64"})
     model = load_model(save_model(tmp_path / "model", Model.of(training, DATA.classes)))
     assert model.outputs(RAW).dtype == np.float64
-    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.config.data)).tobytes()
+    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.scaling)).tobytes()
 
 
 def test_the_best_weights_are_saved_and_not_the_last(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_large_outputs_do_not_overflow(folder: Path) -> None:
 
 def test_raw_inputs_are_scaled_as_in_training(folder: Path) -> None:
     model = load_model(folder)
-    assert model.manifest.factor == 1 / 255
+    assert model.manifest.scaling == Scaling((1 / 255,))
     assert model.outputs(RAW.tolist()).tobytes() == model.outputs(RAW).tobytes()
     assert not np.allclose(model.outputs(RAW / 255), model.outputs(RAW))
 
@@ -116,10 +117,11 @@ def test_inputs_of_another_shape_are_refused(folder: Path, inputs: Any) -> None:
 def test_a_model_is_two_files_one_of_which_a_person_can_read(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == ["model.json", "weights.npz"]
     manifest = json.loads((folder / "model.json").read_text())
-    assert (manifest["format"], manifest["version"]) == ("mlp-model", 1)
+    assert (manifest["format"], manifest["version"]) == ("mlp-model", 2)
     assert manifest["sizes"] == [6, 5, 4, 3]
     assert manifest["classes"] == ["a", "b", "c"]
-    assert manifest["activation"] == "tanh"
+    assert manifest["task"] == "classes"
+    assert manifest["config"]["network"]["activation"] == "tanh"
     assert set(manifest["metrics"]) == {"train/loss", "train/accuracy", "validation/loss", "validation/accuracy"}
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
         assert weights["theta"].shape == (6 * 5 + 5 * 4 + 4 * 3 + 5 + 4 + 3,)
@@ -212,17 +214,17 @@ def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
     ("key", "value", "said"),
     [
         ("format", "theirs", '"format" must be "mlp-model"'),
-        ("version", 2, '"version" must be 1, the one this program reads, got 2'),
+        ("version", 1, '"version" must be 2, the one this program reads, got 1'),
         ("sizes", [6, 5, 5, 3], r'"sizes": must be \[6, 5, 4, 3\] by config and classes, got \[6, 5, 5, 3\]'),
         ("sizes", [7, 5, 4, 3], r"weights\.npz: theta\.npy must have shape \(79,\)"),
         ("sizes", [6], '"sizes": must hold the inputs and the outputs'),
         ("sizes", 6, '"sizes": must be a list of'),
-        ("activation", "relu", "\"activation\": must be 'tanh' by config, got 'relu'"),
         ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
-        ("factor", 0, '"factor": must be above 0, got 0'),
-        ("factor", "1", '"factor": must be a number'),
-        ("dtype", "float16", '"dtype": must be "float32" or "float64"'),
-        ("dtype", "float64", r"weights\.npz: theta\.npy must have .* type float64 .* got \(74,\) and float32"),
+        ("task", "values", 'the loss "softmax_cross_entropy" learns classes, but the targets are values'),
+        ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
+        ("scaling", {"factor": [1, 2]}, '"scaling.factor": must hold one number'),
+        ("scaling", {"factor": [1], "centre": ["1"]}, '"scaling.centre": must be a number'),
+        ("scaling", {"factor": [1], "centre": [1]}, '"scaling": must hold 6 centres, one an input, got 1'),
         ("weight_digest", "0" * 64, r"weights\.npz: the parameters must have the digest 0000"),
         ("metrics", {"test/loss": "low"}, '"metrics": must be a table of numbers'),
         ("extra", 1, '"extra": is not a field of the manifest'),
@@ -237,7 +239,7 @@ def test_a_manifest_that_does_not_fit_is_refused(folder: Path, key: str, value: 
 
 
 @pytest.mark.parametrize(
-    "key", ["format", "version", "sizes", "classes", "factor", "weight_digest", "config", "metrics"]
+    "key", ["format", "version", "sizes", "classes", "scaling", "task", "weight_digest", "config", "metrics"]
 )
 def test_a_manifest_that_lacks_a_key_is_refused(folder: Path, key: str) -> None:
     manifest = json.loads((folder / "model.json").read_text())

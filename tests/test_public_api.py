@@ -43,7 +43,7 @@ def test_a_training_loads_nothing_that_importing_mlp_does_not() -> None:
     statement = """
 import numpy as np, mlp
 inputs, labels = np.zeros((40, 3), np.uint8), np.arange(40) % 2
-data = mlp.Dataset(name="none", inputs=inputs, labels=labels, test_inputs=inputs, test_labels=labels,
+data = mlp.Dataset(name="none", inputs=inputs, targets=labels, test_inputs=inputs, test_targets=labels,
                    classes=("a", "b"), largest=1.0, digest="")
 config = mlp.TrainConfig.from_mapping({"data": {"name": "none"}, "epochs": 1, "network": {"hidden": [4]}})
 assert len(mlp.train(config, data).history["train/loss"]) == 1

@@ -364,9 +364,9 @@ def test_decode_tells_the_members_of_a_union_apart() -> None:
         (LeakyRelu(slope=0.1), "leaky_relu(slope=0.1)"),
         (
             Sgd(momentum=0.9),
-            "sgd(learning_rate=0.01, weight_decay=0.0, momentum=0.9, nesterov=False)",
+            "sgd(momentum=0.9)",
         ),
-        (Cosine(), "cosine(final=0.0)"),
+        (Cosine(), "cosine"),
         (Exponential(factor=0.5), "exponential(factor=0.5)"),
         ((512, 256), "512-256"),
         ([512], "512"),
