@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -69,7 +69,8 @@ def plot_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> Fig
     """Draw how often examples of each class were taken for each class.
 
     Args:
-        true: classes, shape (n,), integers in 0..k-1; `predicted` likewise.
+        true: classes, shape (n,), integers in 0..k-1.
+        predicted: what they were taken for, likewise.
         classes: the k names.
     """
     k = len(classes)
@@ -104,7 +105,8 @@ def plot_predictions(
 
     Args:
         images: raw inputs, shape (n, d).
-        true: classes, shape (n,); `predicted` likewise.
+        true: classes, shape (n,).
+        predicted: what they were taken for, likewise.
         classes: the k names.
         image_shape: of one example as a picture, (height, width).
         columns: pictures in a row.
@@ -159,9 +161,3 @@ def _decorate(axes: Axes, title: str, *, grid: bool = True) -> None:
         axes.set_axisbelow(True)
         axes.set_xlabel("epoch", color=MUTED, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def write_pictures(figures: Mapping[str, Figure], folder: Any) -> None:
-    """Write each figure as `NAME.png` into a folder that is there."""
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=DPI)
