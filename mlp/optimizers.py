@@ -1,12 +1,14 @@
 """Optimizers: a few array lines over the flat parameter vector, which never see a layer.
 
-`update` gets the vector in cache-sized pieces, so that all its passes but the first find their data in cache.
+`step` gets the vector in cache-sized pieces, so that all its passes but the first find their data in cache.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -22,34 +24,100 @@ class AbstractOptimizer(AbstractPart):
         learning_rate: the base rate, which the schedule multiplies.
         weight_decay: decoupled (equation 12 of Loshchilov & Hutter 2019, arXiv:1711.05101): each step shrinks
             weights, not biases, by learning rate times weight_decay.
+        l2: added to the gradient of weights, not biases: the derivative of l2/2 · |w|².
+        clip_norm: a gradient longer than this is scaled down to it; 0 leaves it (Algorithm 1 of Pascanu et al.
+            2013, arXiv:1211.5063).
+        clip_value: each derivative is clipped to [-clip_value, clip_value]; 0 leaves them.
     """
 
     learning_rate: float = number(1e-3, above=0.0)
     weight_decay: float = number(0.0, at_least=0.0)
+    l2: float = number(0.0, at_least=0.0)
+    clip_norm: float = number(0.0, at_least=0.0)
+    clip_value: float = number(0.0, at_least=0.0)
+
+    memory: ClassVar[int]
 
     @property
-    @abstractmethod
     def n_slots(self) -> int:
         """How many vectors of the length of theta the rule remembers between steps; all start at zero."""
+        return self.memory
+
+    @final
+    def clip(self, grad: Array) -> None:
+        """Clip the whole gradient in place, first by value, then by norm; one that is not finite stays as it is.
+
+        Args:
+            grad: the gradient of all parameters, before any piece of them is updated.
+        """
+        if self.clip_value:
+            low, high = float(grad.min()), float(grad.max())
+            if math.isfinite(low - high) and max(-low, high) > self.clip_value:
+                np.clip(grad, -self.clip_value, self.clip_value, out=grad)
+        if self.clip_norm:
+            limit_norm(grad, self.clip_norm)
+
+    @final
+    def step(
+        self,
+        theta: Array,
+        grad: Array,
+        slots: tuple[Array, ...],
+        scratch: Array,
+        step: int,
+        rate: float,
+        decays: bool,
+    ) -> None:
+        """Move `theta` in place by one step: penalty, decay, and the rule itself.
+
+        Args:
+            theta: a piece of the parameters.
+            grad: their gradient, clipped; may be overwritten.
+            slots: the same piece of each remembered vector, updated in place.
+            scratch: memory of the same length.
+            step: 1 for the first step.
+            rate: the learning rate of this step.
+            decays: whether the piece holds weights, which `l2` and `weight_decay` draw to zero.
+        """
+        if decays and self.l2:
+            np.multiply(theta, self.l2, out=scratch)
+            np.add(grad, scratch, out=grad)
+        if decays and self.weight_decay:
+            np.multiply(theta, 1.0 - rate * self.weight_decay, out=theta)
+        self.update(theta, grad, slots, scratch, step, rate)
 
     @abstractmethod
     def update(
         self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
     ) -> None:
-        """Move `theta` in place by one step.
-
-        Args:
-            theta: a piece of the parameters.
-            grad: their gradient; may be overwritten.
-            slots: the same piece of each remembered vector, updated in place.
-            scratch: memory of the same length.
-            step: 1 for the first step.
-            rate: the learning rate of this step.
-        """
+        """Move `theta` in place by one step of the rule; arguments as in `step`."""
 
 
 optimizers: Registry[AbstractOptimizer] = Registry("optimizer")
 AbstractOptimizer.family = optimizers
+
+
+def limit_norm(grad: Array, limit: float) -> None:
+    """Scale `grad` in place down to the norm `limit` if it is longer; leave it if it is not finite."""
+    square, info = float(np.dot(grad, grad)), np.finfo(grad.dtype)
+    if (
+        not info.tiny <= square <= info.max
+    ):  # squares that overflow or vanish: of numbers whose largest is 1 they do not
+        largest = max(-float(grad.min()), float(grad.max()))
+        if not 0.0 < largest <= info.max:
+            return
+        scaled = grad / largest
+        norm = math.sqrt(float(np.dot(scaled, scaled)))
+        if norm > limit / largest:
+            np.multiply(scaled, limit / norm, out=grad)
+    elif math.sqrt(square) > limit:
+        np.multiply(grad, limit / math.sqrt(square), out=grad)
+
+
+def descend(theta: Array, direction: Array, rate: float, scratch: Array) -> None:
+    """Move `theta` by -rate · direction."""
+    np.multiply(direction, rate, out=scratch)
+    np.subtract(theta, scratch, out=theta)
 
 
 @optimizers.register("sgd")
@@ -93,9 +161,7 @@ class Adagrad(AbstractOptimizer):
     learning_rate: float = number(1e-2, above=0.0)
     eps: float = number(1e-10, above=0.0)
 
-    @property
-    def n_slots(self) -> int:
-        return 1
+    memory: ClassVar[int] = 1
 
     def update(
         self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
@@ -155,9 +221,7 @@ class Adadelta(AbstractOptimizer):
     rho: float = number(0.9, at_least=0.0, below=1.0)
     eps: float = number(1e-6, above=0.0)
 
-    @property
-    def n_slots(self) -> int:
-        return 2
+    memory: ClassVar[int] = 2
 
     def update(
         self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
@@ -190,9 +254,7 @@ class Lion(AbstractOptimizer):
     beta1: float = number(0.9, at_least=0.0, below=1.0)
     beta2: float = number(0.99, at_least=0.0, below=1.0)
 
-    @property
-    def n_slots(self) -> int:
-        return 1
+    memory: ClassVar[int] = 1
 
     def update(
         self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
@@ -219,9 +281,7 @@ class Adamax(AbstractOptimizer):
     beta2: float = number(0.999, at_least=0.0, below=1.0)
     eps: float = number(1e-8, above=0.0)
 
-    @property
-    def n_slots(self) -> int:
-        return 2
+    memory: ClassVar[int] = 2
 
     def update(
         self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float
@@ -250,9 +310,7 @@ class Adam(AbstractOptimizer):
     beta2: float = number(0.999, at_least=0.0, below=1.0)
     eps: float = number(1e-8, above=0.0)
 
-    @property
-    def n_slots(self) -> int:
-        return 2
+    memory: ClassVar[int] = 2
 
     def update(
         self, theta: Array, grad: Array, slots: tuple[Array, ...], scratch: Array, step: int, rate: float

@@ -215,6 +215,7 @@ class Training:
     def _run_steps(self, rows: Array, targets: Array) -> None:
         config, network = self.config, self.network
         optimizer, loss, b = config.optimizer, config.loss, self.batch
+        base = optimizer.learning_rate * config.schedule.reduction(self.history)
         for i in range(self.n_steps):
             batch = slice(i * b, (i + 1) * b)
             x, y, outputs = self._reader.read(rows[batch]), targets[batch], self._outputs[batch]
@@ -222,12 +223,11 @@ class Training:
             network.forward(x, outputs)
             loss.gradient(outputs, y, dz)
             network.backward(x, dz)
-            rate = config.schedule.rate(optimizer.learning_rate, self.epoch + i / self.n_steps, config.epochs)
+            rate = config.schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
             step = self.epoch * self.n_steps + i + 1
+            optimizer.clip(network.grad)
             for decays, theta, grad, slots, scratch in self._chunks:
-                if decays and optimizer.weight_decay:
-                    np.multiply(theta, 1.0 - rate * optimizer.weight_decay, out=theta)
-                optimizer.update(theta, grad, slots, scratch, step, rate)
+                optimizer.step(theta, grad, slots, scratch, step, rate, decays)
 
     def _keep_best(self) -> None:
         stopping = self.config.early_stopping
