@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlp_data import EVERY_PART, FAMILIES, METRIC_KEYS, parts, quick, records
+from mlp_data import EVERY_PART, FAMILIES, METRIC_KEYS, SPECIAL, parts, quick, records
 
 from mlp.activations import LeakyRelu, Relu, activations
 from mlp.arrays import stream
@@ -22,9 +22,10 @@ from mlp.losses import losses
 from mlp.metrics import best_epoch, direction, is_better, metrics
 from mlp.optimizers import Sgd, optimizers
 from mlp.registry import AbstractPart, Registry, decode, encode, field_types, label
-from mlp.schedules import schedules
+from mlp.schedules import ReduceOnPlateau, schedules
 
 DTYPES = [np.float32, np.float64]
+SPECIAL[ReduceOnPlateau, "metric"] = st.sampled_from(METRIC_KEYS)
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -353,38 +354,51 @@ def test_orthogonal_weights_keep_lengths(n_in: int, n_out: int) -> None:
 @quick
 @given(data=st.data(), base=st.floats(1e-8, 1e3), epochs=st.integers(1, 1000))
 @pytest.mark.parametrize("name", list(schedules))
-def test_a_schedule_starts_at_the_base_rate_and_stays_finite_and_not_negative(
+def test_a_schedule_is_finite_and_neither_negative_nor_above_the_base_rate(
     name: str, data: st.DataObject, base: float, epochs: int
 ) -> None:
     part = data.draw(records(schedules.lookup(name)))
-    assert part.rate(base, 0.0, epochs) == pytest.approx(base, rel=1e-12)
     for epoch in data.draw(st.lists(st.floats(0.0, epochs, exclude_max=True), max_size=10)):
         rate = part.rate(base, epoch, epochs)
         assert type(rate) is float
-        assert np.isfinite(rate)
-        assert rate >= 0.0
+        assert 0.0 <= rate <= base * (1.0 + 1e-15)
         assert rate == part.rate(base, epoch, epochs)
 
 
-@pytest.mark.parametrize(
-    ("spelled", "expected"),
-    [
-        ("constant", [0.8, 0.8, 0.8, 0.8]),
-        ({"name": "exponential", "factor": 0.25}, [0.8, 0.4, 0.2, 0.0125]),
-        ({"name": "step", "factor": 0.5, "every": 2}, [0.8, 0.8, 0.8, 0.4]),
-        # Equation 5 of Loshchilov & Hutter 2017 at 0, 1/8, 1/4 and 3/4 of the way: cos pi/8 = sqrt(2 + sqrt 2) / 2
-        ("cosine", [0.8, 0.4 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.4 * (1 + 0.5**0.5), 0.4 * (1 - 0.5**0.5)]),
-        (
-            {"name": "cosine", "final": 0.5},
-            [0.8, 0.4 + 0.2 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.6 + 0.2 * 0.5**0.5, 0.6 - 0.2 * 0.5**0.5],
-        ),
-    ],
-    ids=str,
-)
-def test_a_schedule_follows_its_formula(spelled: Any, expected: list[float]) -> None:
-    part = schedules.decode(spelled)
-    rates = [part.rate(0.8, epoch, 4) for epoch in (0.0, 0.5, 1.0, 3.0)]
-    assert rates == pytest.approx(expected, rel=1e-14)
+@quick
+@given(data=st.data(), base=st.floats(1e-8, 1e3), epochs=st.integers(1, 1000), warmup=st.floats(1e-3, 2000.0))
+@pytest.mark.parametrize("name", list(schedules))
+def test_a_schedule_climbs_a_line_and_then_spans_what_is_left(
+    name: str, data: st.DataObject, base: float, epochs: int, warmup: float
+) -> None:
+    part = replace(data.draw(records(schedules.lookup(name))), warmup=warmup)
+    alone = replace(part, warmup=0.0)
+    epoch = data.draw(st.floats(0.0, epochs, exclude_max=True))
+    if epoch < warmup:
+        expected = base * (0.01 + 0.99 * epoch / warmup)
+    else:
+        expected = alone.rate(base, epoch - warmup, epochs - warmup)
+    assert part.rate(base, epoch, epochs) == pytest.approx(expected, rel=1e-14)
+
+
+STARTING_BELOW_THE_BASE_RATE = {"one_cycle"}
+
+
+@pytest.mark.parametrize("name", list(schedules))
+def test_a_schedule_by_its_bare_name_starts_at_the_base_rate_unless_it_is_known_to_start_below(name: str) -> None:
+    start = schedules.decode(name).rate(0.8, 0.0, 10)
+    assert (0.0 < start < 0.8) if name in STARTING_BELOW_THE_BASE_RATE else (start == pytest.approx(0.8, rel=1e-15))
+
+
+@quick
+@given(data=st.data(), history=st.dictionaries(st.sampled_from(METRIC_KEYS), st.lists(st.floats(0.0, 9.0))))
+@pytest.mark.parametrize("name", list(schedules))
+def test_the_past_never_raises_a_rate_and_having_none_leaves_it(
+    name: str, data: st.DataObject, history: dict[str, list[float]]
+) -> None:
+    part = data.draw(records(schedules.lookup(name)))
+    assert part.reduction({}) == 1.0
+    assert 0.0 <= part.reduction(history) <= 1.0
 
 
 # Optimizers
