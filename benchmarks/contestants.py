@@ -79,7 +79,7 @@ ROWS = (
     Row((784, 32, 64, 10), "relu", "sgd", 200),
     Row((784, 7, 10), "relu", "sgd", 64),
     Row((784, 256, 256, 10), "relu", "adam", 256, is_large=True),
-    Row((784, 512, 256, 128, 10), "relu", "sgd", 1, samples=2_000),
+    Row((784, 512, 256, 128, 10), "relu", "sgd", 1, samples=1_000),
     Row((784, 16, 16, 10), "sigmoid", "sgd", 30_000, samples=30_000, epochs=5),
     Row((784, 32, 64, 10), "leaky_relu", "sgd", 200, normalized=True),
     Row((64, 64, 10), "relu", "adam", 32, samples=1_792, epochs=10),
