@@ -137,6 +137,15 @@ def recall(file: Path | None) -> tuple[dict[Row, Rates], dict[Row, Peaks]]:
     return speed, memory
 
 
+def keep(file: Path, speed: dict[Row, Rates], memory: dict[Row, Peaks]) -> None:
+    """Write what `recall` reads, after each row, so that a run that is cut short loses one."""
+    kept = {
+        "speed": {str(row): rates for row, rates in speed.items()},
+        "memory": {str(row): peaks for row, peaks in memory.items()},
+    }
+    file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parts = ("speed", "memory", "import")
@@ -157,10 +166,8 @@ def main() -> None:
             speed[row] = measure(row, arguments.repeats)
         if "memory" in arguments.parts:
             memory[row] = measure_memory(row)
-    if arguments.keep:
-        kept = {"speed": speed, "memory": memory}
-        text = json.dumps({part: {str(row): found for row, found in kept[part].items()} for part in kept}, indent=1)
-        arguments.keep.write_text(text, encoding="utf-8")
+        if arguments.keep:
+            keep(arguments.keep, speed, memory)
     if speed:
         print_speed(dict(sorted(speed.items(), key=lambda item: ROWS.index(item[0]))))
     if memory:
