@@ -1,26 +1,85 @@
-"""Losses. They take the network's raw outputs, so that no output activation can be paired with the wrong loss."""
+"""Losses, by what they can learn. They take the network's raw outputs, so that no output activation is paired wrongly.
+
+The shape of the targets says what an example is compared with: one integer of shape (b,) is its class, a row of
+shape (b, m) is its labels or its values.
+"""
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from mlp.activations import AbstractActivation, Relu, Sigmoid, Softplus, Tanh
 from mlp.arrays import Array
-from mlp.registry import AbstractPart, Registry
+from mlp.registry import AbstractPart, ConfigError, Registry, number
+
+Task = Literal["classes", "labels", "values"]
+Output = Literal["identity", "sigmoid", "tanh", "relu", "softplus", "softmax"]
+
+ELEMENTWISE: dict[str, AbstractActivation] = {
+    "sigmoid": Sigmoid(),
+    "tanh": Tanh(),
+    "relu": Relu(),
+    "softplus": Softplus(),
+}
+LOWEST_LOGIT = -80.0  # exp(80) is finite in float32, and a sigmoid of it is 0 to any sum
 
 
 class AbstractLoss(AbstractPart):
-    """A loss over a batch of `b` outputs of width `k`, and its gradient."""
+    """A loss over a batch of `b` outputs of some width, and its gradient.
+
+    Attributes:
+        tasks: what it can learn: `classes` (one of k, targets integers in 0..k-1 of shape (b,)), `labels` (any of m,
+            targets 0 or 1 of shape (b, m)) or `values` (m numbers, targets of shape (b, m)).
+    """
+
+    tasks: ClassVar[tuple[Task, ...]]
+
+    def n_outputs(self, task: Task, n_targets: int) -> int:
+        """Return the width of the network's last layer for `n_targets` classes, labels or values.
+
+        Raises:
+            ConfigError: when the loss cannot learn the task.
+        """
+        if task not in self.tasks:
+            fitting = [name for name in losses if task in losses.lookup(name).tasks]
+            raise ConfigError(
+                f'the loss "{self.name}" learns {" or ".join(self.tasks)}, but the targets are {task}, '
+                f"which {', '.join(fitting)} would learn."
+            )
+        return n_targets
 
     @abstractmethod
     def values(self, outputs: Array, targets: Array) -> Array:
         """Return the loss of each example, shape (b,)."""
 
     @abstractmethod
-    def gradient(self, outputs: Array, targets: Array, dz: Array) -> None:
-        """Write the gradient of the *mean* loss with respect to `outputs` into `dz`, of shape (b, k)."""
+    def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
+        """Write the gradient of the mean loss by `outputs` into `dz`, contiguous and of their shape and type.
+
+        Args:
+            outputs: raw outputs, shape (b, width).
+            targets: integers of shape (b,), or rows of shape (b, m).
+            dz: is overwritten.
+            weights: at least 0 each, shape (b,), for the gradient of the weighted mean sum(w l) / sum(w); where all
+                are 0, so is the gradient.
+        """
+
+    @abstractmethod
+    def predictions(self, outputs: Array) -> Array:
+        """Return the outputs in the scale of the targets, in their own shape: probabilities, or values."""
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Return the probability of each class, shape (n, k); each row adds up to 1. For `classes` only."""
+        return self.predictions(outputs)
+
+    @abstractmethod
+    def decide(self, outputs: Array, task: Task) -> Array:
+        """Return what is predicted: classes (n,) as integers, labels (n, m) as 0 or 1 in uint8, or values (n, m)."""
 
 
 losses: Registry[AbstractLoss] = Registry("loss")
@@ -30,21 +89,257 @@ AbstractLoss.family = losses
 @losses.register("softmax_cross_entropy")
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(AbstractLoss):
-    """-log softmax(z)[y] for integer labels y in 0..k-1; its gradient is softmax(z) - onehot(y)."""
+    """-sum of q log softmax(z), where q is 1 at the class and 0 elsewhere; its gradient is softmax(z) - q.
+
+    Attributes:
+        label_smoothing: the part of q that is spread evenly over all k classes, the true one included: section 7 of
+            Szegedy et al. 2016, arXiv:1512.00567.
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classes",)
+    label_smoothing: float = number(0.0, at_least=0.0, below=1.0)
 
     def values(self, outputs: Array, targets: Array) -> Array:
+        k = outputs.shape[1]
         shifted = outputs - outputs.max(axis=1, keepdims=True)
-        picked = shifted[np.arange(len(targets)), targets]
-        values: Array = np.log(np.exp(shifted).sum(axis=1)) - picked
+        target_logit = shifted.reshape(-1)[_at(targets, k)]
+        if self.label_smoothing:
+            target_logit *= 1.0 - self.label_smoothing
+            target_logit += np.dot(shifted, np.full(k, self.label_smoothing / k, shifted.dtype))
+        values: Array = np.log(np.exp(shifted).sum(axis=1)) - target_logit
         return values
 
-    def gradient(self, outputs: Array, targets: Array, dz: Array) -> None:
+    def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
         b, k = outputs.shape
+        share = _shares(weights, b)
         np.subtract(outputs, outputs.max(axis=1, keepdims=True), out=dz)
         np.exp(dz, out=dz)
-        scale = dz.sum(axis=1, keepdims=True)
-        np.multiply(scale, b, out=scale)
-        np.divide(dz, scale, out=dz)
-        picked = np.arange(0, b * k, k) + targets.astype(np.intp, copy=False)
+        sums = dz.sum(axis=1, keepdims=True)
+        np.multiply(dz, share / sums, out=dz)
+        if self.label_smoothing:
+            np.subtract(dz, share * (self.label_smoothing / k), out=dz)
         flat = dz.reshape(-1)
-        flat[picked] -= 1.0 / b
+        flat[_at(targets, k)] -= np.ravel(share) * (1.0 - self.label_smoothing)
+
+    def predictions(self, outputs: Array) -> Array:
+        return softmax(outputs)
+
+    def decide(self, outputs: Array, task: Task) -> Array:
+        classes: Array = outputs.argmax(axis=1)
+        return classes
+
+
+@losses.register("binary_cross_entropy")
+@dataclass(frozen=True)
+class BinaryCrossEntropy(AbstractLoss):
+    """-t log s(z) - (1 - t) log(1 - s(z)) of the sigmoid s, averaged over the labels; its gradient is s(z) - t.
+
+    Two classes take one output, which says how likely class 1 is.
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classes", "labels")
+
+    def n_outputs(self, task: Task, n_targets: int) -> int:
+        width = super().n_outputs(task, n_targets)
+        if task == "classes" and n_targets != 2:
+            raise ConfigError(
+                f'the loss "{self.name}" tells two classes apart, but there are {n_targets}, '
+                f"which softmax_cross_entropy would learn."
+            )
+        return 1 if task == "classes" else width
+
+    def values(self, outputs: Array, targets: Array) -> Array:
+        tail = np.log1p(np.exp(-np.abs(outputs)))
+        costs = np.maximum(outputs, 0) - (outputs * _rows(targets)).astype(outputs.dtype, copy=False) + tail
+        return _row_means(costs)
+
+    def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
+        b, m = outputs.shape
+        np.maximum(outputs, LOWEST_LOGIT, out=dz)
+        np.negative(dz, out=dz)
+        np.exp(dz, out=dz)
+        np.add(dz, 1, out=dz)
+        np.divide(1, dz, out=dz)
+        np.subtract(dz, _rows(targets), out=dz)
+        np.multiply(dz, _shares(weights, b) / m, out=dz)
+
+    def predictions(self, outputs: Array) -> Array:
+        return activate("sigmoid", outputs)
+
+    def probabilities(self, outputs: Array) -> Array:
+        return activate("sigmoid", np.concatenate([-outputs, outputs], axis=1))
+
+    def decide(self, outputs: Array, task: Task) -> Array:
+        labels = (outputs > 0).astype(np.uint8)
+        return labels[:, 0].astype(np.intp) if task == "classes" else labels
+
+
+@dataclass(frozen=True)
+class AbstractResidualLoss(AbstractLoss):
+    """A loss that is a mean, over the outputs, of some cost of the residual f(z) - t.
+
+    A class is compared with 1 at its own output and 0 at all others.
+
+    Attributes:
+        output: the function f.
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classes", "labels", "values")
+    output: Output = "identity"
+
+    @abstractmethod
+    def cost(self, residual: Array) -> Array:
+        """Return the cost of each residual."""
+
+    @abstractmethod
+    def slope(self, residual: Array) -> None:
+        """Put the derivative of the cost in the place of each residual."""
+
+    def values(self, outputs: Array, targets: Array) -> Array:
+        residual = activate(self.output, outputs)
+        _subtract_targets(residual, targets)
+        with np.errstate(over="ignore"):  # what exceeds the type is infinite, for it is that large
+            return _row_means(self.cost(residual))
+
+    def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
+        b, m = outputs.shape
+        if self.output == "identity":
+            np.copyto(dz, outputs)
+            _subtract_targets(dz, targets)
+            self.slope(dz)
+        else:
+            z = outputs.copy()
+            a = _activate_into(self.output, z)
+            np.copyto(dz, a)
+            _subtract_targets(dz, targets)
+            self.slope(dz)
+            _pull_back(self.output, z, a, dz)
+        np.multiply(dz, _shares(weights, b) / m, out=dz)
+
+    def predictions(self, outputs: Array) -> Array:
+        return activate(self.output, outputs)
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Return the outputs cut to what is at least 0, as fractions of their sum; where that is 0, all are alike."""
+        shares = np.maximum(self.predictions(outputs), 0)
+        sums = shares.sum(axis=1, keepdims=True)
+        return np.where(sums > 0, shares, 1) / np.where(sums > 0, sums, shares.shape[1])  # type: ignore[no-any-return]
+
+    def decide(self, outputs: Array, task: Task) -> Array:
+        if task == "classes":
+            classes: Array = outputs.argmax(axis=1)  # every output function keeps the order
+            return classes
+        predictions = self.predictions(outputs)
+        return (predictions > 0.5).astype(np.uint8) if task == "labels" else predictions
+
+
+@losses.register("mean_squared_error")
+@dataclass(frozen=True)
+class MeanSquaredError(AbstractResidualLoss):
+    """The cost r^2."""
+
+    def cost(self, residual: Array) -> Array:
+        return np.square(residual)
+
+    def slope(self, residual: Array) -> None:
+        np.multiply(residual, 2, out=residual)
+
+
+@losses.register("mean_absolute_error")
+@dataclass(frozen=True)
+class MeanAbsoluteError(AbstractResidualLoss):
+    """The cost |r|, whose derivative at 0 is 0."""
+
+    def cost(self, residual: Array) -> Array:
+        return np.abs(residual)
+
+    def slope(self, residual: Array) -> None:
+        np.sign(residual, out=residual)
+
+
+@losses.register("huber")
+@dataclass(frozen=True)
+class Huber(AbstractResidualLoss):
+    """The cost r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2): Huber 1964, doi:10.1214/aoms/1177703732."""
+
+    delta: float = number(1.0, above=0.0, at_most=1e6)
+
+    def cost(self, residual: Array) -> Array:
+        size = np.abs(residual)
+        near = np.minimum(size, self.delta)
+        return near * (size - 0.5 * near)
+
+    def slope(self, residual: Array) -> None:
+        np.clip(residual, -self.delta, self.delta, out=residual)
+
+
+def softmax(z: Array) -> Array:
+    """Return exp(z) as fractions of each row's sum, shape (n, k)."""
+    a = z - z.max(axis=1, keepdims=True)
+    np.exp(a, out=a)
+    np.divide(a, a.sum(axis=1, keepdims=True), out=a)
+    return a  # type: ignore[no-any-return]
+
+
+def activate(output: Output, outputs: Array) -> Array:
+    """Return the output function of raw outputs, in a new array."""
+    return _activate_into(output, outputs.copy())
+
+
+def _activate_into(output: Output, z: Array) -> Array:
+    """Return the output function of `z`, which it may overwrite, and return."""
+    if output == "identity":
+        return z
+    if output == "softmax":
+        return softmax(z)
+    part = ELEMENTWISE[output]
+    a = z if part.in_place else np.empty_like(z)
+    part.forward(z, a)
+    return a
+
+
+def _pull_back(output: Output, z: Array, a: Array, da: Array) -> None:
+    """Turn `da` into the gradient by `z`, given both as `_activate_into` left them; both are spent afterwards."""
+    if output == "softmax":
+        np.subtract(da, np.sum(da * a, axis=1, keepdims=True), out=da)
+        np.multiply(da, a, out=da)
+    else:
+        ELEMENTWISE[output].backward(z, a, da)
+
+
+def _subtract_targets(a: Array, targets: Array) -> None:
+    """Subtract each example's targets in place: its row, or 1 at its class."""
+    if targets.ndim == 2:
+        np.subtract(a, targets, out=a)
+    else:
+        flat = a.reshape(-1)
+        flat[_at(targets, a.shape[1])] -= 1
+
+
+def _rows(targets: Array) -> Array:
+    """Return targets as one row an example."""
+    return targets if targets.ndim == 2 else targets[:, None]
+
+
+@functools.lru_cache(maxsize=64)
+def _row_starts(b: int, k: int) -> Array:
+    return np.arange(0, b * k, k)
+
+
+def _at(targets: Array, k: int) -> Array:
+    """Return where each example's class lies in a flat array of rows of width `k`."""
+    return _row_starts(len(targets), k) + targets.astype(np.intp, copy=False)
+
+
+def _shares(weights: Array | None, b: int) -> Array | float:
+    """Return what each example contributes to the mean: a number, or shape (b, 1)."""
+    if weights is None:
+        return 1.0 / b
+    total = weights.sum(dtype=np.float64)
+    return (weights / total if total else np.zeros(b))[:, None]
+
+
+def _row_means(costs: Array) -> Array:
+    """Return the mean of each row; it divides before it adds, for a sum may exceed what its mean does not."""
+    m = costs.shape[1]
+    return np.dot(costs, np.full(m, 1.0 / m, costs.dtype))  # type: ignore[no-any-return]

@@ -198,7 +198,7 @@ class Training:
             ]
             targets = self.data.train.labels[rows]
             self._run_steps(rows, targets)
-            values = evaluate(self._outputs, targets, self.config.loss, "train")
+            values = evaluate(self._outputs, targets, self.config.loss, "train", "classes")
             if self.data.validation is not None:
                 values |= self.evaluate(self.data.validation, "validation")
         self.epoch += 1
@@ -261,7 +261,7 @@ class Training:
         """Return the metrics of the present parameters on some examples, keyed `part/metric`."""
         outputs = self.outputs(examples)
         with np.errstate(all="ignore"):
-            return evaluate(outputs, examples.targets, self.config.loss, part)
+            return evaluate(outputs, examples.targets, self.config.loss, part, "classes")
 
     def outputs(self, examples: Examples) -> Array:
         """Return the network's raw outputs, shape (n, k)."""
