@@ -100,7 +100,7 @@ class SoftmaxCrossEntropy(AbstractLoss):
     label_smoothing: float = number(0.0, at_least=0.0, below=1.0)
 
     def values(self, outputs: Array, targets: Array) -> Array:
-        b, k = outputs.shape
+        k = outputs.shape[1]
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         target_logit = shifted.reshape(-1)[_at(targets, k)]
         if self.label_smoothing:
@@ -239,7 +239,7 @@ class MeanSquaredError(AbstractResidualLoss):
     """The cost r^2."""
 
     def cost(self, residual: Array) -> Array:
-        return np.square(residual)  # type: ignore[no-any-return]
+        return np.square(residual)
 
     def slope(self, residual: Array) -> None:
         np.multiply(residual, 2, out=residual)
@@ -251,7 +251,7 @@ class MeanAbsoluteError(AbstractResidualLoss):
     """The cost |r|, whose derivative at 0 is 0."""
 
     def cost(self, residual: Array) -> Array:
-        return np.abs(residual)  # type: ignore[no-any-return]
+        return np.abs(residual)
 
     def slope(self, residual: Array) -> None:
         np.sign(residual, out=residual)
@@ -267,7 +267,7 @@ class Huber(AbstractResidualLoss):
     def cost(self, residual: Array) -> Array:
         size = np.abs(residual)
         near = np.minimum(size, self.delta)
-        return near * (size - 0.5 * near)  # type: ignore[no-any-return]
+        return near * (size - 0.5 * near)
 
     def slope(self, residual: Array) -> None:
         np.clip(residual, -self.delta, self.delta, out=residual)
@@ -278,7 +278,7 @@ def softmax(z: Array) -> Array:
     a = z - z.max(axis=1, keepdims=True)
     np.exp(a, out=a)
     np.divide(a, a.sum(axis=1, keepdims=True), out=a)
-    return a
+    return a  # type: ignore[no-any-return]
 
 
 def activate(output: Output, outputs: Array) -> Array:

@@ -17,14 +17,14 @@ from mlp.arrays import digest
 from mlp.config import merge
 from mlp.initializers import initializers
 from mlp.losses import losses
-from mlp.metrics import PARTS, metrics
+from mlp.metrics import PARTS, metrics, standard
 from mlp.optimizers import optimizers
 from mlp.registry import AbstractPart, AbstractRecord, Bounds, Registry, alternatives, field_types
 from mlp.schedules import ReduceOnPlateau, schedules
 
 FAMILIES: tuple[Registry[Any], ...] = (activations, initializers, losses, schedules, optimizers, metrics)
 EVERY_PART = [pytest.param(family, name, id=f"{family.kind}-{name}") for family in FAMILIES for name in family]
-METRIC_KEYS = [f"{part}/{metric}" for part in PARTS for metric in metrics]
+METRIC_KEYS = [f"{part}/{metric.name}" for part in PARTS for metric in standard("classes")]
 
 # Processes of other tests share the cores: how long one example takes says nothing.
 quick = settings(deadline=None, max_examples=50)
