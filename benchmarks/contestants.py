@@ -31,6 +31,7 @@ import numpy as np  # noqa: E402
 
 import mlp  # noqa: E402
 from mlp.arrays import aligned_empty  # noqa: E402
+from mlp.data import Scaling  # noqa: E402
 
 CLASSES = 10
 RATES = {"adam": 1e-3, "sgd": 1e-2}
@@ -148,7 +149,7 @@ def prepare_mlp(row: Row, pixels: Pixels) -> Contestant | None:
         if row.normalized:
             return None
         raise
-    examples = mlp.Examples(pixels.inputs, pixels.labels, np.arange(len(pixels.inputs)), pixels.factor)
+    examples = mlp.Examples(pixels.inputs, pixels.labels, np.arange(len(pixels.inputs)), Scaling((pixels.factor,)))
     return Contestant(mlp.Training(config, mlp.Split(examples, None, CLASSES)).run_epoch)
 
 

@@ -19,7 +19,7 @@ from mlp.losses import Task
 from mlp.registry import AbstractRecord, ConfigError, number
 
 LARGEST_INPUT = 1e30  # beyond, the first product may overflow float32
-BLOCK_ROWS = 1024  # rows that are converted at once where all are
+PAGE_ROWS = 512  # rows that are gathered, or checked, at once
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,11 @@ class Scaling(AbstractRecord):
     def standard(cls, inputs: Array, rows: Array) -> Scaling:
         """Return what gives each feature mean 0 and deviation 1 over some rows; a constant feature becomes 0."""
         total, squares = (np.zeros(inputs.shape[1]) for _ in range(2))
-        for start in range(0, len(rows), BLOCK_ROWS):
-            total += inputs[rows[start : start + BLOCK_ROWS]].sum(axis=0, dtype=np.float64)
+        for start in range(0, len(rows), PAGE_ROWS):
+            total += inputs[rows[start : start + PAGE_ROWS]].sum(axis=0, dtype=np.float64)
         centre = total / len(rows)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            squares += ((inputs[rows[start : start + BLOCK_ROWS]] - centre) ** 2).sum(axis=0)
+        for start in range(0, len(rows), PAGE_ROWS):
+            squares += ((inputs[rows[start : start + PAGE_ROWS]] - centre) ** 2).sum(axis=0)
         deviation = np.sqrt(squares / len(rows))
         # What rounding makes of a constant feature is no variation.
         is_constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(centre)
@@ -191,10 +191,11 @@ class Scaling(AbstractRecord):
             centre, factor = self._arrays
             wide = np.subtract(raw, centre)  # in float64: what is far from 0 keeps its digits
             np.multiply(wide, factor, out=x, casting="same_kind")
-        elif self.factor == (1.0,):
+        elif self.factor[0] == 1.0:
             np.copyto(x, raw, casting="same_kind")
         else:
-            np.multiply(raw, x.dtype.type(self.factor[0]), out=x, casting="same_kind")
+            np.copyto(x, raw, casting="same_kind")  # and then scale: quicker than to widen and scale at once
+            np.multiply(x, x.dtype.type(self.factor[0]), out=x)
 
     @functools.cached_property
     def _arrays(self) -> tuple[Array, Array]:
@@ -279,8 +280,8 @@ def check_inputs(inputs: Array) -> None:
 
 
 def _check_finite(values: Array, what: str) -> None:
-    for start in range(0, len(values), BLOCK_ROWS):
-        block = values[start : start + BLOCK_ROWS]
+    for start in range(0, len(values), PAGE_ROWS):
+        block = values[start : start + PAGE_ROWS]
         is_bad = ~(np.abs(block) <= LARGEST_INPUT)
         if is_bad.any():
             place = np.argwhere(is_bad)[0]
@@ -381,24 +382,38 @@ class Dataset:
 
 
 class BatchReader:
-    """Gathers rows of a data set into one reused buffer, scaled and in the type that the network computes in."""
+    """Gives rows of a data set scaled and in the type that the network computes in, batch by batch.
+
+    Rows are gathered a page at a time into one reused buffer, of which small batches are slices.
+
+    Args:
+        examples: of which the rows are.
+        n_rows: the most that a batch has.
+        dtype: of what is given.
+    """
 
     def __init__(self, examples: Examples, n_rows: int, dtype: Any) -> None:
-        self.inputs = np.asarray(examples.inputs)  # a plain view: memory-mapped arrays are slow to index
-        self.scaling = examples.scaling
-        shape = (n_rows, self.inputs.shape[1])
-        self.raw = aligned_empty((min(n_rows, BLOCK_ROWS), shape[1]), self.inputs.dtype)
-        self.x = aligned_empty(shape, dtype)
+        self._inputs = np.asarray(examples.inputs)  # a plain view: memory-mapped arrays are slow to index
+        self._scaling = examples.scaling
+        shape = (n_rows * max(1, PAGE_ROWS // max(1, n_rows)), self._inputs.shape[1])
+        self._raw = aligned_empty(shape, self._inputs.dtype)
+        self._x = aligned_empty(shape, dtype)
+        self.begin(examples.rows)
 
-    def read(self, rows: Array) -> Array:
-        """Return the inputs of `rows`, shape (b, d); the next call overwrites them."""
-        x = self.x[: len(rows)]
-        for start in range(0, len(rows), BLOCK_ROWS):
-            some = rows[start : start + BLOCK_ROWS]
-            raw = self.raw[: len(some)]
-            np.take(self.inputs, some, axis=0, out=raw, mode="clip")  # any other mode buffers `out`
-            self.scaling.apply(raw, x[start : start + BLOCK_ROWS])
-        return x
+    def begin(self, rows: Array) -> None:
+        """Set the order in which rows are to be taken."""
+        self._rows = rows
+        self._start = self._stop = 0
+
+    def take(self, start: int, stop: int) -> Array:
+        """Return the inputs of rows `start` to `stop` in that order, shape (b, d); a later call overwrites them."""
+        if not self._start <= start <= stop <= self._stop:
+            rows = self._rows[start : start + len(self._x)]
+            self._start, self._stop = start, start + len(rows)
+            raw = self._raw[: len(rows)]
+            np.take(self._inputs, rows, axis=0, out=raw, mode="clip")  # any other mode buffers `out`
+            self._scaling.apply(raw, self._x[: len(rows)])
+        return self._x[start - self._start : stop - self._start]
 
 
 def one_hot(values: Sequence[Any] | Array, categories: Sequence[Any] | None = None) -> tuple[Array, tuple[Any, ...]]:

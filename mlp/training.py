@@ -11,7 +11,7 @@ import numpy as np
 
 from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thread, stream
 from mlp.config import TrainConfig
-from mlp.data import BatchReader, Dataset, Examples, Split
+from mlp.data import PAGE_ROWS, BatchReader, Dataset, Examples, Split
 from mlp.diagnostics import diagnose
 from mlp.metrics import PARTS, evaluate, standard
 from mlp.network import Network
@@ -19,7 +19,6 @@ from mlp.registry import ConfigError
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
 CHUNK = 16_384  # parameters an optimizer handles at once: five such float32 pieces stay within 320 KiB of cache
-EVALUATION_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,10 @@ class Training:
         self.slots = aligned_zeros((config.optimizer.n_slots, self.network.n_trained), dtype)
         self.best_theta = theta.copy() if config.early_stopping else theta[:0].copy()
         self.batch, self.n_steps = config.steps(len(data.train))
-        self._reader = BatchReader(data.train, self.batch, dtype)
-        if self.n_steps == 1:
-            self._reader.read(data.train.rows)  # once and for all
+        mixes = config.network.normalization.mixes_examples
+        self._block = self.batch if mixes else min(self.batch, PAGE_ROWS)
+        self._total = aligned_zeros(self.network.grad.shape if self.batch > self._block else (0,), dtype)
+        self._reader = BatchReader(data.train, self._block, dtype)
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
@@ -139,25 +139,54 @@ class Training:
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
         noise = stream(config.seed, "noise", self.epoch)
         base = optimizer.learning_rate * schedule.reduction(self.history)
+        self._reader.begin(rows)
         for i in range(self.n_steps):
-            batch = slice(i * b, (i + 1) * b)
-            x = self._reader.x if self.n_steps == 1 else self._reader.read(rows[batch])
-            outputs, dz = self._outputs[batch], network.workspace(len(x)).dz
-            network.forward(x, outputs, noise)
-            loss.gradient(outputs, targets[batch], dz, None if weights is None else weights[batch])
-            if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
+            start, stop = i * b, min((i + 1) * b, len(rows))
+            if not self._compute_gradient(start, stop, targets, weights, noise):
                 return False
-            network.backward(x, dz)
             optimizer.clip(network.grad)
-            is_last = i == self.n_steps - 1
+            is_last = stop == len(rows)
             before = network.theta[: network.n_trained].copy() if is_last and config.diagnostics else None
             rate = schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
             step = self.epoch * self.n_steps + i + 1
             for decays, theta, grad, slots, scratch in self._chunks:
                 optimizer.step(theta, grad, slots, scratch, step, rate, decays)
             if before is not None:
-                values |= diagnose(network, before, x)
+                values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
         values |= evaluate(self._outputs, targets, loss, "train", self.data.task, config.metrics, weights)
+        return True
+
+    def _compute_gradient(
+        self, start: int, stop: int, targets: Array, weights: Array | None, noise: np.random.Generator
+    ) -> bool:
+        """Write the gradient of the mean loss over a batch into that of the network; return whether it is finite.
+
+        A batch larger than a block is gone through block by block, each of which stays in cache.
+        """
+        if stop - start <= self._block:
+            return self._propagate(start, stop, targets, weights, noise)
+        grad, whole = self.network.grad, _amount(weights, start, stop)
+        self._total[...] = 0.0
+        for first in range(start, stop, self._block):
+            last = min(first + self._block, stop)
+            if not self._propagate(first, last, targets, weights, noise):
+                return False
+            np.multiply(grad, _amount(weights, first, last) / whole if whole else 0.0, out=grad)
+            np.add(self._total, grad, out=self._total)
+        np.copyto(grad, self._total)
+        return True
+
+    def _propagate(
+        self, start: int, stop: int, targets: Array, weights: Array | None, noise: np.random.Generator
+    ) -> bool:
+        network = self.network
+        x, outputs = self._reader.take(start, stop), self._outputs[start:stop]
+        dz = network.workspace(stop - start).dz
+        network.forward(x, outputs, noise)
+        self.config.loss.gradient(outputs, targets[start:stop], dz, None if weights is None else weights[start:stop])
+        if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
+            return False
+        network.backward(x, dz)
         return True
 
     def _keep_best(self) -> None:
@@ -240,13 +269,18 @@ class Training:
 def compute_outputs(network: Network, examples: Examples) -> Array:
     """Return a network's raw outputs for some examples, shape (n, k)."""
     n = len(examples)
-    reader = BatchReader(examples, min(EVALUATION_ROWS, n), network.dtype)
+    reader = BatchReader(examples, min(PAGE_ROWS, n), network.dtype)
     outputs = np.empty((n, network.sizes[-1]), network.dtype)
     with one_blas_thread(), np.errstate(all="ignore"):
-        for start in range(0, n, EVALUATION_ROWS):
-            batch = slice(start, start + EVALUATION_ROWS)
-            network.forward(reader.read(examples.rows[batch]), outputs[batch])
+        for start in range(0, n, PAGE_ROWS):
+            stop = min(start + PAGE_ROWS, n)
+            network.forward(reader.take(start, stop), outputs[start:stop])
     return outputs
+
+
+def _amount(weights: Array | None, start: int, stop: int) -> float:
+    """Return how much a stretch of examples counts."""
+    return stop - start if weights is None else float(weights[start:stop].sum())
 
 
 def _train_weights(config: TrainConfig, data: Split) -> Array | None:

@@ -359,7 +359,7 @@ def test_a_state_of_another_version_is_refused_by_its_number(monkeypatch: pytest
     monkeypatch.setattr("mlp.state.STATE_VERSION", 99)
     future = state.to_bytes()
     monkeypatch.undo()
-    with pytest.raises(CorruptStateError, match="the state has version 99, this program reads 1"):
+    with pytest.raises(CorruptStateError, match="the state has version 99, this program reads 2"):
         TrainingState.from_bytes(future)
 
 
@@ -507,7 +507,7 @@ def test_evaluation_in_blocks_gives_the_outputs_of_each_example(monkeypatch: pyt
     training = run(start(small_config({"dtype": "float64"})), 1)
     whole = training.outputs(training.data.train)
     for rows in (1, 5, 55, 56):
-        monkeypatch.setattr("mlp.training.EVALUATION_ROWS", rows)
+        monkeypatch.setattr("mlp.training.PAGE_ROWS", rows)
         np.testing.assert_allclose(training.outputs(training.data.train), whole, rtol=1e-12, atol=1e-14)
 
 
