@@ -122,6 +122,7 @@ class Mirror:
         self._runs: dict[str, Run] = {}
         self._sizes: dict[int, int] = {}
         self._waiting: dict[int, TrialRecord] = {}
+        self._plots: tuple[str, dict[str, bytes]] = ("", {})
 
     def connect(self) -> Store:
         """Return the store; on the first call, and after `forget`, see what is there."""
@@ -168,6 +169,15 @@ class Mirror:
         with _refusal_logged("the study's own run"):
             self._publish_best_so_far(store, parent, live=live)
         return True
+
+    def draw(self) -> dict[str, bytes]:
+        """Return the plots of the trials that are known, by file name; `close` draws no others if these still hold."""
+        digest = self.study.digest()
+        if self._plots[0] != digest:
+            from studies.study_plots import draw_plots
+
+            self._plots = digest, draw_plots(self.study)
+        return self._plots[1]
 
     def close(self, *, artifacts: bool) -> None:
         """Leave no run open: the study's is finished if all trials have ended; all else was interrupted.
@@ -267,15 +277,14 @@ class Mirror:
         digest = self.study.digest(best)
         if parent.tags.get(ARTIFACTS) == digest:
             return
-        from studies.study_plots import write_plots
-
         with tempfile.TemporaryDirectory() as name:
             draft = Path(name)
             (draft / "trials.csv").write_text(self.study.csv(), encoding="utf-8")
             if best:
                 (draft / "best.toml").write_bytes(best)
             (draft / "plots").mkdir()
-            write_plots(self.study, draft / "plots")
+            for plot, content in self.draw().items():
+                (draft / "plots" / plot).write_bytes(content)
             store.upload(parent.id, draft)
         self._log(store, self.study.key, [], {}, {ARTIFACTS: digest})
 
