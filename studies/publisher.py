@@ -37,7 +37,8 @@ ENDED, FINISH, INTERRUPT, ORPHANED = "ended", "finish", "interrupt", "orphaned"
 LEAVE = (FINISH, INTERRUPT, ORPHANED)
 LEFT_OVER = 3  # the exit code when something is left to publish
 NICENESS = 10  # beside busy workers that leaves it a tenth of a core, and whatever they leave idle
-PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 15.0
+PAUSE_SECONDS, LAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 0.4, 15.0
+LAST_TRIALS = 8  # while these run it pauses least, so that little is left when they have ended
 REST = 4  # in between, it rests this many times as long as it has worked
 RETRY_SECONDS = 4.0
 EXIT_SECONDS = {INTERRUPT: 4.5, ORPHANED: 3.5}  # after that it goes, done or not
@@ -211,7 +212,8 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
             orders.wait(RETRY_SECONDS)
         else:
             worked = time.process_time() - started
-            orders.wait(min(max(PAUSE_SECONDS, REST * worked), LONGEST_PAUSE_SECONDS))
+            least = LAST_PAUSE_SECONDS if mirror.study.n_to_go <= LAST_TRIALS else PAUSE_SECONDS
+            orders.wait(min(max(least, REST * worked), LONGEST_PAUSE_SECONDS))
 
 
 def _leave(mirror: Mirror, order: str, orders: _Orders, states: _States) -> int:
