@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,6 +219,22 @@ def test_a_failed_call_leaves_no_trace(new_home: Callable[[str], Home]) -> None:
 @pytest.mark.slow
 def test_a_failure_of_any_call_leaves_no_trace(new_home: Callable[[str], Home]) -> None:
     assert check_faults(new_home, range(1, 100)) > 2 * 15
+
+
+@pytest.mark.parametrize(("seconds", "age", "is_shown"), [(2, 3, False), (2, 5, True), (10, 15, False), (60, 5, True)])
+def test_a_running_trial_is_shown_unless_it_is_about_to_end(
+    home: Home, monkeypatch: pytest.MonkeyPatch, seconds: float, age: float, is_shown: bool
+) -> None:
+    study = FakeStudy(home, trials=2)
+    study.advance(0, 0)
+    study.now += seconds
+    study.advance(0, 1, COMPLETE)
+    log = study.advance(1, 1)
+    assert log.record is not None
+    now = log.record.started + age
+    monkeypatch.setattr("studies.mirror.time", SimpleNamespace(time=lambda: now))
+    open_mirror(home, study.folder).publish(live=True)
+    assert ("trial 0001" in runs(home)) == is_shown
 
 
 def test_a_study_that_stopped_is_marked_and_runs_again_when_it_goes_on(home: Home) -> None:
