@@ -287,6 +287,15 @@ def test_a_penalty_is_taken_before_weights_decay() -> None:
     assert theta[0] == 1.0 * 0.5 - 1.0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_of_lion_is_as_long_for_a_small_gradient_as_for_a_large_one(dtype: Any) -> None:
+    gradient = np.array([1e-28, 1e-10, 1.0, 1e10, 1e30, 0.0], dtype)
+    gradient = np.concatenate([gradient, -gradient])
+    theta = np.zeros_like(gradient)
+    Lion().update(theta, gradient.copy(), (np.zeros_like(theta),), np.empty_like(theta), 1, 0.5)
+    np.testing.assert_array_equal(theta, -0.5 * np.sign(gradient))
+
+
 def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() -> None:
     part, theta, slots = Sgd(momentum=0.5), np.zeros(1), (np.zeros(1),)
     part.update(theta, np.ones(1), slots, np.empty(1), 1, rate=1.0)
