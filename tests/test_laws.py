@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlp_data import EVERY_PART, FAMILIES, METRIC_KEYS, SPECIAL, parts, quick, records
+from mlp_data import EVERY_PART, FAMILIES, METRIC_KEYS, parts, quick, records
 
 from mlp.activations import LeakyRelu, Relu, activations
 from mlp.arrays import stream
@@ -22,10 +22,9 @@ from mlp.losses import losses
 from mlp.metrics import best_epoch, direction, is_better, metrics
 from mlp.optimizers import Sgd, optimizers
 from mlp.registry import AbstractPart, Registry, decode, encode, field_types, label
-from mlp.schedules import ReduceOnPlateau, schedules
+from mlp.schedules import schedules
 
 DTYPES = [np.float32, np.float64]
-SPECIAL[ReduceOnPlateau, "metric"] = st.sampled_from(METRIC_KEYS)
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
