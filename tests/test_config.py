@@ -17,6 +17,7 @@ from mlp import ConfigError, DataConfig, EarlyStopping, NetworkConfig, Taper, Tr
 from mlp.activations import LeakyRelu
 from mlp.config import merge
 from mlp.losses import SoftmaxCrossEntropy
+from mlp.metrics import metrics
 from mlp.optimizers import Adam, Sgd
 from mlp.schedules import Constant, Cosine
 
@@ -77,7 +78,7 @@ def test_a_configuration_spells_out_every_field() -> None:
             "initializer": "he_normal",
             "bias_initializer": "zeros",
         },
-        "loss": "softmax_cross_entropy",
+        "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.0},
         "optimizer": {
             "name": "adam",
             "learning_rate": 0.001,
@@ -157,7 +158,7 @@ REFUSALS = [
         {"early_stopping": {"metric": "validation/acuracy"}},
         (
             '"early_stopping.metric": there is no metric "validation/acuracy". Did you mean "validation/accuracy"? '
-            "There are: train/loss, train/accuracy, validation/loss, validation/accuracy."
+            f"There are, after train/ or validation/: {', '.join(metrics)}."
         ),
     ),
     (
