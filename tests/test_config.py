@@ -17,6 +17,7 @@ from mlp import ConfigError, DataConfig, EarlyStopping, NetworkConfig, Taper, Tr
 from mlp.activations import LeakyRelu
 from mlp.config import merge
 from mlp.losses import SoftmaxCrossEntropy
+from mlp.metrics import metrics
 from mlp.optimizers import Adam, Sgd
 from mlp.schedules import Constant, Cosine
 
@@ -215,7 +216,7 @@ REFUSALS = [
         {"early_stopping": {"metric": "validation/acuracy"}},
         (
             '"early_stopping.metric": there is no metric "validation/acuracy". Did you mean "validation/accuracy"? '
-            "There are: train/loss, train/accuracy, validation/loss, validation/accuracy."
+            f"There are, after train/ or validation/: {', '.join(metrics)}."
         ),
     ),
     (
