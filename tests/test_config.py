@@ -135,7 +135,8 @@ REFUSALS = [
         {"network": {"hiden": [3]}},
         (
             '"network.hiden": is not a field of the network. Did you mean "hidden"? '
-            "It has: hidden, activation, initializer, bias_initializer."
+            "It has: hidden, activation, initializer, bias_initializer, bias, "
+            "normalization, dropout, input_noise."
         ),
     ),
     (
@@ -287,8 +288,8 @@ def test_a_taper_has_its_depth_starts_with_its_width_and_has_no_empty_layer(tape
 
 
 def test_layer_sizes_include_inputs_and_outputs() -> None:
-    assert from_mapping(network={"hidden": [64, 32]}).layer_sizes(784, 10) == (784, 64, 32, 10)
-    assert from_mapping(network={"hidden": []}).layer_sizes(784, 10) == (784, 10)
+    assert from_mapping(network={"hidden": [64, 32]}).layer_sizes(784, 10, "classes") == (784, 64, 32, 10)
+    assert from_mapping(network={"hidden": []}).layer_sizes(784, 10, "classes") == (784, 10)
 
 
 @pytest.mark.parametrize(

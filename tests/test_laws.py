@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from mlp_data import EVERY_PART, FAMILIES, learnable, parts, quick, records
+from mlp_data import EVERY_PART, FAMILIES, METRIC_KEYS, learnable, parts, quick, records
 
 from mlp.activations import LeakyRelu, Relu, activations
 from mlp.arrays import stream
