@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from mlp.data import DataConfig as DataConfig
     from mlp.data import Dataset as Dataset
     from mlp.data import Examples as Examples
-    from mlp.data import Scaling as Scaling
     from mlp.data import Split as Split
     from mlp.network import Network as Network
     from mlp.registry import ConfigError as ConfigError
+    from mlp.scaling import Scaling as Scaling
     from mlp.state import TrainingState as TrainingState
     from mlp.training import EpochMetrics as EpochMetrics
     from mlp.training import Training as Training
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "mlp.config": ("EarlyStopping", "NetworkConfig", "Taper", "TrainConfig"),
-    "mlp.data": ("DataConfig", "Dataset", "Examples", "Scaling", "Split"),
+    "mlp.data": ("DataConfig", "Dataset", "Examples", "Split"),
     "mlp.network": ("Network",),
     "mlp.registry": ("ConfigError",),
+    "mlp.scaling": ("Scaling",),
     "mlp.state": ("TrainingState",),
     "mlp.training": ("EpochMetrics", "Training", "advance", "train"),
 }

@@ -19,8 +19,9 @@ import numpy as np
 
 from mlp.arrays import Array, digest
 from mlp.config import TrainConfig
-from mlp.data import Examples, Scaling, check_inputs
+from mlp.data import Examples, check_inputs
 from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.scaling import Scaling
 from mlp.training import Training, compute_outputs
 
 MODEL_FORMAT = "mlp-model"

@@ -20,8 +20,8 @@ from mlp_data import blobs, small_config
 
 from mlp import ConfigError, Training
 from mlp.activations import activations
-from mlp.data import Scaling
 from mlp.model_io import Model, check_writable, load_model, save_model
+from mlp.scaling import Scaling
 from mlp.training import train
 
 DATA = blobs()
