@@ -27,7 +27,6 @@ ELEMENTWISE: dict[str, AbstractActivation] = {
     "softplus": Softplus(),
 }
 SAFE = 1e37  # the largest sum of squares that is trusted, below the largest number of float32
-LOWEST_LOGIT = -80.0  # exp(80) is finite in float32, and a sigmoid of it is 0 to any sum
 
 
 class AbstractLoss(AbstractPart):
@@ -165,8 +164,7 @@ class BinaryCrossEntropy(AbstractLoss):
         return np.dot(costs, _mean_of(costs.shape[1], costs.dtype))  # type: ignore[no-any-return]
 
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
-        np.maximum(outputs, LOWEST_LOGIT, out=dz)
-        np.negative(dz, out=dz)
+        np.negative(outputs, out=dz)
         np.exp(dz, out=dz)
         np.add(dz, 1, out=dz)
         np.divide(1, dz, out=dz)
