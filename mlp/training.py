@@ -139,6 +139,8 @@ class Training:
             order = stream(config.seed, "shuffle", self.epoch).permutation(len(train))
         rows = train.rows[order]
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
+        if self.data.task == "classes":
+            targets = targets.astype(np.intp)  # as they are used for indices, once and not at every step
         noise = stream(config.seed, "noise", self.epoch)
         base = optimizer.learning_rate * schedule.reduction(self.history)
         self._reader.begin(rows)
