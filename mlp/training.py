@@ -43,6 +43,7 @@ class Training:
 
     Attributes:
         history: a value an epoch, by metric key.
+        steps: how many the optimizer has taken.
         status: `running`, or why it has ended.
         seconds: wall-clock time spent in `run_epoch`.
     """
@@ -51,7 +52,7 @@ class Training:
         self._check(config, data)
         self.config = config
         self.data = data
-        self.epoch = 0
+        self.epoch = self.steps = 0
         self.status: Status = "running"
         self.seconds = 0.0
         self.history: History = {}
@@ -152,9 +153,9 @@ class Training:
             is_last = stop == len(rows)
             before = network.theta[: network.n_trained].copy() if is_last and config.diagnostics else None
             rate = schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
-            step = self.epoch * self.n_steps + i + 1
+            self.steps += 1
             for decays, theta, grad, slots, scratch in self._chunks:
-                optimizer.step(theta, grad, slots, scratch, step, rate, decays)
+                optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
             if before is not None:
                 values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
         values |= evaluate(self._outputs, targets, loss, "train", self.data.task, config.metrics, weights)
@@ -266,6 +267,7 @@ class Training:
                 raise CorruptStateError(f"the state holds {theirs.shape} values where the network needs {mine.shape}.")
             np.copyto(mine, theirs)
         training.epoch, training.status, training.seconds = state.epoch, state.status, state.seconds
+        training.steps = state.epoch * training.n_steps
         training.history = {key: list(values) for key, values in state.history.items()}
         return training
 
