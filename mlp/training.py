@@ -15,6 +15,7 @@ from mlp.data import PAGE_ROWS, BatchReader, Dataset, Examples, Split
 from mlp.diagnostics import diagnose
 from mlp.metrics import PARTS, evaluate, standard
 from mlp.network import Network
+from mlp.online import OnlineSteps, is_online
 from mlp.registry import ConfigError
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
@@ -32,6 +33,23 @@ class EpochMetrics:
 
     epoch: int
     values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What goes with the examples of one epoch, in its order."""
+
+    targets: Array
+    weights: Array | None
+    noise: np.random.Generator
+
+    def part(self, start: int, stop: int) -> tuple[Array, Array | None]:
+        """Return the targets and the weights of a stretch."""
+        return self.targets[start:stop], None if self.weights is None else self.weights[start:stop]
+
+    def amount(self, start: int, stop: int) -> float:
+        """Return how much a stretch counts."""
+        return stop - start if self.weights is None else float(self.weights[start:stop].sum())
 
 
 class Training:
@@ -70,6 +88,7 @@ class Training:
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
+        self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = _train_weights(config, data)
 
     @staticmethod
@@ -133,62 +152,70 @@ class Training:
 
     def _run_steps(self, values: dict[str, float]) -> bool:
         """Run the steps of an epoch and add its training metrics; return False as soon as it has diverged."""
-        config, network, train, b = self.config, self.network, self.data.train, self.batch
-        optimizer, loss, schedule = config.optimizer, config.loss, config.schedule
+        config, train, n = self.config, self.data.train, len(self.data.train)
         order: Any = slice(None)
         if self.n_steps > 1:  # of a single batch the order is no matter
-            order = stream(config.seed, "shuffle", self.epoch).permutation(len(train))
+            order = stream(config.seed, "shuffle", self.epoch).permutation(n)
         rows = train.rows[order]
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
         if self.data.task == "classes":
             targets = targets.astype(np.intp)  # as they are used for indices, once and not at every step
-        noise = stream(config.seed, "noise", self.epoch)
-        base = optimizer.learning_rate * schedule.reduction(self.history)
+        this = _Pass(targets, weights, stream(config.seed, "noise", self.epoch))
+        base = config.optimizer.learning_rate * config.schedule.reduction(self.history)
         self._reader.begin(rows)
+        step = self._step_by_batch if self._online is None else self._step_by_example
         for i in range(self.n_steps):
-            start, stop = i * b, min((i + 1) * b, len(rows))
-            if not self._compute_gradient(start, stop, targets, weights, noise):
-                return False
-            optimizer.clip(network.grad)
-            is_last = stop == len(rows)
-            before = network.theta[: network.n_trained].copy() if is_last and config.diagnostics else None
-            rate = schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
+            rate = config.schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
             self.steps += 1
-            for decays, theta, grad, slots, scratch in self._chunks:
-                optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
-            if before is not None:
-                values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
-        values |= evaluate(self._outputs, targets, loss, "train", self.data.task, config.metrics, weights)
+            if not step(i * self.batch, min((i + 1) * self.batch, n), this, rate, values):
+                return False
+        if self._online is not None:
+            self._online.catch_up()
+        values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, config.metrics, weights)
         return True
 
-    def _compute_gradient(
-        self, start: int, stop: int, targets: Array, weights: Array | None, noise: np.random.Generator
-    ) -> bool:
+    def _step_by_example(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
+        x, (targets, weights) = self._reader.take(start, stop), this.part(start, stop)
+        return bool(self._online and self._online.step(x, self._outputs[start:stop], targets, weights, rate))
+
+    def _step_by_batch(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
+        """Learn from a batch; return whether its gradient is finite. The last step of an epoch may be diagnosed."""
+        network, optimizer = self.network, self.config.optimizer
+        if not self._compute_gradient(start, stop, this):
+            return False
+        optimizer.clip(network.grad)
+        is_diagnosed = self.config.diagnostics and stop == len(self.data.train)
+        before = network.theta[: network.n_trained].copy() if is_diagnosed else None
+        for decays, theta, grad, slots, scratch in self._chunks:
+            optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
+        if before is not None:
+            values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
+        return True
+
+    def _compute_gradient(self, start: int, stop: int, this: _Pass) -> bool:
         """Write the gradient of the mean loss over a batch into that of the network; return whether it is finite.
 
         A batch larger than a block is gone through block by block, each of which stays in cache.
         """
         if stop - start <= self._block:
-            return self._propagate(start, stop, targets, weights, noise)
-        grad, whole = self.network.grad, _amount(weights, start, stop)
+            return self._propagate(start, stop, this)
+        grad, whole = self.network.grad, this.amount(start, stop)
         self._total[...] = 0.0
         for first in range(start, stop, self._block):
             last = min(first + self._block, stop)
-            if not self._propagate(first, last, targets, weights, noise):
+            if not self._propagate(first, last, this):
                 return False
-            np.multiply(grad, _amount(weights, first, last) / whole if whole else 0.0, out=grad)
+            np.multiply(grad, this.amount(first, last) / whole if whole else 0.0, out=grad)
             np.add(self._total, grad, out=self._total)
         np.copyto(grad, self._total)
         return True
 
-    def _propagate(
-        self, start: int, stop: int, targets: Array, weights: Array | None, noise: np.random.Generator
-    ) -> bool:
-        network = self.network
+    def _propagate(self, start: int, stop: int, this: _Pass) -> bool:
+        network, (targets, weights) = self.network, this.part(start, stop)
         x, outputs = self._reader.take(start, stop), self._outputs[start:stop]
         dz = network.workspace(stop - start).dz
-        network.forward(x, outputs, noise)
-        self.config.loss.gradient(outputs, targets[start:stop], dz, None if weights is None else weights[start:stop])
+        network.forward(x, outputs, this.noise)
+        self.config.loss.gradient(outputs, targets, dz, weights)
         if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
             return False
         network.backward(x, dz)
@@ -282,11 +309,6 @@ def compute_outputs(network: Network, examples: Examples) -> Array:
             stop = min(start + PAGE_ROWS, n)
             network.forward(reader.take(start, stop), outputs[start:stop])
     return outputs
-
-
-def _amount(weights: Array | None, start: int, stop: int) -> float:
-    """Return how much a stretch of examples counts."""
-    return stop - start if weights is None else float(weights[start:stop].sum())
 
 
 def _train_weights(config: TrainConfig, data: Split) -> Array | None:

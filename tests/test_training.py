@@ -24,6 +24,7 @@ from mlp.initializers import initializers
 from mlp.layers import normalizations
 from mlp.losses import losses
 from mlp.metrics import direction, metrics
+from mlp.online import is_online
 from mlp.optimizers import Adam, optimizers
 from mlp.schedules import schedules
 from mlp.state import CorruptStateError, kept_epoch
@@ -470,6 +471,57 @@ def test_a_large_batch_gone_through_in_blocks_gives_the_gradient_of_the_whole(
     in_blocks = start(config)
     assert in_blocks._block == 9
     np.testing.assert_allclose(run(in_blocks, 3).network.theta, whole, rtol=1e-11)
+
+
+# Gradient descent by single examples
+
+ONLINE: dict[str, Any] = {"batch_size": 1, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "dtype": "float64"}
+
+
+@pytest.mark.parametrize("activation", list(activations))
+@pytest.mark.parametrize(
+    "changes", [{}, {"network.bias": False}, {"network.hidden": []}, {"schedule": "cosine"}], ids=str
+)
+def test_updates_that_are_put_off_come_to_the_same(
+    activation: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config({**ONLINE, "network.activation": activation, **changes})
+    put_off = run(start(config), 3)
+    monkeypatch.setattr("mlp.training.is_online", lambda config: False)
+    at_once = run(start(config), 3)
+    np.testing.assert_allclose(put_off.network.theta, at_once.network.theta, rtol=1e-9, atol=1e-12)
+    for key, values in at_once.history.items():
+        assert put_off.history[key] == pytest.approx(values, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "online"),
+    [
+        ({}, True),
+        ({"batch_size": 2}, False),
+        ({"optimizer.momentum": 0.5}, False),
+        ({"optimizer.l2": 0.1}, False),
+        ({"optimizer.weight_decay": 0.1}, False),
+        ({"optimizer.clip_norm": 1.0}, False),
+        ({"optimizer": "adam"}, False),
+        ({"network.normalization": "layer"}, False),
+        ({"network.dropout": 0.1}, False),
+        ({"network.input_noise": 0.1}, False),
+        ({"diagnostics": True}, False),
+    ],
+    ids=str,
+)
+def test_only_plain_steps_by_single_examples_are_put_off(changes: dict[str, Any], online: bool) -> None:
+    assert is_online(small_config({**ONLINE, **changes})) == online
+
+
+def test_steps_by_single_examples_resume_to_the_same_bits() -> None:
+    config = small_config(ONLINE)
+    split = small_split(config)
+    state = Training(config, split).state()
+    for _ in range(4):
+        state = save_and_load(advance(state, split, 1))
+    assert bits(state) == bits(advance(Training(config, split).state(), split, 4))
 
 
 # Diagnostics
