@@ -43,10 +43,8 @@ class OnlineSteps:
         self._network = network
         self._loss = loss
         self._space = network.workspace(1)
-        self._layers = [
-            _PutOff(w, d_w, bias)
-            for w, d_w, bias in zip(network.weights, network.d_weights, network.biases, strict=True)
-        ]
+        parts = zip(network.weights, network.d_weights, network.biases, strict=True)
+        self._layers = [_PutOff(w, scratch, bias) for w, scratch, bias in parts]
         self._n_put_off = 0
 
     def step(self, x: Array, outputs: Array, targets: Array, weights: Array | None, rate: float) -> bool:
@@ -97,20 +95,21 @@ class _PutOff:
         self._w, self._scratch, self._bias = w, scratch, bias
         # Rows of D that are not in use are zero: whole arrays are multiplied, for to cut them costs more.
         self._x, self._d = aligned_zeros((RANK, n_in), w.dtype), aligned_zeros((RANK, n_out), w.dtype)
+        self._w_t, self._x_t, self._d_t = w.T, self._x.T, self._d.T
         self._rows = list(zip(np.split(self._x, RANK), np.split(self._d, RANK), strict=True))
         self._shares, self._more_out, self._more_in = (aligned_empty((1, n), w.dtype) for n in (RANK, n_out, n_in))
 
     def forward(self, a: Array, z: Array) -> None:
         np.dot(a, self._w, out=z)
-        np.dot(a, self._x.T, out=self._shares)
+        np.dot(a, self._x_t, out=self._shares)
         np.dot(self._shares, self._d, out=self._more_out)
         np.add(z, self._more_out, out=z)
         if self._bias is not None:
             np.add(z, self._bias, out=z)
 
     def backward(self, dz: Array, da: Array) -> None:
-        np.dot(dz, self._w.T, out=da)
-        np.dot(dz, self._d.T, out=self._shares)
+        np.dot(dz, self._w_t, out=da)
+        np.dot(dz, self._d_t, out=self._shares)
         np.dot(self._shares, self._x, out=self._more_in)
         np.add(da, self._more_in, out=da)
 
@@ -122,6 +121,6 @@ class _PutOff:
             np.add(self._bias, d[0], out=self._bias)
 
     def add(self) -> None:
-        np.dot(self._x.T, self._d, out=self._scratch)
+        np.dot(self._x_t, self._d, out=self._scratch)
         np.add(self._w, self._scratch, out=self._w)
         self._d[...] = 0.0

@@ -487,7 +487,7 @@ def test_updates_that_are_put_off_come_to_the_same(
 ) -> None:
     config = small_config({**ONLINE, "network.activation": activation, **changes})
     put_off = run(start(config), 3)
-    monkeypatch.setattr("mlp.training.is_online", lambda config: False)
+    monkeypatch.setattr("mlp.training.is_online", lambda _: False)
     at_once = run(start(config), 3)
     np.testing.assert_allclose(put_off.network.theta, at_once.network.theta, rtol=1e-9, atol=1e-12)
     for key, values in at_once.history.items():
