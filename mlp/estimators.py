@@ -24,24 +24,13 @@ from mlp.network import Network
 from mlp.registry import AbstractRecord, ConfigError, encode
 from mlp.training import Training, train
 
-PATHS = {  # where in a `TrainConfig` each parameter of an estimator has its place
-    "hidden": "network.hidden",
-    "activation": "network.activation",
-    "initializer": "network.initializer",
-    "normalization": "network.normalization",
-    "dropout": "network.dropout",
-    "loss": "loss",
-    "optimizer": "optimizer",
-    "learning_rate": "optimizer.learning_rate",
-    "weight_decay": "optimizer.weight_decay",
-    "l2": "optimizer.l2",
-    "schedule": "schedule",
-    "batch_size": "batch_size",
-    "epochs": "epochs",
-    "early_stopping": "early_stopping",
-    "validation": "data.validation",
-    "class_weights": "class_weights",
+SECTIONS = {
+    "network": ("hidden", "activation", "initializer", "normalization", "dropout"),
+    "optimizer": ("learning_rate", "weight_decay", "l2"),
+    "data": ("validation",),
 }
+# Where in a `TrainConfig` a parameter of an estimator has its place, unless at the top.
+PATHS = {name: f"{section}.{name}" for section, names in SECTIONS.items() for name in names}
 USUAL_LOSS: dict[Task, str] = {
     "classes": "softmax_cross_entropy",
     "labels": "binary_cross_entropy",
@@ -130,17 +119,12 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     @property
     def network_(self) -> Network:
         """A network with the fitted parameters, made anew at each access."""
-        check_is_fitted(self)
-        manifest = self.model_.manifest
-        network = manifest.config.network.build(manifest.sizes, dtype=manifest.config.dtype)
-        np.copyto(network.theta, self.model_.theta)
-        return network
+        return self.model_.build_network()
 
     @property
     def loss_curve_(self) -> list[float]:
         """The training loss of each epoch."""
-        curve: list[float] = self.history_["train/loss"]
-        return curve
+        return self.history_["train/loss"]
 
     @abstractmethod
     def _meet(self, y: Array) -> None:
@@ -154,10 +138,6 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     @abstractmethod
     def _names(self) -> list[str]:
         """What the targets are called, one for each class, label or value."""
-
-    @property
-    def _has_started(self) -> bool:
-        return hasattr(self, "_state")
 
     def _check(self, x: Any, y: Any, sample_weight: Any, *, is_first: bool) -> tuple[Array, Array, Array | None]:
         """Return valid inputs, targets and weights; rows of weight 0 are left out."""
@@ -192,17 +172,20 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
             "seed": self._seed(),
         }
         settings = self._settings()
-        config = TrainConfig.from_mapping(merge(base, {PATHS[name]: value for name, value in settings.items()}))
+        config = TrainConfig.from_mapping(
+            merge(base, {PATHS.get(name, name): value for name, value in settings.items()})
+        )
         if "validation" not in settings and not any(key.startswith("validation/") for key in config.watched().values()):
             config = replace(config, data=replace(config.data, validation=0))
         return config
 
     def _settings(self) -> dict[str, Any]:
         """Return the parameters that say something, as plain values."""
-        values = {name: getattr(self, name) for name in PATHS if name in self.get_params(deep=False)}
-        if isinstance(self.early_stopping, bool | np.bool):
-            values["early_stopping"] = {} if self.early_stopping else None
-        return {name: _plain(value) for name, value in values.items() if value is not None}
+        settings = {name: _plain(value) for name, value in self.get_params(deep=False).items() if value is not None}
+        settings.pop("random_state", None)
+        if settings.get("early_stopping") in (True, False):
+            settings |= {"early_stopping": {} if settings["early_stopping"] else None}
+        return settings
 
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
@@ -211,7 +194,7 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
 
     def _go_on(self, x: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         """Train for one epoch over some examples, from what has been learnt so far."""
-        is_first = not self._has_started
+        is_first = not hasattr(self, "_state")
         x, y, weights = self._check(x, y, sample_weight, is_first=is_first)
         if is_first:
             self._meet(y if classes is None else np.asarray(classes))
@@ -288,7 +271,7 @@ class MLPClassifier(ClassifierMixin, AbstractMLP):  # type: ignore[misc]
             ConfigError: when a parameter is not valid.
             ValueError: when the data are not, or the training diverges.
         """
-        if self._has_started:
+        if hasattr(self, "_state"):
             if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
                 raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes}.")
         elif classes is None and type_of_target(y) != "multilabel-indicator":
@@ -379,10 +362,7 @@ class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
         self.n_outputs_ = 1 if self._is_flat else y.shape[1]
 
     def _encode(self, y: Array, dtype: np.dtype[Any]) -> Array:
-        try:
-            values: Array = np.asarray(y, dtype)
-        except (TypeError, ValueError):
-            raise ValueError(f"y must be numbers, got the type {y.dtype}.") from None
+        values: Array = np.asarray(y, dtype)
         return values[:, None] if y.ndim == 1 else values
 
     @property

@@ -20,6 +20,7 @@ import numpy as np
 from mlp.arrays import Array, digest
 from mlp.config import TrainConfig
 from mlp.data import Examples, check_inputs
+from mlp.network import Network
 from mlp.registry import AbstractRecord, ConfigError, number
 from mlp.scaling import Scaling
 from mlp.training import Training, compute_outputs
@@ -111,6 +112,13 @@ class Model:
         """The k names, by label."""
         return self.manifest.classes
 
+    def build_network(self) -> Network:
+        """Return a network with these parameters, a new one at each call."""
+        config = self.manifest.config
+        network = config.network.build(self.manifest.sizes, dtype=config.dtype)
+        np.copyto(network.theta, self.theta)
+        return network
+
     def outputs(self, inputs: Any) -> Array:
         """Return the network's raw outputs, shape (n, k), for raw inputs of shape (n, d).
 
@@ -124,11 +132,8 @@ class Model:
         if inputs.ndim != 2 or inputs.shape[1] != sizes[0]:
             raise ValueError(f"inputs must have shape (n, {sizes[0]}), one row an example, got {inputs.shape}.")
         check_inputs(inputs)
-        config = self.manifest.config
-        network = config.network.build(sizes, dtype=config.dtype)
-        np.copyto(network.theta, self.theta)
         rows = np.arange(len(inputs))
-        return compute_outputs(network, Examples(inputs, rows, rows, self.manifest.scaling))
+        return compute_outputs(self.build_network(), Examples(inputs, rows, rows, self.manifest.scaling))
 
     def predict_proba(self, inputs: Any) -> Array:
         """Return the probability of each class or label, or the values: shape (n, k), for inputs of shape (n, d)."""
