@@ -19,7 +19,7 @@ from mlp.arrays import Array
 from mlp.config import TrainConfig, merge
 from mlp.data import Examples, Split
 from mlp.losses import Task
-from mlp.model_io import Model
+from mlp.model import Model
 from mlp.network import Network
 from mlp.registry import AbstractRecord, ConfigError, encode
 from mlp.training import Training, train
