@@ -251,6 +251,17 @@ def test_partial_fit_goes_on_for_ever_with_as_many_examples_as_come() -> None:
     assert classifier.n_iter_ == 4
 
 
+def test_partial_fit_goes_on_from_the_best_epoch_of_an_early_stop() -> None:
+    x, y = clouds()
+    classifier = MLPClassifier(**SMALL, early_stopping=True).fit(x, y)
+    best = classifier.network_.theta
+    classifier.set_params(early_stopping=False, learning_rate=1e-9).partial_fit(x, y).partial_fit(x, y)
+    assert_allclose(classifier.network_.theta, best, atol=1e-6)
+    assert classifier.n_iter_ == 6
+    assert {key: len(values) for key, values in classifier.history_.items()} == {"train/loss": 2, "train/accuracy": 2}
+    assert len(classifier.set_params(validation=0.2).partial_fit(x, y).history_["validation/loss"]) == 1
+
+
 def test_a_training_knows_how_many_steps_it_took_and_its_estimator_too() -> None:
     x, y = clouds(50)
     config = MLPRegressor(**SMALL).fit(x, y).model_.manifest.config
