@@ -74,7 +74,8 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     Attributes:
         model_: the fitted model, which `mlp.model_io.save_model` writes without pickle; its
             `manifest.config` is the configuration of the training.
-        history_: a value an epoch, by metric key: `train/loss`, `validation/accuracy`, ...
+        history_: a value an epoch, by metric key: `train/loss`, `validation/accuracy`, ...; it begins anew where
+            `partial_fit` first has, or no longer has, a validation part.
         n_iter_: epochs run.
         n_features_in_, feature_names_in_: of X.
     """
@@ -204,8 +205,17 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         if is_first:
             training = Training(config, data)
         else:
-            config = replace(config, epochs=max(config.epochs, self._state.epoch + 1))
-            training = Training.resume(replace(self._state, config=config.to_mapping(), status="running"), data)
+            was = self._state
+            config = replace(config, epochs=max(config.epochs, was.epoch + 1))
+            begins_anew = (data.validation is None) != ("validation/loss" not in was.history)
+            state = replace(
+                was,
+                config=config.to_mapping(),
+                status="running",
+                best_theta=was.theta[:0],
+                history={} if begins_anew else was.history,
+            )
+            training = Training.resume(state, data)
             training.steps = self._steps  # which are no multiple of epochs where the number of examples changes
         training.run_epoch()
         self._keep(training)
@@ -336,8 +346,9 @@ class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
     Example:
         >>> import numpy as np
         >>> X = np.linspace(-1, 1, 200)[:, None]
-        >>> regressor = MLPRegressor(hidden=[32], activation="tanh", learning_rate=0.01, random_state=0)
-        >>> regressor.fit(X, np.sin(3 * X[:, 0])).score(X, np.sin(3 * X[:, 0])) > 0.99
+        >>> y = np.sin(3 * X[:, 0])
+        >>> regressor = MLPRegressor(hidden=[32], activation="tanh", learning_rate=0.02, batch_size=20, random_state=0)
+        >>> regressor.fit(X, y).score(X, y) > 0.99
         True
     """
 
