@@ -70,9 +70,9 @@ class DataConfig(AbstractRecord):
         return self.name.endswith(".csv")
 
     @property
-    def source(self) -> tuple[Any, ...]:
-        """What decides which data set it is, and what there is to predict in it."""
-        return self.name, self.label, self.task, self.test
+    def source(self) -> dict[str, Any]:
+        """What decides which data set it is, and what there is to predict in it, by field."""
+        return {"name": self.name, "label": self.label, "task": self.task, "test": self.test}
 
     @property
     def holds_out(self) -> bool:

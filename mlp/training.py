@@ -13,7 +13,7 @@ from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thr
 from mlp.config import TrainConfig
 from mlp.data import BatchReader, Dataset, Examples, Split
 from mlp.diagnostics import diagnose
-from mlp.metrics import PARTS, evaluate, standard
+from mlp.metrics import PARTS, evaluate
 from mlp.network import Network
 from mlp.registry import ConfigError
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
@@ -49,7 +49,7 @@ class Training:
     """
 
     def __init__(self, config: TrainConfig, data: Split) -> None:
-        self._check(config, data)
+        check_fit(config, data)
         self.config = config
         self.data = data
         self.epoch = 0
@@ -70,23 +70,6 @@ class Training:
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
         self._weights = _train_weights(config, data)
-
-    @staticmethod
-    def _check(config: TrainConfig, data: Split) -> None:
-        known = [f"{part}/{metric.name}" for part in PARTS for metric in (*standard(data.task), *config.metrics)]
-        for path, watched in config.watched().items():
-            if watched not in known:
-                problem = (
-                    f'watches "{watched}", which is not computed. Name it in metrics, or watch {" or ".join(known)}.'
-                )
-                raise ConfigError(problem, path=path)
-            if watched.startswith("validation/") and data.validation is None:
-                raise ConfigError(f'watches "{watched}", but no example is held out.', path=path)
-        for metric in config.metrics:
-            try:
-                metric.check_task(data.task)
-            except ConfigError as error:
-                raise error.within("metrics") from None
 
     def _cut(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
         """Return the pieces that the optimizer works on: whether they decay, theta, gradient, slots, scratch."""
@@ -249,23 +232,47 @@ def compute_outputs(network: Network, examples: Examples) -> Array:
     return outputs
 
 
+def check_fit(config: TrainConfig, data: Split) -> None:
+    """Refuse a configuration that cannot be trained with this data: what it says first, a `Training` says too.
+
+    Raises:
+        ConfigError: naming the field at fault.
+    """
+    try:
+        config.loss.n_outputs(data.task, data.n_targets)
+    except ConfigError as error:
+        raise error.within("loss") from None
+    for metric in config.metrics:
+        try:
+            metric.check_task(data.task)
+        except ConfigError as error:
+            raise error.within("metrics") from None
+    known = [f"{part}/{name}" for part in PARTS for name in config.metric_names(data.task)]
+    for path, watched in config.watched().items():
+        if watched not in known:
+            problem = f'watches "{watched}", which is not computed. Name it in metrics, or watch {" or ".join(known)}.'
+            raise ConfigError(problem, path=path)
+        if watched.startswith("validation/") and data.validation is None:
+            raise ConfigError(f'watches "{watched}", but no example is held out.', path=path)
+    if config.class_weights and data.task != "classes":
+        raise ConfigError(f'needs classes; "{config.data.name}" has {data.task}.', path="class_weights")
+    if isinstance(config.class_weights, tuple) and len(config.class_weights) not in (0, data.n_targets):
+        problem = f"must hold one number for each of the {data.n_targets} classes, got {len(config.class_weights)}."
+        raise ConfigError(problem, path="class_weights")
+
+
 def _train_weights(config: TrainConfig, data: Split) -> Array | None:
     """Return how much each training example counts in the loss, shape (n,), or None for all the same."""
     own = data.train.own_weights
     own = None if own is None else own.astype(config.dtype)
     if config.class_weights == ():
         return own
-    if data.task != "classes":
-        raise ConfigError(f'needs classes; "{config.data.name}" has {data.task}.', path="class_weights")
     targets, k = data.train.own_targets, data.n_targets
     if config.class_weights == "balanced":
         counts = np.bincount(targets, own, minlength=k)
         by_class = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))
-    elif len(config.class_weights) == k:
-        by_class = np.array(config.class_weights)
     else:
-        problem = f"must hold one number for each of the {k} classes, got {len(config.class_weights)}."
-        raise ConfigError(problem, path="class_weights")
+        by_class = np.array(config.class_weights)
     weights: Array = by_class[targets].astype(config.dtype)
     return weights if own is None else weights * own
 

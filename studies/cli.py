@@ -91,14 +91,13 @@ def run(
     """Launch the study that FILE describes, or go on with it."""
     from studies.display import plan_view, progress
     from studies.launch import plan_study, run_study
-    from studies.spec import read_spec
 
     console = _console()
     seconds = None if timeout is None else parse_duration(timeout)
     changes = overrides or []
     if dry_run:
-        spec = read_spec(file, name=name, trials=trials, overrides=changes)
-        console.print(plan_view(spec, plan_study(spec, data_dir=data_dir).record))
+        plan = plan_study(file, name=name, trials=trials, overrides=changes, data_dir=data_dir)
+        console.print(plan_view(plan.spec, plan.record))
         console.print("\nEverything is in order. Nothing was run.")
         return
     with progress(console) as shown:
