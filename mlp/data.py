@@ -7,7 +7,6 @@ bytes and widening them is faster than taking floats.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -17,9 +16,10 @@ import numpy as np
 from mlp.arrays import Array, aligned_empty, stream
 from mlp.losses import Task
 from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.scaling import Scaling
 
 LARGEST_INPUT = 1e30  # beyond, the first product may overflow float32
-BLOCK_ROWS = 1024  # rows that are converted at once where all are
+PAGE_ROWS = 512  # rows that are gathered, or checked, at once
 
 
 @dataclass(frozen=True)
@@ -146,62 +146,6 @@ def _interleaved(rows: Array, labels: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Scaling(AbstractRecord):
-    """What is done to raw inputs: `(raw - centre) * factor`, or every example to mean 0 and deviation 1.
-
-    Attributes:
-        factor: one for all features, or one each.
-        centre: one for each feature, or none.
-        by_example: whether each example goes by its own mean and deviation instead.
-    """
-
-    factor: tuple[float, ...] = (1.0,)
-    centre: tuple[float, ...] = ()
-    by_example: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.factor) != (len(self.centre) or 1):
-            problem = f"must hold one number, or one for each of {len(self.centre)} centres, got {len(self.factor)}."
-            raise ConfigError(problem, path="factor")
-
-    @classmethod
-    def standard(cls, inputs: Array, rows: Array) -> Scaling:
-        """Return what gives each feature mean 0 and deviation 1 over some rows; a constant feature becomes 0."""
-        total, squares = (np.zeros(inputs.shape[1]) for _ in range(2))
-        for start in range(0, len(rows), BLOCK_ROWS):
-            total += inputs[rows[start : start + BLOCK_ROWS]].sum(axis=0, dtype=np.float64)
-        centre = total / len(rows)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            squares += ((inputs[rows[start : start + BLOCK_ROWS]] - centre) ** 2).sum(axis=0)
-        deviation = np.sqrt(squares / len(rows))
-        # What rounding makes of a constant feature is no variation.
-        is_constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(centre)
-        factor = 1.0 / np.where(is_constant, 1.0, deviation)
-        return cls(tuple(factor.tolist()), tuple(centre.tolist()))
-
-    def apply(self, raw: Array, x: Array) -> None:
-        """Write scaled inputs of shape (b, d) into `x`, in its type."""
-        if self.by_example:
-            np.copyto(x, raw, casting="same_kind")
-            np.subtract(x, x.mean(axis=1, keepdims=True), out=x)
-            deviation = np.sqrt(np.einsum("bd,bd->b", x, x) / x.shape[1])[:, None]
-            np.divide(x, np.where(deviation > 0, deviation, 1), out=x)
-        elif self.centre:
-            centre, factor = self._arrays
-            wide = np.subtract(raw, centre)  # in float64: what is far from 0 keeps its digits
-            np.multiply(wide, factor, out=x, casting="same_kind")
-        elif self.factor == (1.0,):
-            np.copyto(x, raw, casting="same_kind")
-        else:
-            np.multiply(raw, x.dtype.type(self.factor[0]), out=x, casting="same_kind")
-
-    @functools.cached_property
-    def _arrays(self) -> tuple[Array, Array]:
-        return np.array(self.centre), np.array(self.factor)
-
-
-@dataclass(frozen=True)
 class Examples:
     """Some rows of a data set; nothing is copied until a batch is gathered.
 
@@ -279,8 +223,8 @@ def check_inputs(inputs: Array) -> None:
 
 
 def _check_finite(values: Array, what: str) -> None:
-    for start in range(0, len(values), BLOCK_ROWS):
-        block = values[start : start + BLOCK_ROWS]
+    for start in range(0, len(values), PAGE_ROWS):
+        block = values[start : start + PAGE_ROWS]
         is_bad = ~(np.abs(block) <= LARGEST_INPUT)
         if is_bad.any():
             place = np.argwhere(is_bad)[0]
@@ -381,24 +325,38 @@ class Dataset:
 
 
 class BatchReader:
-    """Gathers rows of a data set into one reused buffer, scaled and in the type that the network computes in."""
+    """Gives rows of a data set scaled and in the type that the network computes in, batch by batch.
+
+    Rows are gathered a page at a time into one reused buffer, of which small batches are slices.
+
+    Args:
+        examples: of which the rows are.
+        n_rows: the most that a batch has.
+        dtype: of what is given.
+    """
 
     def __init__(self, examples: Examples, n_rows: int, dtype: Any) -> None:
-        self.inputs = np.asarray(examples.inputs)  # a plain view: memory-mapped arrays are slow to index
-        self.scaling = examples.scaling
-        shape = (n_rows, self.inputs.shape[1])
-        self.raw = aligned_empty((min(n_rows, BLOCK_ROWS), shape[1]), self.inputs.dtype)
-        self.x = aligned_empty(shape, dtype)
+        self._inputs = np.asarray(examples.inputs)  # a plain view: memory-mapped arrays are slow to index
+        self._scaling = examples.scaling
+        shape = (n_rows * max(1, PAGE_ROWS // max(1, n_rows)), self._inputs.shape[1])
+        self._raw = aligned_empty(shape, self._inputs.dtype)
+        self._x = aligned_empty(shape, dtype)
+        self.begin(examples.rows)
 
-    def read(self, rows: Array) -> Array:
-        """Return the inputs of `rows`, shape (b, d); the next call overwrites them."""
-        x = self.x[: len(rows)]
-        for start in range(0, len(rows), BLOCK_ROWS):
-            some = rows[start : start + BLOCK_ROWS]
-            raw = self.raw[: len(some)]
-            np.take(self.inputs, some, axis=0, out=raw, mode="clip")  # any other mode buffers `out`
-            self.scaling.apply(raw, x[start : start + BLOCK_ROWS])
-        return x
+    def begin(self, rows: Array) -> None:
+        """Set the order in which rows are to be taken."""
+        self._rows = rows
+        self._start = self._stop = 0
+
+    def take(self, start: int, stop: int) -> Array:
+        """Return the inputs of rows `start` to `stop` in that order, shape (b, d); a later call overwrites them."""
+        if not self._start <= start <= stop <= self._stop:
+            rows = self._rows[start : start + len(self._x)]
+            self._start, self._stop = start, start + len(rows)
+            raw = self._raw[: len(rows)]
+            np.take(self._inputs, rows, axis=0, out=raw, mode="clip")  # any other mode buffers `out`
+            self._scaling.apply(raw, self._x[: len(rows)])
+        return self._x[start - self._start : stop - self._start]
 
 
 def one_hot(values: Sequence[Any] | Array, categories: Sequence[Any] | None = None) -> tuple[Array, tuple[Any, ...]]:

@@ -42,8 +42,10 @@ class AbstractNormalization(AbstractPart):
     Attributes:
         n_scales: how many values scale a unit: one, or none.
         n_statistics: how many values a unit remembers for inference.
+        mixes_examples: whether what comes of an example depends on the others of its batch.
     """
 
+    mixes_examples: ClassVar[bool] = False
     n_scales: ClassVar[int] = 1
     n_statistics: ClassVar[int] = 0
 
@@ -145,6 +147,7 @@ class BatchNormalization(AbstractNormalization):
     """
 
     n_statistics: ClassVar[int] = 2
+    mixes_examples: ClassVar[bool] = True
     momentum: float = number(0.1, above=0.0, at_most=1.0)
     eps: float = number(1e-5, above=0.0)
 

@@ -128,10 +128,7 @@ class Network:
         for layer in range(len(self.weights) - 1, -1, -1):
             a, scale, d_scale, d_bias = inputs[layer], self.scales[layer], self.d_scales[layer], self.d_biases[layer]
             self.normalizations[layer].backward(dz, scale, d_scale, d_bias, space.norms[layer])
-            if len(x) == 1:  # as a product of matrices this is four times slower
-                np.multiply(a.T, dz, out=self.d_weights[layer])
-            else:
-                np.dot(a.T, dz, out=self.d_weights[layer])
+            np.dot(a.T, dz, out=self.d_weights[layer])
             if layer:
                 da = space.da[layer - 1]
                 np.dot(dz, self.weights[layer].T, out=da)

@@ -224,13 +224,12 @@ class ReduceOnPlateau(AbstractSchedule):
         except ConfigError as error:
             raise error.within("metric") from None
 
-    def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
-        return base
-
     @property
     def watched(self) -> str:
-        """The metric key on which `reduction` depends; empty for none."""
-        return ""
+        return self.metric
+
+    def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
+        return base
 
     def reduction(self, history: Mapping[str, list[float]]) -> float:
         sign = 1.0 if direction(self.metric) == "maximize" else -1.0

@@ -11,15 +11,15 @@ import numpy as np
 
 from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thread, stream
 from mlp.config import TrainConfig
-from mlp.data import BatchReader, Dataset, Examples, Split
+from mlp.data import PAGE_ROWS, BatchReader, Dataset, Examples, Split
 from mlp.diagnostics import diagnose
 from mlp.metrics import PARTS, evaluate
 from mlp.network import Network
+from mlp.online import OnlineSteps, is_online
 from mlp.registry import ConfigError
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
-CHUNK = 16_384  # parameters an optimizer handles at once: five such float32 pieces stay within 320 KiB of cache
-EVALUATION_ROWS = 512
+CHUNK = 65_536  # parameters an optimizer handles at once: more leave the cache, fewer cost more calls
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,23 @@ class EpochMetrics:
     values: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """What goes with the examples of one epoch, in its order."""
+
+    targets: Array
+    weights: Array | None
+    noise: np.random.Generator
+
+    def part(self, start: int, stop: int) -> tuple[Array, Array | None]:
+        """Return the targets and the weights of a stretch."""
+        return self.targets[start:stop], None if self.weights is None else self.weights[start:stop]
+
+    def amount(self, start: int, stop: int) -> float:
+        """Return how much a stretch counts."""
+        return stop - start if self.weights is None else float(self.weights[start:stop].sum())
+
+
 class Training:
     """One training run, an epoch at a time.
 
@@ -44,6 +61,7 @@ class Training:
 
     Attributes:
         history: a value an epoch, by metric key.
+        steps: how many the optimizer has taken.
         status: `running`, or why it has ended.
         seconds: wall-clock time spent in `run_epoch`.
     """
@@ -52,7 +70,7 @@ class Training:
         check_fit(config, data)
         self.config = config
         self.data = data
-        self.epoch = 0
+        self.epoch = self.steps = 0
         self.status: Status = "running"
         self.seconds = 0.0
         self.history: History = {}
@@ -63,23 +81,27 @@ class Training:
         self.slots = aligned_zeros((config.optimizer.n_slots, self.network.n_trained), dtype)
         self.best_theta = theta.copy() if config.early_stopping else theta[:0].copy()
         self.batch, self.n_steps = config.steps(len(data.train))
-        self._reader = BatchReader(data.train, self.batch, dtype)
-        if self.n_steps == 1:
-            self._reader.read(data.train.rows)  # once and for all
+        mixes = config.network.normalization.mixes_examples
+        self._block = self.batch if mixes else min(self.batch, PAGE_ROWS)
+        self._total = aligned_zeros(self.network.grad.shape if self.batch > self._block else (0,), dtype)
+        self._reader = BatchReader(data.train, self._block, dtype)
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
+        self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = _train_weights(config, data)
 
     def _cut(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
         """Return the pieces that the optimizer works on: whether they decay, theta, gradient, slots, scratch."""
         network, n = self.network, self.network.n_trained
-        starts = [*range(0, network.n_weights, CHUNK), *range(network.n_weights, n, CHUNK)]
+        optimizer = self.config.optimizer
+        n_decaying = network.n_weights if optimizer.weight_decay or optimizer.l2 else 0
+        starts = [*range(0, n_decaying, CHUNK), *range(n_decaying, n, CHUNK)]
         pieces = []
         for start, stop in zip(starts, [*starts[1:], n], strict=True):
             cut = slice(start, stop)
             slots = tuple(slot[cut] for slot in self.slots)
-            decays = start < network.n_weights
+            decays = start < n_decaying
             pieces.append((decays, network.theta[cut], network.grad[cut], slots, self._scratch[: stop - start]))
         return pieces
 
@@ -113,34 +135,73 @@ class Training:
 
     def _run_steps(self, values: dict[str, float]) -> bool:
         """Run the steps of an epoch and add its training metrics; return False as soon as it has diverged."""
-        config, network, train, b = self.config, self.network, self.data.train, self.batch
-        optimizer, loss, schedule = config.optimizer, config.loss, config.schedule
+        config, train, n = self.config, self.data.train, len(self.data.train)
         order: Any = slice(None)
         if self.n_steps > 1:  # of a single batch the order is no matter
-            order = stream(config.seed, "shuffle", self.epoch).permutation(len(train))
+            order = stream(config.seed, "shuffle", self.epoch).permutation(n)
         rows = train.rows[order]
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
-        noise = stream(config.seed, "noise", self.epoch)
-        base = optimizer.learning_rate * schedule.reduction(self.history)
+        if self.data.task == "classes":
+            targets = targets.astype(np.intp)  # as they are used for indices, once and not at every step
+        this = _Pass(targets, weights, stream(config.seed, "noise", self.epoch))
+        base = config.optimizer.learning_rate * config.schedule.reduction(self.history)
+        self._reader.begin(rows)
+        step = self._step_by_batch if self._online is None else self._step_by_example
         for i in range(self.n_steps):
-            batch = slice(i * b, (i + 1) * b)
-            x = self._reader.x if self.n_steps == 1 else self._reader.read(rows[batch])
-            outputs, dz = self._outputs[batch], network.workspace(len(x)).dz
-            network.forward(x, outputs, noise)
-            loss.gradient(outputs, targets[batch], dz, None if weights is None else weights[batch])
-            if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
+            rate = config.schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
+            self.steps += 1
+            if not step(i * self.batch, min((i + 1) * self.batch, n), this, rate, values):
                 return False
-            network.backward(x, dz)
-            optimizer.clip(network.grad)
-            is_last = i == self.n_steps - 1
-            before = network.theta[: network.n_trained].copy() if is_last and config.diagnostics else None
-            rate = schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
-            step = self.epoch * self.n_steps + i + 1
-            for decays, theta, grad, slots, scratch in self._chunks:
-                optimizer.step(theta, grad, slots, scratch, step, rate, decays)
-            if before is not None:
-                values |= diagnose(network, before, x)
-        values |= evaluate(self._outputs, targets, loss, "train", self.data.task, config.metrics, weights)
+        if self._online is not None:
+            self._online.catch_up()
+        values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, config.metrics, weights)
+        return True
+
+    def _step_by_example(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
+        x, (targets, weights) = self._reader.take(start, stop), this.part(start, stop)
+        return bool(self._online and self._online.step(x, self._outputs[start:stop], targets, weights, rate))
+
+    def _step_by_batch(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
+        """Learn from a batch; return whether its gradient is finite. The last step of an epoch may be diagnosed."""
+        network, optimizer = self.network, self.config.optimizer
+        if not self._compute_gradient(start, stop, this):
+            return False
+        optimizer.clip(network.grad)
+        is_diagnosed = self.config.diagnostics and stop == len(self.data.train)
+        before = network.theta[: network.n_trained].copy() if is_diagnosed else None
+        for decays, theta, grad, slots, scratch in self._chunks:
+            optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
+        if before is not None:
+            values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
+        return True
+
+    def _compute_gradient(self, start: int, stop: int, this: _Pass) -> bool:
+        """Write the gradient of the mean loss over a batch into that of the network; return whether it is finite.
+
+        A batch larger than a block is gone through block by block, each of which stays in cache.
+        """
+        if stop - start <= self._block:
+            return self._propagate(start, stop, this)
+        grad, whole = self.network.grad, this.amount(start, stop)
+        self._total[...] = 0.0
+        for first in range(start, stop, self._block):
+            last = min(first + self._block, stop)
+            if not self._propagate(first, last, this):
+                return False
+            np.multiply(grad, this.amount(first, last) / whole if whole else 0.0, out=grad)
+            np.add(self._total, grad, out=self._total)
+        np.copyto(grad, self._total)
+        return True
+
+    def _propagate(self, start: int, stop: int, this: _Pass) -> bool:
+        network, (targets, weights) = self.network, this.part(start, stop)
+        x, outputs = self._reader.take(start, stop), self._outputs[start:stop]
+        dz = network.workspace(stop - start).dz
+        network.forward(x, outputs, this.noise)
+        self.config.loss.gradient(outputs, targets, dz, weights)
+        if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
+            return False
+        network.backward(x, dz)
         return True
 
     def _keep_best(self) -> None:
@@ -216,6 +277,7 @@ class Training:
                 raise CorruptStateError(f"the state holds {theirs.shape} values where the network needs {mine.shape}.")
             np.copyto(mine, theirs)
         training.epoch, training.status, training.seconds = state.epoch, state.status, state.seconds
+        training.steps = state.epoch * training.n_steps
         training.history = {key: list(values) for key, values in state.history.items()}
         return training
 
@@ -223,12 +285,12 @@ class Training:
 def compute_outputs(network: Network, examples: Examples) -> Array:
     """Return a network's raw outputs for some examples, shape (n, k)."""
     n = len(examples)
-    reader = BatchReader(examples, min(EVALUATION_ROWS, n), network.dtype)
+    reader = BatchReader(examples, min(PAGE_ROWS, n), network.dtype)
     outputs = np.empty((n, network.sizes[-1]), network.dtype)
     with one_blas_thread(), np.errstate(all="ignore"):
-        for start in range(0, n, EVALUATION_ROWS):
-            batch = slice(start, start + EVALUATION_ROWS)
-            network.forward(reader.read(examples.rows[batch]), outputs[batch])
+        for start in range(0, n, PAGE_ROWS):
+            stop = min(start + PAGE_ROWS, n)
+            network.forward(reader.take(start, stop), outputs[start:stop])
     return outputs
 
 

@@ -227,6 +227,8 @@ def run_study(
         table = StudyTable(open_storage(place.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)
         finished = Driver(ledger, workforce, plan.data, on_change=on_change, should_stop=stop.is_due).run()
+        if publisher and finished:
+            publisher.announce_end()
         workforce.shutdown()
         export = export_trial(load_study(folder.name, place.root), None, folder.best) if ledger.best else None
         pending = _close(publisher, finished)

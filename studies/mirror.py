@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
 INTERRUPTED, NOTE = "interrupted", "mlflow.note.content"
 POINTS_AT_ONCE = 8  # of the best value so far, while the study runs
 FRESH_SECONDS = 4.0  # a trial that has just begun can wait: a short one then takes half the calls
+SHORT_SECONDS = 12.0  # where most trials end within this, each is published when it has ended
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 logger = logging.getLogger(__name__)
@@ -122,6 +124,7 @@ class Mirror:
         self._runs: dict[str, Run] = {}
         self._sizes: dict[int, int] = {}
         self._waiting: dict[int, TrialRecord] = {}
+        self._plots: tuple[str, dict[str, bytes]] = ("", {})
 
     def connect(self) -> Store:
         """Return the store; on the first call, and after `forget`, see what is there."""
@@ -157,10 +160,11 @@ class Mirror:
         self._read_logs()
         store = self.connect()
         parent = self._publish_study(store, live)
+        fresh = self._fresh_seconds()
         for number, trial in sorted(self._waiting.items()):
             if not go_on():
                 return False
-            if live and trial.ending is None and time.time() - trial.started < FRESH_SECONDS:
+            if live and trial.ending is None and time.time() - trial.started < fresh:
                 continue
             with _refusal_logged(f"trial {number}"):
                 self._publish_trial(store, trial, parent, live)
@@ -168,6 +172,15 @@ class Mirror:
         with _refusal_logged("the study's own run"):
             self._publish_best_so_far(store, parent, live=live)
         return True
+
+    def draw(self) -> dict[str, bytes]:
+        """Return the plots of the trials that are known, by file name; `close` draws no others if these still hold."""
+        digest = self.study.digest()
+        if self._plots[0] != digest:
+            from studies.study_plots import draw_plots
+
+            self._plots = digest, draw_plots(self.study)
+        return self._plots[1]
 
     def close(self, *, artifacts: bool) -> None:
         """Leave no run open: the study's is finished if all trials have ended; all else was interrupted.
@@ -208,6 +221,12 @@ class Mirror:
                 continue
             if trial is not None:
                 self.study.trials[number] = self._waiting[number] = trial
+
+    def _fresh_seconds(self) -> float:
+        """Return for how long a trial that runs can wait: twice as long as the trials of a study of short ones take."""
+        durations = [trial.ended - trial.started for trial in self.study.trials.values() if trial.ended is not None]
+        usual = statistics.median(durations) if durations else 0.0
+        return max(FRESH_SECONDS, 2 * usual) if usual <= SHORT_SECONDS else FRESH_SECONDS
 
     def _publish_study(self, store: Store, live: bool) -> Run:
         """Return the study's own run, created, described or set running as need be."""
@@ -267,15 +286,14 @@ class Mirror:
         digest = self.study.digest(best)
         if parent.tags.get(ARTIFACTS) == digest:
             return
-        from studies.study_plots import write_plots
-
         with tempfile.TemporaryDirectory() as name:
             draft = Path(name)
             (draft / "trials.csv").write_text(self.study.csv(), encoding="utf-8")
             if best:
                 (draft / "best.toml").write_bytes(best)
             (draft / "plots").mkdir()
-            write_plots(self.study, draft / "plots")
+            for plot, content in self.draw().items():
+                (draft / "plots" / plot).write_bytes(content)
             store.upload(parent.id, draft)
         self._log(store, self.study.key, [], {}, {ARTIFACTS: digest})
 

@@ -77,7 +77,22 @@ class Study:
     @property
     def is_finished(self) -> bool:
         """Whether all trials have ended."""
-        return self.count("complete", "pruned", "failed") >= self.total
+        return self.n_to_go <= 0
+
+    @property
+    def is_half_done(self) -> bool:
+        """Whether half of the trials have ended."""
+        return 2 * self.n_ended >= self.total
+
+    @property
+    def n_ended(self) -> int:
+        """How many trials have ended."""
+        return self.count("complete", "pruned", "failed")
+
+    @property
+    def n_to_go(self) -> int:
+        """How many trials have yet to end."""
+        return self.total - self.n_ended
 
     @property
     def ended(self) -> float:
@@ -144,13 +159,13 @@ class Study:
             "n_failed": self.count("failed"),
             "seconds": sum(trial.ending.seconds for trial in self.in_order() if trial.ending),
         }
-        step, now = self.count("complete", "pruned", "failed"), milliseconds(self.ended)
+        step, now = self.n_ended, milliseconds(self.ended)
         return [Point(key, float(value), step, now) for key, value in values.items()]
 
     def trial_tags(self, trial: TrialRecord) -> dict[str, str]:
         """Return the tags that a trial's run has from the beginning."""
         seed = {"seed": text(trial.config["seed"])} if "seed" in trial.config else {}
-        return {"trial": str(trial.number), **seed, **self._origin()}
+        return {"trial": str(trial.number), "config": text(json.dumps(trial.config)), **seed, **self._origin()}
 
     def _origin(self) -> dict[str, str]:
         return {"study": self.name} | {f"version.{name}": text(of) for name, of in self.record["versions"].items()}
@@ -181,7 +196,7 @@ class Study:
 
     def note(self) -> str:
         """Return in Markdown what the study is and what it has come to; MLflow shows it above the study's run."""
-        best, to_go = self.best(), self.total - self.count("complete", "pruned", "failed")
+        best, to_go = self.best(), self.n_to_go
         counts = ", ".join(f"{self.count(state)} {state}" for state in ("complete", "pruned", "failed"))
         lines = [self.introduction(), "", f"{counts}, {to_go} to go." if to_go > 0 else f"{counts}."]
         if best is not None and best.value is not None:
@@ -201,8 +216,12 @@ class Study:
 
 
 def trial_parameters(trial: TrialRecord) -> dict[str, str]:
-    """Return the whole configuration by dotted path; what was searched stands as it is recorded."""
-    return texts(flatten(trial.config) | trial.params)
+    """Return what was searched, by dotted path, as it is recorded: what tells one trial from another.
+
+    All else is the base, which stands in the study's own run, and in the tag `config`. Of a base that is no point of
+    the space the whole configuration is returned.
+    """
+    return texts(trial.params or flatten(trial.config))
 
 
 def ending_tags(trial: TrialRecord) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 The driver never waits for MLflow. It writes orders, a line each, into the publisher's standard input:
 
+    ended       all trials have ended: publish them and draw the plots, while the driver closes down
     finish      everything has been written: publish it, with the study's artifacts, and leave
     interrupt   the study stops here: publish what there is, mark what runs as interrupted, and leave
 
@@ -32,15 +33,17 @@ from studies.home import Home, StudyFolder
 if TYPE_CHECKING:
     from studies.mirror import Mirror
 
-FINISH, INTERRUPT, ORPHANED = "finish", "interrupt", "orphaned"
+ENDED, FINISH, INTERRUPT, ORPHANED = "ended", "finish", "interrupt", "orphaned"
+LEAVE = (FINISH, INTERRUPT, ORPHANED)
 LEFT_OVER = 3  # the exit code when something is left to publish
 NICENESS = 10  # beside busy workers that leaves it a tenth of a core, and whatever they leave idle
-PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 15.0
+PAUSE_SECONDS, LAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 0.4, 15.0
+LAST_TRIALS = 8  # while these run it pauses least, so that little is left when they have ended
 REST = 4  # in between, it rests this many times as long as it has worked
 RETRY_SECONDS = 4.0
 EXIT_SECONDS = {INTERRUPT: 4.5, ORPHANED: 3.5}  # after that it goes, done or not
 PUBLISH_SECONDS = {FINISH: 3600.0, INTERRUPT: 2.5, ORPHANED: 1.5}  # of these, for trials; then runs are closed
-LOCK_SECONDS = {"": 0.0, FINISH: 5.0, INTERRUPT: 1.0, ORPHANED: 1.0}
+LOCK_SECONDS = {"": 0.0, ENDED: 0.0, FINISH: 5.0, INTERRUPT: 1.0, ORPHANED: 1.0}
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,10 @@ class Publisher:
             # In a process group of its own, Ctrl-C does not reach it; the driver says what to do.
             return cls(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True, process_group=0))
 
+    def announce_end(self) -> None:
+        """Say that all trials have ended, so that little is left to do when `finish` comes; wait for nothing."""
+        self._order(ENDED)
+
     def finish(self, timeout: float = 120.0) -> PublishOutcome:
         """Let it publish all that is left and the study's artifacts; wait until it has left."""
         return self._leave(FINISH, timeout)
@@ -84,12 +91,14 @@ class Publisher:
         """Let it publish what it can in a few seconds and mark the study as interrupted; wait until it has left."""
         return self._leave(INTERRUPT, timeout)
 
-    def _leave(self, order: str, timeout: float) -> PublishOutcome:
-        stdin = self.process.stdin
-        if stdin is not None:
+    def _order(self, order: str) -> None:
+        if self.process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
-                stdin.write(order + "\n")
-                stdin.flush()
+                self.process.stdin.write(order + "\n")
+                self.process.stdin.flush()
+
+    def _leave(self, order: str, timeout: float) -> PublishOutcome:
+        self._order(order)
         late = ""
         try:
             self.process.wait(timeout)
@@ -98,7 +107,7 @@ class Publisher:
             self.process.wait()
             late = f"it was not done after {timeout:.0f} s"
         self._reader.join(1.0)
-        for stream in (stdin, self.process.stdout):
+        for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
@@ -128,11 +137,12 @@ class _Orders:
     def wait(self, seconds: float) -> None:
         """Return after some seconds, or as soon as an order has come."""
         self._changed.wait(seconds)
+        self._changed.clear()
 
     def _read(self) -> None:
         for line in self._source:
             order = line.decode(errors="replace").strip()
-            if order in (FINISH, INTERRUPT):
+            if order in (ENDED, FINISH, INTERRUPT):
                 self._take(order)
         self._take(ORPHANED)
 
@@ -176,11 +186,12 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
 
     mirror = open_mirror(home, folder)
     lock = publishing_lock(folder)
+    is_rehearsed = False
     while True:
         order = orders.latest
         try:
             lock.acquire(timeout=LOCK_SECONDS[order])
-            if order:
+            if order in LEAVE:
                 if states.latest == "pending":
                     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"  # one last try, and a quick one
                 return _leave(mirror, order, orders, states)
@@ -188,24 +199,27 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
             states.say("publishing", experiment_id=mirror.experiment_id)
             _spare_collector()
             started = time.process_time()
-            mirror.publish(live=True, go_on=lambda: not orders.latest)
+            mirror.publish(live=True, go_on=lambda: orders.latest not in LEAVE)
+            if order == ENDED or (mirror.study.is_half_done and not is_rehearsed):
+                is_rehearsed = True  # what drawing needs is then loaded before the end, when nobody waits for it
+                gc.disable()  # more imports to come
+                mirror.draw()
         except Exception as error:  # whatever it is, the study must not notice
             mirror.forget()
             _report(error, states)
-            if order:
+            if order in LEAVE:
                 return LEFT_OVER
             orders.wait(RETRY_SECONDS)
         else:
             worked = time.process_time() - started
-            orders.wait(min(max(PAUSE_SECONDS, REST * worked), LONGEST_PAUSE_SECONDS))
+            least = LAST_PAUSE_SECONDS if mirror.study.n_to_go <= LAST_TRIALS else PAUSE_SECONDS
+            orders.wait(min(max(least, REST * worked), LONGEST_PAUSE_SECONDS))
 
 
 def _leave(mirror: Mirror, order: str, orders: _Orders, states: _States) -> int:
-    gc.disable()  # more imports to come, and little else
+    gc.disable()  # if it has not drawn yet, more imports to come, and little else
     with contextlib.suppress(OSError):  # the workers have stopped, but only root may hurry again
         os.nice(-NICENESS)
-    # optuna.importance would load it, which takes a second, for evaluators that are not used here.
-    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     deadline = orders.since + PUBLISH_SECONDS[order]
     is_all = mirror.publish(live=False, go_on=lambda: orders.latest == order and time.monotonic() < deadline)
     mirror.close(artifacts=order == FINISH)
@@ -230,7 +244,6 @@ def _report(error: Exception, states: _States) -> None:
 def _spare_collector() -> None:
     """Take what the imports made out of the garbage collector's rounds: a quarter of the time of every call."""
     if not gc.isenabled():
-        gc.collect()
         gc.freeze()
         gc.enable()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
-from mlp.model_io import Model, check_writable, save_model
+from mlp.model import Model
+from mlp.model_io import check_writable, save_model
 from mlp.registry import ConfigError
 from mlp.training import EpochMetrics, Training
 from studies.datasets import open_dataset

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
-from collections.abc import Sequence
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -28,16 +30,15 @@ LEAST_TRIALS = 8  # complete ones, below which importances are noise
 logger = logging.getLogger(__name__)
 
 
-def write_plots(study: Study, folder: Path) -> None:
-    """Write `history.png` and, where there is enough to tell, `importance.png`."""
-    history_figure(study).savefig(folder / "history.png", dpi=DPI)
+def draw_plots(study: Study) -> dict[str, bytes]:
+    """Return `history.png` and, where there is enough to tell, `importance.png`: the content of files by name."""
+    plots = {"history.png": _png(history_figure(study))}
     try:
         figure = importance_figure(study)
     except (ValueError, ImportError) as error:  # such as values that Optuna finds outside of their ranges
         logger.warning("there is no plot of importances: %s", error)
-        return
-    if figure is not None:
-        figure.savefig(folder / "importance.png", dpi=DPI)
+        return plots
+    return plots if figure is None else plots | {"importance.png": _png(figure)}
 
 
 def history_figure(study: Study) -> Figure:
@@ -109,7 +110,10 @@ def parameter_importances(study: Study) -> dict[str, float]:
     if len(trials) < LEAST_TRIALS or len(set(_values(trials))) < 2:
         return {}
     import optuna
-    from optuna.importance import get_param_importances
+
+    # It would load scikit-learn, which takes a second, for evaluators that are not used here.
+    with _absent("sklearn"):
+        from optuna.importance import get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {path: _distribution(entry) for path, entry in study.record["space"].items()}
@@ -123,6 +127,19 @@ def parameter_importances(study: Study) -> dict[str, float]:
     return shares if all(map(math.isfinite, shares.values())) and sum(shares.values()) > 0 else {}
 
 
+@contextmanager
+def _absent(module: str) -> Iterator[None]:
+    """Import as if a module were not installed, unless it is loaded already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
 def _distribution(entry: dict[str, Any]) -> BaseDistribution:
     """Return what `study.json` says of a searched path as Optuna says it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -133,6 +150,12 @@ def _distribution(entry: dict[str, Any]) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log, step=int(step or 1))
     return FloatDistribution(low, high, log=log, step=step)
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
 
 
 def _figure(title: str, height: float) -> tuple[Figure, Axes]:

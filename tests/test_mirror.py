@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,9 +64,10 @@ def test_every_trial_has_a_run_with_its_true_status_and_reason(published: Home) 
 def test_a_run_holds_the_configuration_the_epochs_and_the_summary_of_its_trial(published: Home) -> None:
     run = runs(published)["trial 0002"]
     assert run.data.params["network.activation"] == "leaky_relu(slope=0.1)"
-    assert run.data.params["network.activation.slope"] == "0.1"
     assert run.data.params["network.hidden.width"] == "90"
-    assert run.data.params["data.name"] == "digits"
+    config = json.loads(run.data.tags["config"])
+    assert config["network"]["activation"] == {"name": "leaky_relu", "slope": 0.1}
+    assert config["data"]["name"] == "digits"
     run = runs(published)["trial 0000"]
     client = TrackingStore(published).client
     history = client.get_metric_history(run.info.run_id, "validation/accuracy")
@@ -218,6 +220,22 @@ def test_a_failed_call_leaves_no_trace(new_home: Callable[[str], Home]) -> None:
 @pytest.mark.slow
 def test_a_failure_of_any_call_leaves_no_trace(new_home: Callable[[str], Home]) -> None:
     assert check_faults(new_home, range(1, 100)) > 2 * 15
+
+
+@pytest.mark.parametrize(("seconds", "age", "is_shown"), [(2, 3, False), (2, 5, True), (10, 15, False), (60, 5, True)])
+def test_a_running_trial_is_shown_unless_it_is_about_to_end(
+    home: Home, monkeypatch: pytest.MonkeyPatch, seconds: float, age: float, is_shown: bool
+) -> None:
+    study = FakeStudy(home, trials=2)
+    study.advance(0, 0)
+    study.now += seconds
+    study.advance(0, 1, COMPLETE)
+    log = study.advance(1, 1)
+    assert log.record is not None
+    now = log.record.started + age
+    monkeypatch.setattr("studies.mirror.time", SimpleNamespace(time=lambda: now))
+    open_mirror(home, study.folder).publish(live=True)
+    assert ("trial 0001" in runs(home)) == is_shown
 
 
 def test_a_study_that_stopped_is_marked_and_runs_again_when_it_goes_on(home: Home) -> None:

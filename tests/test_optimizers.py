@@ -6,6 +6,7 @@ order of operations included; the code under test takes short cuts that must not
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from math import sqrt
 from typing import Any
@@ -19,7 +20,23 @@ from mlp_data import quick, small_config, small_split
 from mlp import Training, advance
 from mlp.arrays import digest
 from mlp.config import merge
-from mlp.optimizers import AbstractOptimizer, Adadelta, Adagrad, Adam, Adamax, Lion, Rmsprop, Sgd, optimizers
+from mlp.optimizers import (
+    AbstractOptimizer,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    Adamw,
+    Amsgrad,
+    Lion,
+    Momentum,
+    Nadam,
+    Nesterov,
+    Rmsprop,
+    Sgd,
+    nadam_product,
+    optimizers,
+)
 
 PARTS: list[AbstractOptimizer] = [
     *(optimizers.decode(name) for name in optimizers),
@@ -76,6 +93,8 @@ GOLDEN = [
     # Their equations 3 and 4, written for the point theta + mu v at which the gradient is taken: the same v, and that
     # point moves by mu v - 0.1 g: -0.045 - 0.05, then -0.018 + 0.025, then -0.1062 - 0.1
     (Sgd(momentum=0.9, nesterov=True), (0.905, 0.912, 0.7058)),
+    (Momentum(), (0.95, 0.93, 0.812)),
+    (Nesterov(), (0.905, 0.912, 0.7058)),
     # Those that follow were computed from the equations of the papers in 50 decimal digits.
     # Figure 1 of Duchi et al. 2011, eps = 1e-10. The first step is 0.1 · 0.5 / (0.5 + 1e-10).
     (Adagrad(), (0.90000000001999999999, 0.94472135956199579393, 0.85743420347521788903)),
@@ -94,6 +113,31 @@ GOLDEN = [
     # By hand, and clear about where eps goes. t = 1: m_hat = 1/2, v_hat = 1/4, a step of 0.1 · 1/2 / (1/2 + 1/8)
     # = 0.08. t = 2: m = 1/8 - 1/8 = 0, no step. t = 3: m_hat = (1/2) / (7/8) = 4/7, v_hat = (19/64) / (37/64) = 19/37.
     (Adam(beta1=0.5, beta2=0.75, eps=0.125), (0.92, 0.92, 0.92 - 0.4 / 7 / (sqrt(19 / 37) + 0.125))),
+    (Adamw(beta1=0.5, beta2=0.75, eps=0.125), (0.92, 0.92, 0.92 - 0.4 / 7 / (sqrt(19 / 37) + 0.125))),
+    # Algorithm 2 of Reddi et al. 2018, m = g: v = 3/16, 3/32, 99/128, of which the largest so far are 3/16, 3/16 and
+    # 99/128, corrected by 3/4, 15/16 and 63/64 to 1/4, 1/5 and 11/14. The first step is 0.1 · 1/2 / (1/2 + 1/8).
+    (
+        Amsgrad(beta1=0.0, beta2=0.25, eps=0.125),
+        (
+            0.92,
+            0.92 + 0.025 / (sqrt(1 / 5) + 0.125),
+            0.92 + 0.025 / (sqrt(1 / 5) + 0.125) - 0.1 / (sqrt(11 / 14) + 0.125),
+        ),
+    ),
+    # Algorithm 2 of Dozat 2016, the momentum always 1/4, its product 1/4, 1/16, 1/64: m = 1/4, 0, 1/2 and v_hat = 1/4,
+    # 1/7, 19/37. The gradient counts (3/4) / (1 - product) = 1, 4/5, 16/21, m counts (1/4) / (1 - next product) = 4/15
+    # at first and 64/255 at last.
+    (
+        Nadam(beta1=0.5, beta2=0.75, eps=0.125, momentum_decay=0.0),
+        (
+            1.0 - 0.1 * (1 / 2 + 1 / 15) / 0.625,
+            1.0 - 0.1 * (1 / 2 + 1 / 15) / 0.625 + 0.02 / (sqrt(1 / 7) + 0.125),
+            1.0
+            - 0.1 * (1 / 2 + 1 / 15) / 0.625
+            + 0.02 / (sqrt(1 / 7) + 0.125)
+            - 0.1 * (16 / 21 + 32 / 255) / (sqrt(19 / 37) + 0.125),
+        ),
+    ),
 ]
 
 
@@ -134,6 +178,125 @@ def test_adam_follows_kingma_and_ba(
     np.testing.assert_allclose(path, expected, rtol=1e-10, atol=1e-10 * max(1.0, *map(abs, expected)))
 
 
+@pytest.mark.parametrize(
+    ("beta1", "decay"), [(0.9, 0.004), (0.999, 1.0), (0.9, 0.0), (0.0, 0.004), (0.99, 100.0), (0.9999, 0.3)]
+)
+def test_the_product_of_nadam_s_momenta_is_the_same_however_far_a_training_has_come(beta1: float, decay: float) -> None:
+    product, points = 1.0, {1, 2, 3, 10, 500, 3000, 20_000}
+    for step in range(1, max(points) + 1):
+        product *= beta1 * (1.0 - 0.5 * 0.96 ** (step * decay))
+        if step in points:
+            nadam_product.cache_clear()
+            assert nadam_product(beta1, decay, step) == pytest.approx(product, rel=1e-11, abs=1e-17)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=describe)
+def test_everything_that_an_optimizer_remembers_starts_at_zero(part: AbstractOptimizer) -> None:
+    config = replace(small_config(), optimizer=part)
+    training = Training(config, small_split(config))
+    assert training.slots.shape == (part.n_slots, len(training.network.theta))
+    assert not training.slots.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("part", PARTS, ids=describe)
+def test_a_step_allocates_no_array(part: AbstractOptimizer, dtype: Any) -> None:
+    part = replace(part, clip_value=0.5, clip_norm=0.5, l2=0.1, weight_decay=0.1)
+    theta, grad, scratch, *slots = np.ones((3 + part.n_slots, 10_000), dtype)
+
+    def step() -> None:
+        part.clip(grad)
+        part.step(theta, grad, tuple(slots), scratch, 7, 0.1, decays=True)
+
+    step()
+    tracemalloc.start()
+    try:
+        step()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000  # an array of as many bytes is the smallest that could be: one of booleans
+
+
+def clipped(gradient: Any, dtype: Any = np.float64, **fields: float) -> Any:
+    gradient = np.array(gradient, dtype)
+    Sgd(**fields).clip(gradient)
+    return gradient
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gradient_that_is_too_long_is_scaled_down_and_others_stay_as_they_are(dtype: Any) -> None:
+    np.testing.assert_allclose(clipped([3.0, -4.0], dtype, clip_norm=1.0), [0.6, -0.8], rtol=1e-6)
+    for norm in (0.0, 5.0, 6.0):
+        assert clipped([3.0, -4.0], dtype, clip_norm=norm).tolist() == [3.0, -4.0]
+    assert clipped([0.0, -0.0], dtype, clip_norm=1e-30).tolist() == [0.0, 0.0]
+
+
+def test_derivatives_are_clipped_one_by_one_and_before_the_norm_is_taken() -> None:
+    assert clipped([3.0, -4.0, 0.5], clip_value=1.0).tolist() == [1.0, -1.0, 0.5]
+    assert clipped([3.0, -4.0, 0.5], clip_value=4.0).tolist() == [3.0, -4.0, 0.5]
+    assert clipped([3.0, -4.0, 0.5], clip_value=0.0).tolist() == [3.0, -4.0, 0.5]
+    np.testing.assert_allclose(clipped([30.0, -40.0], clip_value=1.0, clip_norm=1.0), [0.5**0.5, -(0.5**0.5)])
+
+
+@quick
+@given(exponent=st.integers(-37, 37), limit=st.integers(-10, 37))
+def test_the_norm_of_a_huge_or_tiny_gradient_neither_overflows_nor_vanishes(exponent: int, limit: int) -> None:
+    gradient = np.array([3.0, -4.0, 0.0], np.float32) * np.float32(10.0**exponent)
+    scale = min(1.0, 10.0**limit / (5.0 * 10.0**exponent))
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        result = clipped(gradient, np.float32, clip_norm=10.0**limit)
+    np.testing.assert_allclose(result, np.float64([3.0, -4.0, 0.0]) * 10.0**exponent * scale, rtol=1e-5, atol=1e-43)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_clipping_does_not_hide_a_gradient_that_is_not_finite(bad: float, dtype: Any) -> None:
+    for fields in ({"clip_norm": 1.0}, {"clip_value": 1.0}, {"clip_norm": 1.0, "clip_value": 1.0}):
+        np.testing.assert_array_equal(clipped([1.0, bad, -3.0], dtype, **fields)[1], dtype(bad))
+
+
+def test_a_training_clips_the_whole_gradient_and_not_each_piece_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlp.training.CHUNK", 7)
+    paths = {"batch_size": "full", "dtype": "float64"}
+    config = replace(small_config(paths), optimizer=Sgd(learning_rate=1.0, clip_norm=1e-3))
+    training = Training(config, small_split(config))
+    start = training.network.theta.copy()
+    training.run_epoch()
+    assert np.linalg.norm(training.network.theta - start) == pytest.approx(1e-3, rel=1e-9)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=describe)
+def test_an_l2_penalty_adds_its_derivative_to_the_clipped_gradient_of_weights_alone(part: AbstractOptimizer) -> None:
+    rng = np.random.default_rng(0)
+    start, gradient = rng.normal(size=(2, 20))
+    results = {}
+    for l2, decays in ((0.3, True), (0.3, False), (0.0, True)):
+        theta, slots = start.copy(), tuple(np.zeros((part.n_slots, 20)))
+        grad = gradient + (0.3 * start if l2 == 0.0 else 0.0)
+        replace(part, l2=l2, weight_decay=0.0).step(theta, grad, slots, np.empty(20), 1, 0.1, decays)
+        results[l2, decays] = theta
+    np.testing.assert_array_equal(results[0.3, True], results[0.0, True])
+    theta, slots = start.copy(), tuple(np.zeros((part.n_slots, 20)))
+    part.update(theta, gradient.copy(), slots, np.empty(20), 1, 0.1)
+    np.testing.assert_array_equal(results[0.3, False], theta)
+
+
+def test_a_penalty_is_taken_before_weights_decay() -> None:
+    theta = np.ones(1)
+    Sgd(l2=1.0, weight_decay=0.5).step(theta, np.zeros(1), (), np.empty(1), 1, 1.0, decays=True)
+    assert theta[0] == 1.0 * 0.5 - 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_of_lion_is_as_long_for_a_small_gradient_as_for_a_large_one(dtype: Any) -> None:
+    gradient = np.array([1e-28, 1e-10, 1.0, 1e10, 1e30, 0.0], dtype)
+    gradient = np.concatenate([gradient, -gradient])
+    theta = np.zeros_like(gradient)
+    Lion().update(theta, gradient.copy(), (np.zeros_like(theta),), np.empty_like(theta), 1, 0.5)
+    np.testing.assert_array_equal(theta, -0.5 * np.sign(gradient))
+
+
 def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() -> None:
     part, theta, slots = Sgd(momentum=0.5), np.zeros(1), (np.zeros(1),)
     part.update(theta, np.ones(1), slots, np.empty(1), 1, rate=1.0)
@@ -145,8 +308,9 @@ def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() 
 def train_step(part: AbstractOptimizer, weight_decay: float) -> tuple[Training, Any]:
     """Return a training after one step on all examples, and the parameters that it started from."""
     part = replace(part, learning_rate=0.01, weight_decay=weight_decay)
-    config = replace(small_config({"batch_size": "full", "epochs": 4, "schedule": "cosine"}), optimizer=part)
-    training = Training(config, small_split(config), dtype=np.float64)
+    paths = {"batch_size": "full", "epochs": 4, "schedule": "cosine", "dtype": "float64"}
+    config = replace(small_config(paths), optimizer=part)
+    training = Training(config, small_split(config))
     training.network.theta[...] += 0.5  # so that there are biases that could decay
     start = training.network.theta.copy()
     training.run_epoch()
@@ -181,16 +345,16 @@ def test_weight_decay_follows_the_schedule() -> None:
     np.testing.assert_allclose(first.theta[:n] - second.theta[:n], -rate * 2.0 * decaying.theta[:n], rtol=1e-10)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("part", PARTS, ids=describe)
 def test_the_result_is_the_same_whatever_pieces_theta_is_cut_into(
-    part: AbstractOptimizer, dtype: Any, monkeypatch: pytest.MonkeyPatch
+    part: AbstractOptimizer, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(small_config({"schedule": "cosine"}), optimizer=replace(part, weight_decay=0.1))
+    config = replace(small_config({"schedule": "cosine", "dtype": dtype}), optimizer=replace(part, weight_decay=0.1))
     digests = set()
-    for chunk in (1, 7, 16, 50, 16_384):
+    for chunk in (1, 7, 16, 50, 65_536):
         monkeypatch.setattr("mlp.training.CHUNK", chunk)
-        training = Training(config, small_split(config), dtype=dtype)
+        training = Training(config, small_split(config))
         training.run_epoch()
         training.run_epoch()
         digests.add(digest(training.network.theta, training.slots))

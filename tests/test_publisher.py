@@ -102,6 +102,23 @@ def test_a_study_is_mirrored_while_it_runs_and_whole_when_it_is_finished(home: H
     assert dump(home.mlflow_db) == before
 
 
+def test_when_all_trials_have_ended_they_are_published_before_the_study_is_closed(home: Home) -> None:
+    study = FakeStudy(home, trials=8)
+    for number in range(3):
+        study.advance(number, 1, COMPLETE)
+    publisher = publishing(home, study)
+    for number in range(3, 8):
+        study.advance(number, 2, COMPLETE)
+    publisher.announce_end()
+    wait_until(lambda: "trial 0007" in runs(home) and runs(home)["trial 0007"].info.status == "FINISHED")
+    assert statuses(home)["digits"] == ("RUNNING", "")
+    study.folder.best.write_text("seed = 3\n")
+    assert publisher.finish() == PublishOutcome(drained=True)
+    assert set(statuses(home).values()) == {("FINISHED", "")}
+    for name in ("best.toml", "history.png", "importance.png"):
+        assert len(list(home.artifacts.rglob(name))) == 1
+
+
 def test_an_interrupted_study_is_marked(home: Home) -> None:
     study = FakeStudy(home, trials=3)
     study.advance(0, 1)

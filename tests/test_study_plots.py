@@ -1,6 +1,8 @@
 """The plots of a study, drawn and read back."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from tracking_data import COMPLETE, DIVERGED, FAILED, PRUNED, FakeStudy
 
 from studies.home import Home
 from studies.projection import Study
-from studies.study_plots import history_figure, importance_figure, parameter_importances, write_plots
+from studies.study_plots import draw_plots, history_figure, importance_figure, parameter_importances
 from studies.trial_log import Ending, read_log
 
 
@@ -29,12 +31,12 @@ def read(fake: FakeStudy) -> Study:
     "endings",
     [[], [None], [FAILED], [DIVERGED], [COMPLETE], [COMPLETE, COMPLETE], [FAILED, PRUNED, None, COMPLETE]],
 )
-def test_any_study_can_be_drawn(fake: FakeStudy, tmp_path: Path, endings: list[Ending | None]) -> None:
+def test_any_study_can_be_drawn(fake: FakeStudy, endings: list[Ending | None]) -> None:
     for number, ending in enumerate(endings):
         fake.advance(number, 2, ending)
-    write_plots(read(fake), tmp_path)
-    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
-    assert not (tmp_path / "importance.png").exists()
+    plots = draw_plots(read(fake))
+    assert plots["history.png"].startswith(b"\x89PNG")
+    assert "importance.png" not in plots
 
 
 def test_the_history_counts_how_trials_ended_and_names_the_best(fake: FakeStudy) -> None:
@@ -77,6 +79,14 @@ def test_the_parameter_that_decides_is_found(fake: FakeStudy) -> None:
     figure = importance_figure(read(fake))
     assert figure is not None
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == list(shares)
+
+
+def test_importances_load_no_scikit_learn_and_keep_nobody_from_it() -> None:
+    program = "import sys, studies.study_plots as plots\n"
+    program += "with plots._absent('sklearn'): import optuna.importance\n"
+    program += "print('sklearn' in sys.modules); import sklearn"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
 
 
 def test_importances_are_not_made_up(fake: FakeStudy) -> None:

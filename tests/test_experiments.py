@@ -1,0 +1,110 @@
+"""The files under experiments/: every one is read and planned whole, and those of the reference systems train."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlp.config import TrainConfig
+from mlp.data import DataConfig, Dataset
+from mlp.training import Training
+from studies import launch
+from studies.export import read_config
+from studies.launch import plan_study
+from studies.retrain import retrain
+from studies.spec import read_spec, read_toml
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+FILES = sorted(file for file in EXPERIMENTS.rglob("*.toml") if file.parent.name != "best")
+STUDIES = [file for file in FILES if "study" in read_toml(file)]
+TRAININGS = [file for file in FILES if file not in STUDIES]
+ORIGINS = {
+    "deep_relu": (784, 512, 256, 128, 10),
+    "fashion_batchnorm": (784, 32, 64, 10),
+    "layer_stack_hidden": (784, 100, 10),
+    "layer_stack_narrow": (784, 10, 10),
+    "layer_stack_softmax": (784, 10),
+    "sigmoid_full_batch": (784, 16, 16, 10),
+    "tiny_relu": (784, 7, 10),
+}
+
+parametrize_studies = pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+parametrize_trainings = pytest.mark.parametrize("file", TRAININGS, ids=lambda file: file.stem)
+
+
+def sizes(config: TrainConfig) -> tuple[int, ...]:
+    return config.layer_sizes(784, 10, "classes")
+
+
+def made_up(config: DataConfig) -> Dataset:
+    """Return a data set of the size and the kind of MNIST, all of it one grey."""
+    inputs, test_inputs = (np.broadcast_to(np.uint8(7), (n, 784)) for n in (60_000, 10_000))
+    targets, test_targets = (np.arange(n) % 10 for n in (60_000, 10_000))
+    classes = tuple("0123456789")
+    return Dataset(config.name, inputs, targets, test_inputs, test_targets, classes, 255.0, "made up", (28, 28))
+
+
+@pytest.fixture(name="offline")
+def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever data set is asked for: one that is made up."""
+    monkeypatch.setattr(launch, "prepare_data", lambda config, **_: config)
+    monkeypatch.setattr(launch, "open_dataset", made_up)
+
+
+@parametrize_studies
+@pytest.mark.usefixtures("offline")
+def test_a_study_file_is_planned_whole_and_begins_with_its_base(file: Path) -> None:
+    spec = read_spec(file)
+    plan = plan_study(spec)
+    assert spec.point_of_base() is not None
+    for config in (spec.base, *spec.space.examples()):
+        assert plan.epoch_cost(config) > 0
+
+
+@parametrize_studies
+def test_a_study_file_has_the_name_of_its_study(file: Path) -> None:
+    assert read_spec(file).study.name == file.stem.removesuffix("_study")
+
+
+@parametrize_trainings
+def test_a_configuration_can_be_trained_on_data_of_the_size_of_its_own(file: Path) -> None:
+    config, provenance = read_config(file)
+    assert provenance is None
+    Training(config, made_up(config.data).split(config.data, config.seed))
+
+
+@pytest.mark.parametrize("name", ORIGINS)
+def test_a_reference_system_and_every_trial_around_it_have_its_layers(name: str) -> None:
+    folder = EXPERIMENTS / "reference"
+    config, _ = read_config(folder / f"{name}.toml")
+    spec = read_spec(folder / f"{name}_study.toml")
+    assert {sizes(trial) for trial in (config, spec.base, *spec.space.examples())} == {ORIGINS[name]}
+
+
+@pytest.mark.parametrize("name", ORIGINS)
+def test_trial_0_around_a_reference_system_is_trained_as_it_is_but_for_the_images(name: str) -> None:
+    folder = EXPERIMENTS / "reference"
+    config, _ = read_config(folder / f"{name}.toml")
+    base, _ = read_config(folder / f"{name}_study.toml")
+    same = replace(base.data, subset=config.data.subset, validation=config.data.validation)
+    assert replace(base, data=same) == config
+
+
+def test_every_reference_system_has_a_file() -> None:
+    assert {file.stem for file in TRAININGS if file.parent.name == "reference"} == set(ORIGINS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("STUDIES_DATA"), reason="STUDIES_DATA is not set, so MNIST is not at hand")
+@parametrize_trainings
+def test_an_epoch_on_some_real_images_beats_guessing(file: Path) -> None:
+    config, _ = read_config(file)
+    data = replace(config.data, subset=2_000, validation=500 if config.data.validation else 0)
+    n_epochs = 100 if config.batch_size == "full" else 1  # where an epoch is but one step
+    result = retrain(replace(config, data=data, epochs=n_epochs), test=True)
+    assert result.test is not None
+    assert result.test["test/accuracy"] > 0.15
