@@ -350,8 +350,8 @@ UNFIT = {
         "",
         'batch_size = [64, 1]\n"network.normalization" = ["none", "batch"]',
         (
-            '[space] "batch_size": must be at least 2 for batch normalization, which compares examples. That is so with '
-            "batch_size = 1 and network.normalization = batch. "
+            '[space] "batch_size": must be at least 2 for batch normalization, which compares examples. That is so '
+            "with batch_size = 1 and network.normalization = batch. "
             "Guard one of them with `when`, or leave it out."
         ),
     ),
