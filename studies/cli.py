@@ -261,6 +261,9 @@ def train(
     save: Annotated[
         Path | None, typer.Option(metavar="PLACE", help="Write the model there: a folder, or FILE.json.")
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Draw curves, confusion, predictions there.")
+    ] = None,
     data_dir: DataOption = None,
 ) -> None:
     """Train one configuration; from an export, check that it comes out as recorded."""
@@ -278,10 +281,13 @@ def train(
         refit=refit,
         seed=seed,
         save=save,
+        pictures=pictures,
         on_epoch=lambda metrics: _say(console, epoch_line(metrics, what.epochs)),
         progress=console.is_terminal,
     )
     console.print(training_view(result, provenance))
+    if pictures is not None:
+        _say(console, f"The pictures are in {pictures}.")
     raise typer.Exit(1 if result.differences else 0)
 
 

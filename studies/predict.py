@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Literal
@@ -45,7 +46,7 @@ def read_inputs(file: Path, *, label: str | None = None, array: str | None = Non
         raise ConfigError(f"{file}: there is no such file.") from None
     except ConfigError:
         raise
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
     try:
         flat = inputs.reshape(len(inputs), -1)
@@ -77,7 +78,7 @@ def _read_npy(file: Path) -> Array:
 
 
 def _read_npz(file: Path, name: str | None) -> Array:
-    with np.load(file, allow_pickle=False) as archive:
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
         names = archive.files
         if name is None and len(names) != 1:
             raise ConfigError(f"{file}: holds {len(names)} arrays, say which: --array {' or '.join(names)}.")

@@ -319,15 +319,16 @@ def test_the_home_is_found_where_the_environment_says(
     assert not (tmp_path / "mlruns").exists()
 
 
+TWO_CLASSES = (
+    'the loss "binary_cross_entropy" tells two classes apart, but there are 10, '
+    "which softmax_cross_entropy would learn."
+)
+TOGETHER = (
+    "must be at least 2 for batch normalization, which compares examples. That is so with "
+    "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
+)
 UNFIT = {
-    "a loss for another task": (
-        'loss = "binary_cross_entropy"',
-        "",
-        (
-            '[base] "loss": the loss "binary_cross_entropy" tells two classes apart, but there are 10, '
-            "which softmax_cross_entropy would learn."
-        ),
-    ),
+    "a loss for another task": ('loss = "binary_cross_entropy"', "", f'[base] "loss": {TWO_CLASSES}'),
     "weights for other classes": (
         "class_weights = [1.0, 2.0]",
         "",
@@ -341,19 +342,12 @@ UNFIT = {
     "a choice for another task": (
         "",
         'loss = ["softmax_cross_entropy", "binary_cross_entropy"]',
-        (
-            '[space] "loss": the loss "binary_cross_entropy" tells two classes apart, but there are 10, '
-            "which softmax_cross_entropy would learn."
-        ),
+        f'[space] "loss": {TWO_CLASSES}',
     ),
     "a choice that batches of one exclude": (
         "",
         'batch_size = [64, 1]\n"network.normalization" = ["none", "batch"]',
-        (
-            '[space] "batch_size": must be at least 2 for batch normalization, which compares examples. That is so '
-            "with batch_size = 1 and network.normalization = batch. "
-            "Guard one of them with `when`, or leave it out."
-        ),
+        f'[space] "batch_size": {TOGETHER}',
     ),
     "a metric for another task": (
         'metrics = ["r2"]',
