@@ -31,7 +31,7 @@ import numpy as np  # noqa: E402
 
 import mlp  # noqa: E402
 from mlp.arrays import aligned_empty  # noqa: E402
-from mlp.data import Scaling  # noqa: E402
+from mlp.scaling import Scaling  # noqa: E402
 
 CLASSES = 10
 RATES = {"adam": 1e-3, "sgd": 1e-2}

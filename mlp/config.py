@@ -10,7 +10,7 @@ from mlp.data import DataConfig
 from mlp.initializers import AbstractInitializer, HeNormal, Zeros
 from mlp.layers import AbstractNormalization, BatchNormalization, NoNormalization
 from mlp.losses import AbstractLoss, SoftmaxCrossEntropy, Task
-from mlp.metrics import AbstractMetric, direction
+from mlp.metrics import AbstractMetric, direction, standard
 from mlp.network import Network, count_parameters
 from mlp.optimizers import AbstractOptimizer, Adam
 from mlp.registry import AbstractRecord, ConfigError, number
@@ -150,6 +150,10 @@ class TrainConfig(AbstractRecord):
         stopping = self.early_stopping.metric if self.early_stopping else ""
         watched = {"early_stopping": stopping, "schedule": self.schedule.watched}
         return {path: metric for path, metric in watched.items() if metric}
+
+    def metric_names(self, task: Task) -> list[str]:
+        """Return the names of the metrics that each epoch computes for a task."""
+        return list(dict.fromkeys(metric.name for metric in (*standard(task), *self.metrics)))
 
     def steps(self, n_train: int) -> tuple[int, int]:
         """Return the examples in a step and the steps in an epoch, for `n_train` examples."""

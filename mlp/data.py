@@ -7,7 +7,6 @@ bytes and widening them is faster than taking floats.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import numpy as np
 from mlp.arrays import Array, aligned_empty, stream
 from mlp.losses import Task
 from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.scaling import Scaling
 
 LARGEST_INPUT = 1e30  # beyond, the first product may overflow float32
 PAGE_ROWS = 512  # rows that are gathered, or checked, at once
@@ -70,9 +70,9 @@ class DataConfig(AbstractRecord):
         return self.name.endswith(".csv")
 
     @property
-    def source(self) -> tuple[Any, ...]:
-        """What decides which data set it is, and what there is to predict in it."""
-        return self.name, self.label, self.task, self.test
+    def source(self) -> dict[str, Any]:
+        """What decides which data set it is, and what there is to predict in it, by field."""
+        return {"name": self.name, "label": self.label, "task": self.task, "test": self.test}
 
     @property
     def holds_out(self) -> bool:
@@ -143,63 +143,6 @@ def _interleaved(rows: Array, labels: Array) -> Array:
         mine = np.flatnonzero(of_rows == label)
         place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
     return rows[np.argsort(place, kind="stable")]
-
-
-@dataclass(frozen=True)
-class Scaling(AbstractRecord):
-    """What is done to raw inputs: `(raw - centre) * factor`, or every example to mean 0 and deviation 1.
-
-    Attributes:
-        factor: one for all features, or one each.
-        centre: one for each feature, or none.
-        by_example: whether each example goes by its own mean and deviation instead.
-    """
-
-    factor: tuple[float, ...] = (1.0,)
-    centre: tuple[float, ...] = ()
-    by_example: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.factor) != (len(self.centre) or 1):
-            problem = f"must hold one number, or one for each of {len(self.centre)} centres, got {len(self.factor)}."
-            raise ConfigError(problem, path="factor")
-
-    @classmethod
-    def standard(cls, inputs: Array, rows: Array) -> Scaling:
-        """Return what gives each feature mean 0 and deviation 1 over some rows; a constant feature becomes 0."""
-        total, squares = (np.zeros(inputs.shape[1]) for _ in range(2))
-        for start in range(0, len(rows), PAGE_ROWS):
-            total += inputs[rows[start : start + PAGE_ROWS]].sum(axis=0, dtype=np.float64)
-        centre = total / len(rows)
-        for start in range(0, len(rows), PAGE_ROWS):
-            squares += ((inputs[rows[start : start + PAGE_ROWS]] - centre) ** 2).sum(axis=0)
-        deviation = np.sqrt(squares / len(rows))
-        # What rounding makes of a constant feature is no variation.
-        is_constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(centre)
-        factor = 1.0 / np.where(is_constant, 1.0, deviation)
-        return cls(tuple(factor.tolist()), tuple(centre.tolist()))
-
-    def apply(self, raw: Array, x: Array) -> None:
-        """Write scaled inputs of shape (b, d) into `x`, in its type."""
-        if self.by_example:
-            np.copyto(x, raw, casting="same_kind")
-            np.subtract(x, x.mean(axis=1, keepdims=True), out=x)
-            deviation = np.sqrt(np.einsum("bd,bd->b", x, x) / x.shape[1])[:, None]
-            np.divide(x, np.where(deviation > 0, deviation, 1), out=x)
-        elif self.centre:
-            centre, factor = self._arrays
-            wide = np.subtract(raw, centre)  # in float64: what is far from 0 keeps its digits
-            np.multiply(wide, factor, out=x, casting="same_kind")
-        elif self.factor[0] == 1.0:
-            np.copyto(x, raw, casting="same_kind")
-        else:
-            np.copyto(x, raw, casting="same_kind")  # and then scale: quicker than to widen and scale at once
-            np.multiply(x, x.dtype.type(self.factor[0]), out=x)
-
-    @functools.cached_property
-    def _arrays(self) -> tuple[Array, Array]:
-        return np.array(self.centre), np.array(self.factor)
 
 
 @dataclass(frozen=True)

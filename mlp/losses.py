@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ ELEMENTWISE: dict[str, AbstractActivation] = {
     "relu": Relu(),
     "softplus": Softplus(),
 }
-LOWEST_LOGIT = -80.0  # exp(80) is finite in float32, and a sigmoid of it is 0 to any sum
+SAFE = 1e37  # the largest sum of squares that is trusted, below the largest number of float32
 
 
 class AbstractLoss(AbstractPart):
@@ -60,6 +60,8 @@ class AbstractLoss(AbstractPart):
     @abstractmethod
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
         """Write the gradient of the mean loss by `outputs` into `dz`, contiguous and of their shape and type.
+
+        What overflows on the way is mended, but may be reported: call it within `np.errstate(all="ignore")`.
 
         Args:
             outputs: raw outputs, shape (b, width).
@@ -100,26 +102,34 @@ class SoftmaxCrossEntropy(AbstractLoss):
     label_smoothing: float = number(0.0, at_least=0.0, below=1.0)
 
     def values(self, outputs: Array, targets: Array) -> Array:
-        k = outputs.shape[1]
-        shifted = outputs - outputs.max(axis=1, keepdims=True)
-        target_logit = shifted.reshape(-1)[_at(targets, k)]
+        b, k = outputs.shape
+        columns = _shifted_columns(outputs)
+        cost = columns.ravel()[np.arange(b) + targets.astype(np.intp, copy=False) * b]
         if self.label_smoothing:
-            target_logit *= 1.0 - self.label_smoothing
-            target_logit += np.dot(shifted, np.full(k, self.label_smoothing / k, shifted.dtype))
-        values: Array = np.log(np.exp(shifted).sum(axis=1)) - target_logit
+            cost = (1.0 - self.label_smoothing) * cost + self.label_smoothing * np.dot(_mean_of(k, cost.dtype), columns)
+        np.exp(columns, out=columns)
+        values: Array = np.log(columns.sum(axis=0)) - cost
         return values
 
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
         b, k = outputs.shape
-        share = _shares(weights, b)
-        np.subtract(outputs, outputs.max(axis=1, keepdims=True), out=dz)
-        np.exp(dz, out=dz)
-        sums = dz.sum(axis=1, keepdims=True)
-        np.multiply(dz, share / sums, out=dz)
+        starts, shares, ones = _constants(b, k, outputs.dtype)
+        if weights is not None:
+            shares = _weighted_shares(weights).astype(dz.dtype, copy=False)
+        # Logits are nearly always small enough for exp as they are; that none was too large or all of a row's too
+        # small shows in the sums, which are far fewer. The method `dot` spends half a microsecond less than np.dot.
+        np.exp(outputs, out=dz)
+        sums = dz.dot(ones)
+        factors = shares / sums
+        if not (sums.dot(sums) < SAFE and factors.dot(factors) < SAFE):
+            np.copyto(dz, _shifted_columns(outputs).T)
+            np.exp(dz, out=dz)
+            factors = shares / dz.dot(ones)
+        np.multiply(dz, factors[:, None], out=dz)
         if self.label_smoothing:
-            np.subtract(dz, share * (self.label_smoothing / k), out=dz)
-        flat = dz.reshape(-1)
-        flat[_at(targets, k)] -= np.ravel(share) * (1.0 - self.label_smoothing)
+            np.subtract(dz, (shares * (self.label_smoothing / k))[:, None], out=dz)
+            shares = shares * (1.0 - self.label_smoothing)
+        np.subtract.at(dz.ravel(), starts + targets.astype(np.intp, copy=False), shares)
 
     def predictions(self, outputs: Array) -> Array:
         return softmax(outputs)
@@ -151,17 +161,15 @@ class BinaryCrossEntropy(AbstractLoss):
     def values(self, outputs: Array, targets: Array) -> Array:
         tail = np.log1p(np.exp(-np.abs(outputs)))
         costs = np.maximum(outputs, 0) - (outputs * _rows(targets)).astype(outputs.dtype, copy=False) + tail
-        return _row_means(costs)
+        return np.dot(costs, _mean_of(costs.shape[1], costs.dtype))  # type: ignore[no-any-return]
 
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
-        b, m = outputs.shape
-        np.maximum(outputs, LOWEST_LOGIT, out=dz)
-        np.negative(dz, out=dz)
+        np.negative(outputs, out=dz)
         np.exp(dz, out=dz)
         np.add(dz, 1, out=dz)
         np.divide(1, dz, out=dz)
         np.subtract(dz, _rows(targets), out=dz)
-        np.multiply(dz, _shares(weights, b) / m, out=dz)
+        _average(dz, weights)
 
     def predictions(self, outputs: Array) -> Array:
         return activate("sigmoid", outputs)
@@ -192,29 +200,26 @@ class AbstractResidualLoss(AbstractLoss):
         """Return the cost of each residual."""
 
     @abstractmethod
-    def slope(self, residual: Array) -> None:
-        """Put the derivative of the cost in the place of each residual."""
+    def slope(self, residual: Array) -> float:
+        """Put the derivative of the cost in the place of each residual, but for a factor, which is returned."""
 
     def values(self, outputs: Array, targets: Array) -> Array:
         residual = activate(self.output, outputs)
-        _subtract_targets(residual, targets)
-        with np.errstate(over="ignore"):  # what exceeds the type is infinite, for it is that large
-            return _row_means(self.cost(residual))
+        _subtract_targets(residual, targets, out=residual)
+        with np.errstate(over="ignore"):  # a cost that exceeds the type is infinite
+            return np.dot(self.cost(residual), _mean_of(residual.shape[1], residual.dtype))  # type: ignore[no-any-return]
 
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
-        b, m = outputs.shape
         if self.output == "identity":
-            np.copyto(dz, outputs)
-            _subtract_targets(dz, targets)
-            self.slope(dz)
+            _subtract_targets(outputs, targets, out=dz)
+            factor = self.slope(dz)
         else:
             z = outputs.copy()
-            a = _activate_into(self.output, z)
-            np.copyto(dz, a)
-            _subtract_targets(dz, targets)
-            self.slope(dz)
+            a = _activate_in_place(self.output, z)
+            _subtract_targets(a, targets, out=dz)
+            factor = self.slope(dz)
             _pull_back(self.output, z, a, dz)
-        np.multiply(dz, _shares(weights, b) / m, out=dz)
+        _average(dz, weights, factor)
 
     def predictions(self, outputs: Array) -> Array:
         return activate(self.output, outputs)
@@ -241,8 +246,8 @@ class MeanSquaredError(AbstractResidualLoss):
     def cost(self, residual: Array) -> Array:
         return np.square(residual)
 
-    def slope(self, residual: Array) -> None:
-        np.multiply(residual, 2, out=residual)
+    def slope(self, residual: Array) -> float:
+        return 2.0
 
 
 @losses.register("mean_absolute_error")
@@ -253,8 +258,9 @@ class MeanAbsoluteError(AbstractResidualLoss):
     def cost(self, residual: Array) -> Array:
         return np.abs(residual)
 
-    def slope(self, residual: Array) -> None:
+    def slope(self, residual: Array) -> float:
         np.sign(residual, out=residual)
+        return 1.0
 
 
 @losses.register("huber")
@@ -269,8 +275,10 @@ class Huber(AbstractResidualLoss):
         near = np.minimum(size, self.delta)
         return near * (size - 0.5 * near)
 
-    def slope(self, residual: Array) -> None:
-        np.clip(residual, -self.delta, self.delta, out=residual)
+    def slope(self, residual: Array) -> float:
+        np.maximum(residual, -self.delta, out=residual)
+        np.minimum(residual, self.delta, out=residual)
+        return 1.0
 
 
 def softmax(z: Array) -> Array:
@@ -283,10 +291,10 @@ def softmax(z: Array) -> Array:
 
 def activate(output: Output, outputs: Array) -> Array:
     """Return the output function of raw outputs, in a new array."""
-    return _activate_into(output, outputs.copy())
+    return _activate_in_place(output, outputs.copy())
 
 
-def _activate_into(output: Output, z: Array) -> Array:
+def _activate_in_place(output: Output, z: Array) -> Array:
     """Return the output function of `z`, which it may overwrite, and return."""
     if output == "identity":
         return z
@@ -299,21 +307,23 @@ def _activate_into(output: Output, z: Array) -> Array:
 
 
 def _pull_back(output: Output, z: Array, a: Array, da: Array) -> None:
-    """Turn `da` into the gradient by `z`, given both as `_activate_into` left them; both are spent afterwards."""
+    """Turn `da` into the gradient by `z`, given both as `_activate_in_place` left them; both are spent afterwards."""
     if output == "softmax":
-        np.subtract(da, np.sum(da * a, axis=1, keepdims=True), out=da)
+        _, _, ones = _constants(*a.shape, a.dtype)
+        np.subtract(da, np.dot(da * a, ones)[:, None], out=da)
         np.multiply(da, a, out=da)
     else:
         ELEMENTWISE[output].backward(z, a, da)
 
 
-def _subtract_targets(a: Array, targets: Array) -> None:
-    """Subtract each example's targets in place: its row, or 1 at its class."""
+def _subtract_targets(a: Array, targets: Array, out: Array) -> None:
+    """Write the residual, `a` less each example's targets, into `out`: its row, or 1 at its class."""
     if targets.ndim == 2:
-        np.subtract(a, targets, out=a)
+        np.subtract(a, targets, out=out)
     else:
-        flat = a.reshape(-1)
-        flat[_at(targets, a.shape[1])] -= 1
+        np.copyto(out, a)
+        starts, _, _ = _constants(*a.shape, a.dtype)
+        out.reshape(-1)[starts + targets.astype(np.intp, copy=False)] -= 1
 
 
 def _rows(targets: Array) -> Array:
@@ -321,25 +331,38 @@ def _rows(targets: Array) -> Array:
     return targets if targets.ndim == 2 else targets[:, None]
 
 
-@functools.lru_cache(maxsize=64)
-def _row_starts(b: int, k: int) -> Array:
-    return np.arange(0, b * k, k)
+def _shifted_columns(outputs: Array) -> Array:
+    """Return the outputs less the largest of their row, as a new array of shape (k, b).
+
+    The rows are narrow as a rule, and to reduce along them is several times slower than to turn them first.
+    """
+    columns = outputs.T.copy()
+    np.subtract(columns, np.maximum.reduce(columns, axis=0), out=columns)
+    return columns
 
 
-def _at(targets: Array, k: int) -> Array:
-    """Return where each example's class lies in a flat array of rows of width `k`."""
-    return _row_starts(len(targets), k) + targets.astype(np.intp, copy=False)
+@functools.lru_cache(maxsize=32)
+def _constants(b: int, k: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return where each row starts in the flat outputs, the share of each example in a mean, and k ones."""
+    return np.arange(0, b * k, k), np.full(b, 1.0 / b, dtype), np.ones(k, dtype)
 
 
-def _shares(weights: Array | None, b: int) -> Array | float:
-    """Return what each example contributes to the mean: a number, or shape (b, 1)."""
-    if weights is None:
-        return 1.0 / b
+@functools.lru_cache(maxsize=32)
+def _mean_of(m: int, dtype: np.dtype[Any]) -> Array:
+    """Return m times 1/m. A product with it divides before it adds, for a sum may exceed what its mean does not."""
+    return np.full(m, 1.0 / m, dtype)
+
+
+def _weighted_shares(weights: Array) -> Array:
+    """Return the weights as fractions of their sum, or as they are where all are 0."""
     total = weights.sum(dtype=np.float64)
-    return (weights / total if total else np.zeros(b))[:, None]
+    return weights / total if total else weights
 
 
-def _row_means(costs: Array) -> Array:
-    """Return the mean of each row; it divides before it adds, for a sum may exceed what its mean does not."""
-    m = costs.shape[1]
-    return np.dot(costs, np.full(m, 1.0 / m, costs.dtype))  # type: ignore[no-any-return]
+def _average(dz: Array, weights: Array | None, factor: float = 1.0) -> None:
+    """Turn the gradient of each example's sum over its outputs into that of the mean over outputs and examples."""
+    b, m = dz.shape
+    if weights is None:
+        np.multiply(dz, factor / (b * m), out=dz)
+    else:
+        np.multiply(dz, (_weighted_shares(weights) * (factor / m))[:, None], out=dz)

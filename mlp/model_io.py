@@ -1,7 +1,8 @@
-"""Models on disk: a readable manifest and one array, written whole or not at all, and read without trust.
+"""Models on disk: readable, written whole or not at all, and read without trust.
 
-A model is a folder of `model.json` and `weights.npz`. Nothing in it is executed, and no more memory is taken than
-the files themselves are long.
+A model is a folder of a manifest and an array, `model.json` and `weights.npz`; or, where its path ends in `.json`,
+that one file, the parameters being numbers in it. Either gives back the same bits. Nothing in them is executed, and
+what they claim to hold is compared with what they do before memory is taken for it.
 """
 
 from __future__ import annotations
@@ -10,216 +11,168 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
 from mlp.arrays import Array, digest
-from mlp.config import TrainConfig
-from mlp.data import Examples, Scaling, check_inputs
-from mlp.registry import AbstractRecord, ConfigError, number
-from mlp.training import Training, compute_outputs
+from mlp.model import Manifest, Model
+from mlp.registry import ConfigError
 
 MODEL_FORMAT = "mlp-model"
 MODEL_VERSION = 2
 MANIFEST = "model.json"
 WEIGHTS = "weights.npz"
 MEMBER = "theta.npy"
+THETA = "theta"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest(AbstractRecord):
-    """The manifest: everything of a model but its parameters.
-
-    Attributes:
-        sizes: widths of all layers, inputs and outputs included.
-        task: what it predicts.
-        classes: the names of the k classes, or of the m labels or values.
-        scaling: what is done to raw inputs.
-        weight_digest: the SHA-256 of the parameters, as `mlp.arrays.digest` gives it.
-        epochs: after how many epochs these were the parameters.
-        config: of the training.
-    """
-
-    sizes: tuple[int, ...] = number(at_least=1)
-    task: Literal["classes", "labels", "values"]
-    classes: tuple[str, ...]
-    scaling: Scaling
-    weight_digest: str
-    epochs: int = number(at_least=0)
-    config: TrainConfig
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.sizes) < 2:
-            raise ConfigError(f"must hold the inputs and the outputs at least, got {list(self.sizes)}.", path="sizes")
-        expected = self.config.layer_sizes(self.sizes[0], len(self.classes), self.task)
-        if self.sizes != expected:
-            problem = f"must be {list(expected)} by config and classes, got {list(self.sizes)}."
-            raise ConfigError(problem, path="sizes")
-        if self.scaling.centre and len(self.scaling.centre) != self.sizes[0]:
-            problem = f"must hold {self.sizes[0]} centres, one an input, got {len(self.scaling.centre)}."
-            raise ConfigError(problem, path="scaling")
-
-    @property
-    def n_parameters(self) -> int:
-        """The length of the parameter vector, as `mlp.network.Network` lays it out."""
-        return self.config.network.count_parameters(self.sizes)
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A trained network that takes raw inputs, as the data set has them.
-
-    Attributes:
-        theta: the parameters, shape (p,).
-        metrics: what it scored, by key.
-    """
-
-    manifest: Manifest
-    theta: Array
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, training: Training, classes: Sequence[str], *, metrics: Mapping[str, float] | None = None) -> Self:
-        """Return the model of the parameters that a training keeps.
-
-        Args:
-            training: one that has run.
-            classes: the names of the k classes, or of the m labels or values.
-            metrics: what to record beside it; those of the kept epoch unless given.
-        """
-        epoch = training.kept_epoch
-        manifest = Manifest(
-            sizes=training.network.sizes,
-            task=training.data.task,
-            classes=tuple(classes),
-            scaling=training.data.train.scaling,
-            weight_digest=training.weight_digest(),
-            epochs=epoch,
-            config=training.config,
-        )
-        kept = {key: values[epoch - 1] for key, values in training.history.items()}
-        return cls(manifest, training.kept_theta.copy(), kept if metrics is None else dict(metrics))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The k names, by label."""
-        return self.manifest.classes
-
-    def outputs(self, inputs: Any) -> Array:
-        """Return the network's raw outputs, shape (n, k), for raw inputs of shape (n, d).
-
-        It may be called from several threads at once.
-
-        Raises:
-            ValueError: when the inputs have another shape.
-        """
-        inputs = np.asarray(inputs)
-        sizes = self.manifest.sizes
-        if inputs.ndim != 2 or inputs.shape[1] != sizes[0]:
-            raise ValueError(f"inputs must have shape (n, {sizes[0]}), one row an example, got {inputs.shape}.")
-        check_inputs(inputs)
-        config = self.manifest.config
-        network = config.network.build(sizes, dtype=config.dtype)
-        np.copyto(network.theta, self.theta)
-        rows = np.arange(len(inputs))
-        return compute_outputs(network, Examples(inputs, rows, rows, self.manifest.scaling))
-
-    def predict_proba(self, inputs: Any) -> Array:
-        """Return the probability of each class or label, or the values: shape (n, k), for inputs of shape (n, d)."""
-        loss, outputs = self.manifest.config.loss, self.outputs(inputs)
-        return loss.probabilities(outputs) if self.manifest.task == "classes" else loss.predictions(outputs)
-
-    def predict(self, inputs: Any) -> Array:
-        """Return the likeliest class of each example, shape (n,), or its labels or values, shape (n, m)."""
-        return self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)
-
-
-def check_writable(folder: Path) -> None:
+def check_writable(place: Path) -> None:
     """Refuse a place for a model where something else is; a model that is there would be replaced.
 
+    Args:
+        place: a folder, or a file whose name ends in `.json`.
+
     Raises:
-        ConfigError: naming the folder and what to do.
+        ConfigError: naming the place and what to do.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not place.exists() or _is_empty(place):
         return
-    if not _is_model(folder):
-        raise ConfigError(f"{folder}: is there already and is no saved model. Choose another folder, or remove it.")
+    is_model = _is_model_file(place) if _is_one_file(place) else _is_model_folder(place)
+    if not is_model:
+        raise ConfigError(f"{place}: is there already and is no saved model. Choose another place, or remove it.")
 
 
-def _is_model(folder: Path) -> bool:
+def _is_one_file(place: Path) -> bool:
+    """Return whether a model in this place is one file, going by its name."""
+    return place.suffix == ".json"
+
+
+def _is_empty(place: Path) -> bool:
+    """Return whether there is a file or a folder of the kind that is wanted, but nothing in it."""
+    if _is_one_file(place):
+        return place.is_file() and not place.stat().st_size
+    return place.is_dir() and not any(place.iterdir())
+
+
+def _is_model_folder(place: Path) -> bool:
     """Return whether a folder holds a model and nothing else, so that replacing it loses nothing else."""
-    if not folder.is_dir() or {file.name for file in folder.iterdir()} != {MANIFEST, WEIGHTS}:
+    if not place.is_dir() or {file.name for file in place.iterdir()} != {MANIFEST, WEIGHTS}:
         return False
+    return _states_format(place / MANIFEST)
+
+
+def _is_model_file(place: Path) -> bool:
+    """Return whether a file is a model, and not the manifest of one in a folder."""
+    return place.is_file() and _states_format(place, THETA)
+
+
+def _states_format(file: Path, *needed: str) -> bool:
     try:
-        return _read_json(folder / MANIFEST).get("format") == MODEL_FORMAT
+        content = _read_json(file)
     except ConfigError:
         return False
+    return content.get("format") == MODEL_FORMAT and all(key in content for key in needed)
 
 
-def save_model(folder: Path, model: Model) -> Path:
-    """Write a model as a folder: under another name beside it first, so that it is there whole or not at all.
+def save_model(place: Path, model: Model) -> Path:
+    """Write a model: under another name beside its place first, so that it is there whole or not at all.
 
     Args:
-        folder: to be made, together with those above it; an earlier model there is replaced.
+        place: a folder to be made, or a file whose name ends in `.json`, together with the folders above it; an
+            earlier model there is replaced.
         model: what to write.
 
     Raises:
-        ConfigError: when something else is in that place.
+        ConfigError: when something else is in that place, or the parameters are not finite.
     """
-    check_writable(folder)
-    place = folder.resolve()  # through a link: its target is replaced, not the link
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft, old = (place.with_name(f".{place.name}.{what}.{os.getpid()}") for what in ("draft", "old"))
+    check_writable(place)
+    if not np.isfinite(model.theta).all():
+        raise ConfigError(f"{place}: a model is saved only where its parameters are finite. Has its training diverged?")
+    target = place.resolve()  # through a link: its target is replaced, not the link
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft, old = (target.with_name(f".{target.name}.{what}.{os.getpid()}") for what in ("draft", "old"))
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        content = {"format": MODEL_FORMAT, "version": MODEL_VERSION, **model.manifest.to_mapping()}
-        text = json.dumps(content | {"metrics": dict(model.metrics)}, indent=1, allow_nan=False)
-        (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        np.savez(draft / WEIGHTS, theta=model.theta)
-        if place.exists():
-            place.replace(old)
-        draft.replace(place)
+        _remove(draft)
+        write = _write_file if _is_one_file(place) else _write_folder
+        write(draft, model)
+        if target.is_dir():  # which, unlike a file, is not replaced in one step
+            target.replace(old)
+        draft.replace(target)
     finally:
-        if old.exists() and not place.exists():
-            old.replace(place)
+        if old.exists() and not target.exists():
+            old.replace(target)
         for leftover in (draft, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-    return folder
+            _remove(leftover)
+    return place
 
 
-def load_model(folder: Path) -> Model:
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_folder(folder: Path, model: Model) -> None:
+    folder.mkdir()
+    (folder / MANIFEST).write_text(_manifest_text(model) + "\n", encoding="utf-8")
+    np.savez(folder / WEIGHTS, theta=model.theta)
+
+
+def _write_file(file: Path, model: Model) -> None:
+    # Written as float64, which they fit into exactly: there the shortest digits give back the same bits.
+    theta = json.dumps(model.theta.tolist(), allow_nan=False)
+    text = _manifest_text(model).removesuffix("\n}")
+    file.write_text(f'{text},\n "{THETA}": {theta}\n}}\n', encoding="utf-8")
+
+
+def _manifest_text(model: Model) -> str:
+    content = {"format": MODEL_FORMAT, "version": MODEL_VERSION, **model.manifest.to_mapping()}
+    return json.dumps(content | {"metrics": dict(model.metrics)}, indent=1, allow_nan=False)
+
+
+def load_model(place: Path) -> Model:
     """Return the model that `save_model` wrote.
+
+    Args:
+        place: its folder, or its file, whose name then ends in `.json`.
 
     Raises:
         ConfigError: when the files are missing, damaged, of another version, or do not belong together; it says
             which file, and what about it.
     """
-    file = folder / MANIFEST
+    return _load_file(place) if _is_one_file(place) else _load_folder(place)
+
+
+def _load_file(file: Path) -> Model:
     content = _read_json(file)
-    if content.pop("format", None) != MODEL_FORMAT:
-        raise ConfigError(f'{file}: "format" must be "{MODEL_FORMAT}". Is {folder} a saved model?')
-    if (version := content.pop("version", None)) != MODEL_VERSION:
-        raise ConfigError(f'{file}: "version" must be {MODEL_VERSION}, the one this program reads, got {version!r}.')
+    numbers = content.pop(THETA, None)
+    manifest, metrics = _parse_manifest(content, file)
     try:
-        metrics = _metrics(content.pop("metrics", None))
-        manifest = Manifest.from_mapping(content)
+        theta = _parse_theta(numbers, manifest)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
+    _check_theta(theta, manifest, file)
+    return Model(manifest, theta, metrics)
+
+
+def _load_folder(folder: Path) -> Model:
+    for file in (folder / MANIFEST, folder / WEIGHTS):
+        if not file.exists():
+            raise ConfigError(f"{file}: there is no such file. Is {folder} a saved model?")
+    manifest, metrics = _parse_manifest(_read_json(folder / MANIFEST), folder / MANIFEST)
     theta = _read_weights(folder / WEIGHTS, manifest)
+    _check_theta(theta, manifest, folder / WEIGHTS)
     return Model(manifest, theta, metrics)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file. Is {file.parent} a saved model?") from None
+        raise ConfigError(f"{file}: there is no such file.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}.") from error
     if not isinstance(content, dict):
@@ -227,26 +180,59 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _metrics(value: Any) -> dict[str, float]:
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _parse_manifest(content: dict[str, Any], file: Path) -> tuple[Manifest, dict[str, float]]:
+    if content.pop("format", None) != MODEL_FORMAT:
+        raise ConfigError(f'{file}: "format" must be "{MODEL_FORMAT}". Is this a saved model?')
+    if (version := content.pop("version", None)) != MODEL_VERSION:
+        raise ConfigError(f'{file}: "version" must be {MODEL_VERSION}, the one this program reads, got {version!r}.')
+    try:
+        metrics = _parse_metrics(content.pop("metrics", None))
+        return Manifest.from_mapping(content), metrics
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _parse_metrics(value: Any) -> dict[str, float]:
     if not isinstance(value, dict) or not all(type(item) in (int, float) for item in value.values()):
         raise ConfigError(f"must be a table of numbers, got {value!r}.", path="metrics")
     return {key: float(item) for key, item in value.items()}
 
 
+def _parse_theta(numbers: Any, manifest: Manifest) -> Array:
+    """Return the parameters from a list of numbers, as many and of the type that the manifest states."""
+    n, dtype = manifest.n_parameters, manifest.config.dtype
+    largest = float(np.finfo(dtype).max)
+    if numbers is None:
+        raise ConfigError("is missing. Of a model in a folder, give the folder.", path=THETA)
+    if not isinstance(numbers, list) or len(numbers) != n:
+        got = f"{len(numbers)} of them" if isinstance(numbers, list) else type(numbers).__name__
+        raise ConfigError(f"must be a list of {n} numbers by sizes and config, got {got}.", path=THETA)
+    for place, item in enumerate(numbers):
+        if type(item) not in (int, float) or not abs(item) <= largest:
+            raise ConfigError(f"must hold numbers of type {dtype}, got {item!r:.50} in place {place}.", path=THETA)
+    return np.array(numbers, dtype)
+
+
+def _check_theta(theta: Array, manifest: Manifest, file: Path) -> None:
+    if (got := digest(theta)) != manifest.weight_digest:
+        problem = f"the parameters must have the digest {manifest.weight_digest} that the manifest states, got {got}"
+        raise ConfigError(f"{file}: {problem}. The file is damaged, or belongs to another model.")
+    if not np.isfinite(theta).all():
+        raise ConfigError(f"{file}: the parameters must be finite.")
+
+
 def _read_weights(file: Path, manifest: Manifest) -> Array:
-    """Return the parameters, of exactly the shape, type and digest that the manifest states."""
+    """Return the parameters from an archive, of exactly the shape and type that the manifest states."""
     try:
-        theta = _read_member(file, manifest)
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file. Is {file.parent} a saved model?") from None
+        return _read_member(file, manifest)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     except Exception as error:  # the readers of zip and npy raise a dozen kinds on hostile bytes
         raise ConfigError(f"{file}: cannot be read: {error}.") from error
-    if (got := digest(theta)) != manifest.weight_digest:
-        problem = f"the parameters must have the digest {manifest.weight_digest} that {MANIFEST} states, got {got}"
-        raise ConfigError(f"{file}: {problem}. The file is damaged, or belongs to another model.")
-    return theta
 
 
 def _read_member(file: Path, manifest: Manifest) -> Array:

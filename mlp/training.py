@@ -13,12 +13,13 @@ from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thr
 from mlp.config import TrainConfig
 from mlp.data import PAGE_ROWS, BatchReader, Dataset, Examples, Split
 from mlp.diagnostics import diagnose
-from mlp.metrics import PARTS, evaluate, standard
+from mlp.metrics import PARTS, evaluate
 from mlp.network import Network
+from mlp.online import OnlineSteps, is_online
 from mlp.registry import ConfigError
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
-CHUNK = 16_384  # parameters an optimizer handles at once: five such float32 pieces stay within 320 KiB of cache
+CHUNK = 65_536  # parameters an optimizer handles at once: more leave the cache, fewer cost more calls
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,23 @@ class EpochMetrics:
     values: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """What goes with the examples of one epoch, in its order."""
+
+    targets: Array
+    weights: Array | None
+    noise: np.random.Generator
+
+    def part(self, start: int, stop: int) -> tuple[Array, Array | None]:
+        """Return the targets and the weights of a stretch."""
+        return self.targets[start:stop], None if self.weights is None else self.weights[start:stop]
+
+    def amount(self, start: int, stop: int) -> float:
+        """Return how much a stretch counts."""
+        return stop - start if self.weights is None else float(self.weights[start:stop].sum())
+
+
 class Training:
     """One training run, an epoch at a time.
 
@@ -43,15 +61,16 @@ class Training:
 
     Attributes:
         history: a value an epoch, by metric key.
+        steps: how many the optimizer has taken.
         status: `running`, or why it has ended.
         seconds: wall-clock time spent in `run_epoch`.
     """
 
     def __init__(self, config: TrainConfig, data: Split) -> None:
-        self._check(config, data)
+        check_fit(config, data)
         self.config = config
         self.data = data
-        self.epoch = 0
+        self.epoch = self.steps = 0
         self.status: Status = "running"
         self.seconds = 0.0
         self.history: History = {}
@@ -69,34 +88,20 @@ class Training:
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
+        self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = _train_weights(config, data)
-
-    @staticmethod
-    def _check(config: TrainConfig, data: Split) -> None:
-        known = [f"{part}/{metric.name}" for part in PARTS for metric in (*standard(data.task), *config.metrics)]
-        for path, watched in config.watched().items():
-            if watched not in known:
-                problem = (
-                    f'watches "{watched}", which is not computed. Name it in metrics, or watch {" or ".join(known)}.'
-                )
-                raise ConfigError(problem, path=path)
-            if watched.startswith("validation/") and data.validation is None:
-                raise ConfigError(f'watches "{watched}", but no example is held out.', path=path)
-        for metric in config.metrics:
-            try:
-                metric.check_task(data.task)
-            except ConfigError as error:
-                raise error.within("metrics") from None
 
     def _cut(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
         """Return the pieces that the optimizer works on: whether they decay, theta, gradient, slots, scratch."""
         network, n = self.network, self.network.n_trained
-        starts = [*range(0, network.n_weights, CHUNK), *range(network.n_weights, n, CHUNK)]
+        optimizer = self.config.optimizer
+        n_decaying = network.n_weights if optimizer.weight_decay or optimizer.l2 else 0
+        starts = [*range(0, n_decaying, CHUNK), *range(n_decaying, n, CHUNK)]
         pieces = []
         for start, stop in zip(starts, [*starts[1:], n], strict=True):
             cut = slice(start, stop)
             slots = tuple(slot[cut] for slot in self.slots)
-            decays = start < network.n_weights
+            decays = start < n_decaying
             pieces.append((decays, network.theta[cut], network.grad[cut], slots, self._scratch[: stop - start]))
         return pieces
 
@@ -130,60 +135,70 @@ class Training:
 
     def _run_steps(self, values: dict[str, float]) -> bool:
         """Run the steps of an epoch and add its training metrics; return False as soon as it has diverged."""
-        config, network, train, b = self.config, self.network, self.data.train, self.batch
-        optimizer, loss, schedule = config.optimizer, config.loss, config.schedule
+        config, train, n = self.config, self.data.train, len(self.data.train)
         order: Any = slice(None)
         if self.n_steps > 1:  # of a single batch the order is no matter
-            order = stream(config.seed, "shuffle", self.epoch).permutation(len(train))
+            order = stream(config.seed, "shuffle", self.epoch).permutation(n)
         rows = train.rows[order]
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
-        noise = stream(config.seed, "noise", self.epoch)
-        base = optimizer.learning_rate * schedule.reduction(self.history)
+        if self.data.task == "classes":
+            targets = targets.astype(np.intp)  # as they are used for indices, once and not at every step
+        this = _Pass(targets, weights, stream(config.seed, "noise", self.epoch))
+        base = config.optimizer.learning_rate * config.schedule.reduction(self.history)
         self._reader.begin(rows)
+        step = self._step_by_batch if self._online is None else self._step_by_example
         for i in range(self.n_steps):
-            start, stop = i * b, min((i + 1) * b, len(rows))
-            if not self._compute_gradient(start, stop, targets, weights, noise):
+            rate = config.schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
+            self.steps += 1
+            if not step(i * self.batch, min((i + 1) * self.batch, n), this, rate, values):
                 return False
-            optimizer.clip(network.grad)
-            is_last = stop == len(rows)
-            before = network.theta[: network.n_trained].copy() if is_last and config.diagnostics else None
-            rate = schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
-            step = self.epoch * self.n_steps + i + 1
-            for decays, theta, grad, slots, scratch in self._chunks:
-                optimizer.step(theta, grad, slots, scratch, step, rate, decays)
-            if before is not None:
-                values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
-        values |= evaluate(self._outputs, targets, loss, "train", self.data.task, config.metrics, weights)
+        if self._online is not None:
+            self._online.catch_up()
+        values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, config.metrics, weights)
         return True
 
-    def _compute_gradient(
-        self, start: int, stop: int, targets: Array, weights: Array | None, noise: np.random.Generator
-    ) -> bool:
+    def _step_by_example(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
+        x, (targets, weights) = self._reader.take(start, stop), this.part(start, stop)
+        return bool(self._online and self._online.step(x, self._outputs[start:stop], targets, weights, rate))
+
+    def _step_by_batch(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
+        """Learn from a batch; return whether its gradient is finite. The last step of an epoch may be diagnosed."""
+        network, optimizer = self.network, self.config.optimizer
+        if not self._compute_gradient(start, stop, this):
+            return False
+        optimizer.clip(network.grad)
+        is_diagnosed = self.config.diagnostics and stop == len(self.data.train)
+        before = network.theta[: network.n_trained].copy() if is_diagnosed else None
+        for decays, theta, grad, slots, scratch in self._chunks:
+            optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
+        if before is not None:
+            values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
+        return True
+
+    def _compute_gradient(self, start: int, stop: int, this: _Pass) -> bool:
         """Write the gradient of the mean loss over a batch into that of the network; return whether it is finite.
 
         A batch larger than a block is gone through block by block, each of which stays in cache.
         """
         if stop - start <= self._block:
-            return self._propagate(start, stop, targets, weights, noise)
-        grad, whole = self.network.grad, _amount(weights, start, stop)
+            return self._propagate(start, stop, this)
+        grad, whole = self.network.grad, this.amount(start, stop)
         self._total[...] = 0.0
         for first in range(start, stop, self._block):
             last = min(first + self._block, stop)
-            if not self._propagate(first, last, targets, weights, noise):
+            if not self._propagate(first, last, this):
                 return False
-            np.multiply(grad, _amount(weights, first, last) / whole if whole else 0.0, out=grad)
+            np.multiply(grad, this.amount(first, last) / whole if whole else 0.0, out=grad)
             np.add(self._total, grad, out=self._total)
         np.copyto(grad, self._total)
         return True
 
-    def _propagate(
-        self, start: int, stop: int, targets: Array, weights: Array | None, noise: np.random.Generator
-    ) -> bool:
-        network = self.network
+    def _propagate(self, start: int, stop: int, this: _Pass) -> bool:
+        network, (targets, weights) = self.network, this.part(start, stop)
         x, outputs = self._reader.take(start, stop), self._outputs[start:stop]
         dz = network.workspace(stop - start).dz
-        network.forward(x, outputs, noise)
-        self.config.loss.gradient(outputs, targets[start:stop], dz, None if weights is None else weights[start:stop])
+        network.forward(x, outputs, this.noise)
+        self.config.loss.gradient(outputs, targets, dz, weights)
         if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
             return False
         network.backward(x, dz)
@@ -262,6 +277,7 @@ class Training:
                 raise CorruptStateError(f"the state holds {theirs.shape} values where the network needs {mine.shape}.")
             np.copyto(mine, theirs)
         training.epoch, training.status, training.seconds = state.epoch, state.status, state.seconds
+        training.steps = state.epoch * training.n_steps
         training.history = {key: list(values) for key, values in state.history.items()}
         return training
 
@@ -278,9 +294,33 @@ def compute_outputs(network: Network, examples: Examples) -> Array:
     return outputs
 
 
-def _amount(weights: Array | None, start: int, stop: int) -> float:
-    """Return how much a stretch of examples counts."""
-    return stop - start if weights is None else float(weights[start:stop].sum())
+def check_fit(config: TrainConfig, data: Split) -> None:
+    """Refuse a configuration that cannot be trained with this data: what it says first, a `Training` says too.
+
+    Raises:
+        ConfigError: naming the field at fault.
+    """
+    try:
+        config.loss.n_outputs(data.task, data.n_targets)
+    except ConfigError as error:
+        raise error.within("loss") from None
+    for metric in config.metrics:
+        try:
+            metric.check_task(data.task)
+        except ConfigError as error:
+            raise error.within("metrics") from None
+    known = [f"{part}/{name}" for part in PARTS for name in config.metric_names(data.task)]
+    for path, watched in config.watched().items():
+        if watched not in known:
+            problem = f'watches "{watched}", which is not computed. Name it in metrics, or watch {" or ".join(known)}.'
+            raise ConfigError(problem, path=path)
+        if watched.startswith("validation/") and data.validation is None:
+            raise ConfigError(f'watches "{watched}", but no example is held out.', path=path)
+    if config.class_weights and data.task != "classes":
+        raise ConfigError(f'needs classes; "{config.data.name}" has {data.task}.', path="class_weights")
+    if isinstance(config.class_weights, tuple) and len(config.class_weights) not in (0, data.n_targets):
+        problem = f"must hold one number for each of the {data.n_targets} classes, got {len(config.class_weights)}."
+        raise ConfigError(problem, path="class_weights")
 
 
 def _train_weights(config: TrainConfig, data: Split) -> Array | None:
@@ -289,17 +329,12 @@ def _train_weights(config: TrainConfig, data: Split) -> Array | None:
     own = None if own is None else own.astype(config.dtype)
     if config.class_weights == ():
         return own
-    if data.task != "classes":
-        raise ConfigError(f'needs classes; "{config.data.name}" has {data.task}.', path="class_weights")
     targets, k = data.train.own_targets, data.n_targets
     if config.class_weights == "balanced":
         counts = np.bincount(targets, own, minlength=k)
         by_class = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))
-    elif len(config.class_weights) == k:
-        by_class = np.array(config.class_weights)
     else:
-        problem = f"must hold one number for each of the {k} classes, got {len(config.class_weights)}."
-        raise ConfigError(problem, path="class_weights")
+        by_class = np.array(config.class_weights)
     weights: Array = by_class[targets].astype(config.dtype)
     return weights if own is None else weights * own
 

@@ -220,7 +220,7 @@ def open_dataset(folder: Path) -> Dataset:
         known |= {key: tuple(record[key]) for key in ("classes", "image_shape")}
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if "inputs" in name else None) for name in ARRAYS}
         return Dataset(**arrays, **known)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{folder} holds no whole data set: {error}. Prepare it on this machine.") from error
 
 
@@ -238,7 +238,7 @@ def _is_whole(folder: Path, digest: str) -> bool:
     try:
         record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         return bool(record["digest"] == digest and record["sizes"] == _sizes(folder))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -22,6 +22,7 @@ from mlp.arrays import Array
 from mlp.registry import ConfigError
 
 GZIP_MAGIC = b"\x1f\x8b"
+CHUNK_BYTES = 1 << 20
 TIMEOUTS = (5.0, 30.0)  # seconds to connect, and between two answers
 
 
@@ -92,13 +93,22 @@ def read_payload(file: Path, n_bytes: int) -> bytes:
     try:
         with file.open("rb") as stream:
             if stream.peek(2)[:2] != GZIP_MAGIC:
-                return stream.read(n_bytes + 1)
+                return _read_at_most(stream, n_bytes + 1)
             with gzip.GzipFile(fileobj=stream) as unpacked:
-                return unpacked.read(n_bytes + 1)
+                return _read_at_most(unpacked, n_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(file) from None
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{file} cannot be read: {error}. Fetch it anew.") from error
+
+
+def _read_at_most(stream: BinaryIO | gzip.GzipFile, n_bytes: int) -> bytes:
+    """Return up to so many bytes, and take no more memory than there are: `read` would take all at once."""
+    chunks = []
+    while n_bytes and (chunk := stream.read(min(n_bytes, CHUNK_BYTES))):
+        chunks.append(chunk)
+        n_bytes -= len(chunk)
+    return b"".join(chunks)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,18 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
 from mlp.config import TrainConfig
-from mlp.data import Split
+from mlp.data import Dataset, Split
+from mlp.losses import Task
+from mlp.metrics import metrics
 from mlp.registry import ConfigError
+from mlp.training import check_fit
 from studies.clock import CostModel
 from studies.datasets import open_dataset
 from studies.driver import Driver, Snapshot
@@ -28,7 +31,8 @@ from studies.machine import machine, versions
 from studies.own_data import prepare_data
 from studies.publisher import Publisher
 from studies.results import RECORD_VERSION, load_study
-from studies.spec import StudySpec, read_spec
+from studies.space import blame
+from studies.spec import StudySpec, errors_in, read_spec
 from studies.storage import StudyTable, open_storage
 
 LAST_PUBLISHING_SECONDS = 120.0
@@ -76,15 +80,37 @@ class Plan:
         return CostModel().epoch(config, len(split.train), sizes)
 
 
-def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool = False) -> Plan:
-    """Return the study with its data, which is fetched if need be.
+def plan_study(
+    file: Path | str,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    overrides: Iterable[str] = (),
+    data_dir: Path | None = None,
+) -> Plan:
+    """Return the study that a file describes, with its data, which is fetched if need be.
+
+    Args:
+        file: the study file.
+        name: of the study, instead of the file's.
+        trials: the total, instead of the file's.
+        overrides: `path=value` changes of base.
+        data_dir: where `mnist/*.gz` and the like are; `STUDIES_DATA` unless given.
 
     Raises:
-        ConfigError: when the data is missing or does not fit.
+        ConfigError: when the file cannot be run as it stands, the data is missing, or the one does not fit the other.
     """
-    folder = prepare_data(spec.base.data, data_dir=data_dir, progress=progress)
-    dataset = open_dataset(folder)
-    split = dataset.split(spec.base.data, spec.base.seed)
+    spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
+    with errors_in(f"{file}:"):
+        return _plan(spec, data_dir)
+
+
+def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
+    with errors_in("[base]"):
+        folder = prepare_data(spec.base.data, data_dir=data_dir)
+        dataset = open_dataset(folder)
+        split = dataset.split(spec.base.data, spec.base.seed)
+    _check_fit(spec, dataset, split)
     n_validation = len(split.validation) if split.validation else 0
     record = {
         "version": RECORD_VERSION,
@@ -105,6 +131,42 @@ def plan_study(spec: StudySpec, *, data_dir: Path | None = None, progress: bool 
         "fingerprint": spec.fingerprint(dataset.digest, CostModel().to_mapping()),
     }
     return Plan(spec, folder, record, split)
+
+
+def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
+    """Refuse what could not be trained with these data, or not be judged, in base or anywhere in the space.
+
+    Raises:
+        ConfigError: naming the table and the field at fault.
+    """
+    metric = spec.study.metric.partition("/")[2]
+    with errors_in('[study] "metric":'):
+        metrics.decode(metric).check_task(dataset.task)
+    with errors_in("[base]"):
+        check_fit(spec.base, split)
+        _check_metric(spec, spec.base, dataset.task)
+    splits = {replace(spec.base.data, scale="none"): split}  # scaling refuses nothing, and may read everything
+    with errors_in("[space]"):
+        for example in spec.space.examples:
+            config = example.config
+            data = replace(config.data, scale="none")
+            try:
+                splits[data] = splits.get(data) or dataset.split(data, config.seed)
+                check_fit(config, splits[data])
+                _check_metric(spec, config, dataset.task)
+            except ConfigError as error:
+                raise blame(example.chosen, error) from None
+
+
+def _check_metric(spec: StudySpec, config: TrainConfig, task: Task) -> None:
+    """Refuse a configuration that does not compute the metric that decides."""
+    part, _, name = spec.study.metric.partition("/")
+    computed = config.metric_names(task)
+    if name not in computed:
+        names = ", ".join(f'"{name}"' for name in (*(metric.name for metric in config.metrics), name))
+        others = " or ".join(f"{part}/{name}" for name in computed)
+        problem = f'[study] decides by "{spec.study.metric}", which is not computed. Set metrics = [{names}] in [base]'
+        raise ConfigError(f"{problem}, or decide by {others}.", path="metrics")
 
 
 def run_study(
@@ -142,8 +204,8 @@ def run_study(
         ConfigError: before any work has started, when something cannot be run as asked.
     """
     started = time.monotonic()
-    spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
-    plan = plan_study(spec, data_dir=data_dir)
+    plan = plan_study(file, name=name, trials=trials, overrides=overrides, data_dir=data_dir)
+    spec = plan.spec
     place = Home.find(home)
     place.create()
     folder = place.study(spec.study.name)

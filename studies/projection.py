@@ -165,7 +165,7 @@ class Study:
     def trial_tags(self, trial: TrialRecord) -> dict[str, str]:
         """Return the tags that a trial's run has from the beginning."""
         seed = {"seed": text(trial.config["seed"])} if "seed" in trial.config else {}
-        return {"trial": str(trial.number), **seed, **self._origin()}
+        return {"trial": str(trial.number), "config": text(json.dumps(trial.config)), **seed, **self._origin()}
 
     def _origin(self) -> dict[str, str]:
         return {"study": self.name} | {f"version.{name}": text(of) for name, of in self.record["versions"].items()}
@@ -216,8 +216,12 @@ class Study:
 
 
 def trial_parameters(trial: TrialRecord) -> dict[str, str]:
-    """Return the whole configuration by dotted path; what was searched stands as it is recorded."""
-    return texts(flatten(trial.config) | trial.params)
+    """Return what was searched, by dotted path, as it is recorded: what tells one trial from another.
+
+    All else is the base, which stands in the study's own run, and in the tag `config`. Of a base that is no point of
+    the space the whole configuration is returned.
+    """
+    return texts(trial.params or flatten(trial.config))
 
 
 def ending_tags(trial: TrialRecord) -> dict[str, str]:

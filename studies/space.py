@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,18 @@ class Parameter:
         return mapping | ({"when": {path: list(values) for path, values in self.when.items()}} if self.when else {})
 
 
+@dataclass(frozen=True)
+class Example:
+    """A point of the space that is tried before a study begins.
+
+    Attributes:
+        chosen: what it is an example of; all other parameters are at the first that they may be.
+    """
+
+    chosen: Params
+    config: TrainConfig
+
+
 class Space:
     """The searched parameters in an order in which each comes after those its `when` names.
 
@@ -51,8 +64,11 @@ class Space:
         table: the `[space]` of a study file.
         base: what it varies.
 
+    Attributes:
+        examples: one of every end of a range and every choice, and of every two of these together.
+
     Raises:
-        ConfigError: when a path, a range or a choice does not fit base.
+        ConfigError: when a path, a range, a choice, or one choice with another, does not fit base.
     """
 
     def __init__(self, table: Mapping[str, Any], base: TrainConfig) -> None:
@@ -61,8 +77,7 @@ class Space:
         self._tables = {path: _as_table(path, value) for path, value in table.items()}
         self._tables = {path: self._tables[path] for path in self._ordered() if self._can_apply(path)}
         self.parameters: list[Parameter] = [self._parameter(path) for path in self._tables]
-        for _ in self.examples():
-            pass  # so that nothing is refused in the middle of a study
+        self.examples = tuple(self._examples())  # now, so that nothing is refused in the middle of a study
 
     def __iter__(self) -> Iterator[Parameter]:
         return iter(self.parameters)
@@ -216,31 +231,48 @@ class Space:
             hint = did_you_mean(path, flatten(self._base_mapping))
         raise ConfigError(f"is not a field of [base].{hint}", path=path)
 
-    def examples(self) -> Iterator[TrainConfig]:
-        """Yield a configuration for every end of a range and every choice.
+    def _examples(self) -> Iterator[Example]:
+        """Yield an example of every end of a range and every choice, and of every two of these together."""
+        options = [(parameter.path, option) for parameter in self.parameters for option in parameter.domain.options()]
+        pairs = ({a: x, b: y} for (a, x), (b, y) in itertools.combinations(options, 2) if a != b)
+        seen = set()
+        for chosen in itertools.chain(({path: option} for path, option in options), pairs):
+            params = self._params_with(chosen)
+            key = repr(params)
+            if key not in seen and chosen.keys() <= params.keys():
+                seen.add(key)
+                try:
+                    yield Example(chosen, self.configure(params))
+                except ConfigError as error:
+                    raise blame(chosen, error) from None
 
-        Raises:
-            ConfigError: on one that cannot be.
+    def _params_with(self, chosen: Params) -> Params:
+        """Return parameters with some chosen, the conditions above these met, and all others at their first.
+
+        What is chosen is missing where one of it excludes another.
         """
-        for parameter in self.parameters:
-            for option in parameter.domain.options():
-                yield self.configure(self._example(parameter, option))
-
-    def _example(self, wanted: Parameter, option: Label) -> Params:
-        """Return parameters with one option set, the conditions above it met, and all others at their first."""
-        forced: Params = {wanted.path: option}
-        waiting = [wanted]
         by_path = {parameter.path: parameter for parameter in self.parameters}
+        allowed: dict[str, tuple[Label, ...]] = {path: (option,) for path, option in chosen.items()}
+        waiting = list(chosen)
         while waiting:
-            for path, allowed in waiting.pop().when.items():
-                if path in by_path and path not in forced:
-                    forced[path] = allowed[0]
-                    waiting.append(by_path[path])
+            for path, names in by_path[waiting.pop()].when.items():
+                waiting += [path] if path not in allowed else []
+                allowed[path] = tuple(name for name in allowed.get(path, names) if name in names)
         params: Params = {}
         for parameter in self.parameters:
-            if self._applies(parameter, params):
-                params[parameter.path] = forced.get(parameter.path, parameter.domain.options()[0])
+            options = allowed.get(parameter.path, parameter.domain.options())
+            if options and self._applies(parameter, params):
+                params[parameter.path] = options[0]
         return params
+
+
+def blame(chosen: Params, error: ConfigError) -> ConfigError:
+    """Return what an example was refused for, with what was chosen in it where the error does not say so itself."""
+    if len(chosen) == 1 and f"{error.path}.".startswith(f"{next(iter(chosen))}."):
+        return error
+    where = " and ".join(f"{path} = {option}" for path, option in chosen.items())
+    hint = " Guard one of them with `when`, or leave it out." if len(chosen) > 1 else ""
+    return ConfigError(f"{error.problem} That is so with {where}.{hint}", path=error.path)
 
 
 def flatten(mapping: Mapping[str, Any], above: str = "") -> dict[str, Any]:

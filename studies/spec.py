@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,8 @@ def read_spec(
     if isinstance(study, dict):
         given = {"name": name, "trials": trials}
         tables["study"] = study | {key: value for key, value in given.items() if value is not None}
-    try:
+    with errors_in(f"{file}:"):
         return make_spec(tables, overrides)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
 
 
 def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> StudySpec:
@@ -152,18 +151,22 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     for key in ("study", "base"):
         if key not in tables:
             raise ConfigError(f"has no [{key}]. A study file has [study], [base] and [space].")
-    study = _section("study", lambda: StudyConfig.from_mapping(tables["study"]))
+    with errors_in("[study]"):
+        study = StudyConfig.from_mapping(tables["study"])
     changes = dict(parse_override(text) for text in overrides)
-    base = _section("base", lambda: TrainConfig.from_mapping(tables["base"]))
-    base = _section("base", lambda: TrainConfig.from_mapping(merge(base.to_mapping(), changes)))
+    with errors_in("[base]"):
+        base = TrainConfig.from_mapping(tables["base"])
+        base = TrainConfig.from_mapping(merge(base.to_mapping(), changes))
     searched = {path: table for path, table in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
-    space = _section("space", lambda: Space(searched, base))
-    for config in (base, *space.examples()):
+    with errors_in("[space]"):
+        space = Space(searched, base)
+    for config in (base, *(example.config for example in space.examples)):
         if study.metric.startswith("validation/") and not config.data.holds_out:
             problem = f'is "{study.metric}", but data.validation = 0 holds nothing out to judge by.'
             raise ConfigError(f'[study] "metric": {problem}')
-        if config.data.source != base.data.source:
-            raise ConfigError('[space] "data": all trials of a study are trained on one data set.')
+        for field, value in config.data.source.items():
+            if value != base.data.source[field]:
+                raise ConfigError(f'[space] "data.{field}": all trials of a study are trained on one data set.')
     return StudySpec(study, base, space)
 
 
@@ -174,11 +177,13 @@ def _is_fixed(path: str, changes: Mapping[str, Any], base: TrainConfig) -> bool:
     return value_at(base, path) is None and any(path.startswith(f"{changed}.") for changed in changes)
 
 
-def _section(name: str, make: Any) -> Any:
+@contextmanager
+def errors_in(place: str) -> Iterator[None]:
+    """Have errors say where they are: `FILE:` or `[base]` in front."""
     try:
-        return make()
+        yield
     except ConfigError as error:
-        raise ConfigError(f"[{name}] {error}") from None
+        raise ConfigError(f"{place} {error}") from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:

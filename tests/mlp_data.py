@@ -16,7 +16,7 @@ from mlp.activations import activations
 from mlp.arrays import digest
 from mlp.config import merge
 from mlp.initializers import initializers
-from mlp.losses import losses
+from mlp.losses import AbstractLoss, Task, losses
 from mlp.metrics import PARTS, metrics, standard
 from mlp.optimizers import optimizers
 from mlp.registry import AbstractPart, AbstractRecord, Bounds, Registry, alternatives, field_types
@@ -59,6 +59,20 @@ def blobs(n: int = 70, d: int = 6, k: int = 3, *, seed: int = 0, noise: int = 60
     test_inputs, test_labels = scatter(20)
     content = digest(inputs, labels, test_inputs, test_labels)
     return Dataset("blobs", inputs, labels, test_inputs, test_labels, tuple("abcdefghij"[:k]), 255.0, content)
+
+
+def learnable(
+    loss: AbstractLoss, task: Task, dtype: Any, *, n: int = 7, seed: int = 0
+) -> tuple[AbstractLoss, Any, Any]:
+    """Return the loss, and random outputs and targets of a task that it learns; two classes where it can do no more."""
+    n_targets = 2 if task == "classes" and loss.name == "binary_cross_entropy" else 4
+    width, rng = loss.n_outputs(task, n_targets), np.random.default_rng(seed)
+    outputs = rng.normal(0.0, 2.0, (n, width)).astype(dtype)
+    if task == "classes":
+        return loss, outputs, rng.integers(0, n_targets, n)
+    if task == "labels":
+        return loss, outputs, rng.integers(0, 2, (n, width), dtype=np.uint8)
+    return loss, outputs, rng.normal(0.0, 2.0, (n, width)).astype(dtype)
 
 
 def small_split(config: TrainConfig, dataset: Dataset | None = None) -> Split:

@@ -17,6 +17,7 @@ from mlp import ConfigError, DataConfig, EarlyStopping, NetworkConfig, Taper, Tr
 from mlp.activations import LeakyRelu
 from mlp.config import merge
 from mlp.losses import SoftmaxCrossEntropy
+from mlp.metrics import metrics
 from mlp.optimizers import Adam, Sgd
 from mlp.schedules import Constant, Cosine
 
@@ -134,7 +135,8 @@ REFUSALS = [
         {"network": {"hiden": [3]}},
         (
             '"network.hiden": is not a field of the network. Did you mean "hidden"? '
-            "It has: hidden, activation, initializer, bias_initializer."
+            "It has: hidden, activation, initializer, bias_initializer, bias, "
+            "normalization, dropout, input_noise."
         ),
     ),
     (
@@ -215,7 +217,7 @@ REFUSALS = [
         {"early_stopping": {"metric": "validation/acuracy"}},
         (
             '"early_stopping.metric": there is no metric "validation/acuracy". Did you mean "validation/accuracy"? '
-            "There are: train/loss, train/accuracy, validation/loss, validation/accuracy."
+            f"There are, after train/ or validation/: {', '.join(metrics)}."
         ),
     ),
     (
@@ -286,8 +288,8 @@ def test_a_taper_has_its_depth_starts_with_its_width_and_has_no_empty_layer(tape
 
 
 def test_layer_sizes_include_inputs_and_outputs() -> None:
-    assert from_mapping(network={"hidden": [64, 32]}).layer_sizes(784, 10) == (784, 64, 32, 10)
-    assert from_mapping(network={"hidden": []}).layer_sizes(784, 10) == (784, 10)
+    assert from_mapping(network={"hidden": [64, 32]}).layer_sizes(784, 10, "classes") == (784, 64, 32, 10)
+    assert from_mapping(network={"hidden": []}).layer_sizes(784, 10, "classes") == (784, 10)
 
 
 @pytest.mark.parametrize(

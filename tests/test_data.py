@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlp_data import blobs, quick
 
-from mlp import ConfigError, DataConfig, Dataset, Examples
-from mlp.data import BatchReader, Scaling
+from mlp import ConfigError, DataConfig, Dataset, Examples, Split
+from mlp.data import BatchReader, one_hot
+from mlp.scaling import Scaling
 
 
 def gather(inputs: Any, rows: Any, dtype: Any = np.float32, factor: float = 1.0 / 255.0) -> Any:
     examples = Examples(inputs, np.zeros(len(inputs), np.uint8), np.arange(len(inputs)), Scaling((factor,)))
-    return BatchReader(examples, len(rows), dtype).read(np.asarray(rows)).copy()
+    reader = BatchReader(examples, len(rows), dtype)
+    reader.begin(np.asarray(rows))
+    return reader.take(0, len(rows)).copy()
 
 
 # Splits
@@ -169,13 +172,17 @@ def test_inputs_may_lie_in_any_way(layout: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(gathered, plain[rows] * np.float32(1.0 / 255.0))
 
 
-def test_a_shorter_batch_uses_the_front_of_the_same_memory() -> None:
-    dataset = blobs()
-    reader = BatchReader(dataset.whole(DataConfig("blobs")).train, 5, np.float32)
-    full, short = reader.read(np.arange(5)), reader.read(np.array([9, 8]))
-    assert short.shape == (2, 6)
-    assert np.shares_memory(full, short)
-    np.testing.assert_array_equal(short, dataset.inputs[[9, 8]] * np.float32(1.0 / 255.0))
+@quick
+@given(n=st.integers(1, 70), b=st.integers(1, 30), page=st.integers(1, 40))
+def test_batches_are_the_rows_in_their_order_however_many_are_gathered_at_once(n: int, b: int, page: int) -> None:
+    dataset, order = blobs(70), np.random.default_rng(0).permutation(70)[:n]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlp.data.PAGE_ROWS", page)
+        reader = BatchReader(dataset.whole(DataConfig("blobs", scale="none")).train, b, np.float32)
+    for _ in range(2):
+        reader.begin(order)
+        batches = [reader.take(start, min(start + b, n)).copy() for start in range(0, n, b)]
+        np.testing.assert_array_equal(np.concatenate(batches), dataset.inputs[order])
 
 
 def test_gathering_leaves_the_data_set_as_it_was() -> None:
@@ -183,3 +190,143 @@ def test_gathering_leaves_the_data_set_as_it_was() -> None:
     before = dataset.inputs.copy()
     gather(dataset.inputs, np.arange(70))
     np.testing.assert_array_equal(dataset.inputs, before)
+
+
+# Parts of the data
+
+
+def test_a_subset_is_the_first_training_examples() -> None:
+    split = blobs(70).split(DataConfig("blobs", subset=30, validation=0), 0)
+    np.testing.assert_array_equal(split.train.rows, np.arange(30))
+    held_out = blobs(70).split(DataConfig("blobs", subset=30, validation=0.5), 0)
+    assert held_out.validation is not None
+    assert max(*held_out.train.rows, *held_out.validation.rows) == 29
+
+
+def test_a_subset_larger_than_the_data_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'"data.subset": must be at most 70, .* "blobs", got 71'):
+        blobs(70).split(DataConfig("blobs", subset=71), 0)
+
+
+@quick
+@given(n=st.integers(12, 120), folds=st.integers(2, 6), balanced=st.booleans())
+def test_every_example_is_held_out_by_exactly_one_fold(n: int, folds: int, balanced: bool) -> None:
+    parts = []
+    for fold in range(folds):
+        split = blobs(n).split(DataConfig("blobs", folds=folds, fold=fold, balanced=balanced), 3)
+        assert split.validation is not None
+        assert not set(split.train.rows) & set(split.validation.rows)
+        parts.append(split.validation.rows)
+    assert sorted(np.concatenate(parts)) == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@quick
+@given(n=st.integers(60, 200), share=st.floats(0.2, 0.8))
+def test_a_balanced_split_holds_out_each_class_by_its_share(n: int, share: float) -> None:
+    dataset = blobs(n)
+    split = dataset.split(DataConfig("blobs", validation=share, balanced=True), 1)
+    assert split.validation is not None
+    whole, part = np.bincount(dataset.targets, minlength=3), np.bincount(split.validation.own_targets, minlength=3)
+    assert (np.abs(part - len(split.validation) / n * whole) <= 1.5).all()
+
+
+def test_more_folds_than_examples_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r'"data.folds": must be at most 5'):
+        blobs(5).split(DataConfig("blobs", folds=6), 0)
+
+
+# Scaling
+
+
+def test_standard_scaling_learns_from_the_training_part_alone() -> None:
+    split = blobs(70).split(DataConfig("blobs", scale="standard"), 0)
+    assert split.validation is not None
+    x = BatchReader(split.train, len(split.train), np.float64).take(0, len(split.train))
+    np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=1e-12)
+    np.testing.assert_allclose(x.std(axis=0), 1.0, rtol=1e-12)
+    assert split.validation.scaling is split.train.scaling
+
+
+def test_scaling_by_example_gives_each_example_mean_0_and_deviation_1() -> None:
+    split = blobs(20).split(DataConfig("blobs", scale="example", validation=0), 0)
+    x = BatchReader(split.train, 20, np.float64).take(0, 20)
+    np.testing.assert_allclose(x.mean(axis=1), 0.0, atol=1e-12)
+    np.testing.assert_allclose(x.std(axis=1), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["standard", "example"])
+def test_what_does_not_vary_becomes_zero(scale: Any) -> None:
+    dataset = replace(blobs(20), inputs=np.full((20, 6), 1e6 + 0.1))
+    split = dataset.split(DataConfig("blobs", scale=scale, validation=0), 0)
+    np.testing.assert_allclose(BatchReader(split.train, 20, np.float32).take(0, 20), 0.0, atol=1e-6)
+
+
+def test_what_lies_far_from_zero_keeps_its_digits() -> None:
+    inputs = 1e9 + np.random.default_rng(0).normal(size=(40, 6))
+    split = replace(blobs(40), inputs=inputs).split(DataConfig("blobs", scale="standard", validation=0), 0)
+    x = BatchReader(split.train, 40, np.float32).take(0, 40)
+    np.testing.assert_allclose(x, (inputs - inputs.mean(axis=0)) / inputs.std(axis=0), atol=1e-5)
+
+
+# What cannot be learnt from
+
+BAD_INPUTS = {
+    "nan": (np.array([[0.0, 1.0], [2.0, np.nan]]), r"inputs must be finite .* got nan in row 1, column 1"),
+    "inf": (np.array([[np.inf, 1.0]]), r"got inf in row 0, column 0"),
+    "huge": (np.array([[1e31, 1.0]]), r"at most 1e\+30, got 1e\+31"),
+    "text": (np.array([["a", "b"]]), r"inputs must be numbers, got the type <U1"),
+    "objects": (np.array([[None, 1]]), r"inputs must be numbers, got the type object"),
+    "a vector": (np.zeros(3), r"inputs must have shape \(n, d\), a row an example, got \(3,\)"),
+    "no features": (np.zeros((3, 0)), r"inputs must have shape \(n, d\), a row an example, got \(3, 0\)"),
+}
+
+
+@pytest.mark.parametrize(("inputs", "said"), BAD_INPUTS.values(), ids=BAD_INPUTS)
+def test_inputs_that_no_network_can_take_are_refused(inputs: Any, said: str) -> None:
+    examples = Examples(inputs, np.zeros(len(inputs), int), np.arange(len(inputs)))
+    with pytest.raises(ConfigError, match=said):
+        Split(examples, None, 2)
+
+
+BAD_TARGETS = {
+    "too large": (np.array([0, 3]), "classes", r"targets must be from 0 to 2, got 3 in row 1"),
+    "negative": (np.array([-1, 0]), "classes", r"targets must be from 0 to 2, got -1 in row 0"),
+    "fractions": (np.array([0.5, 1.0]), "classes", r"targets must be whole numbers, got the type float64"),
+    "too few": (np.array([0]), "classes", r"targets must have shape \(2,\), got \(1,\)"),
+    "labels of 2": (np.array([[0, 1, 2], [0, 0, 0]]), "labels", r"targets must be 0 or 1"),
+    "a missing value": (np.array([[0.0, 1.0, np.nan]] * 2), "values", r"targets must be finite .* row 0, column 2"),
+    "whole values": (np.zeros((2, 3), int), "values", r"targets must be floating point"),
+    "another width": (np.zeros((2, 2)), "values", r"targets must have shape \(2, 3\), got \(2, 2\)"),
+}
+
+
+@pytest.mark.parametrize(("targets", "task", "said"), BAD_TARGETS.values(), ids=BAD_TARGETS)
+def test_targets_that_do_not_fit_the_task_are_refused(targets: Any, task: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Split(Examples(np.zeros((2, 4)), targets, np.arange(2)), None, 3, task)
+
+
+@pytest.mark.parametrize("weights", [np.ones(3), np.array([1.0, -1.0]), np.array([1.0, np.nan])])
+def test_weights_that_mean_nothing_are_refused(weights: Any) -> None:
+    with pytest.raises(ConfigError, match="weights must"):
+        Split(Examples(np.zeros((2, 4)), np.array([0, 1]), np.arange(2), weights=weights), None, 2)
+
+
+def test_no_examples_are_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no example to train on"):
+        Split(Examples(np.zeros((0, 4)), np.zeros(0, int), np.arange(0)), None, 2)
+
+
+# Categories
+
+
+def test_categories_become_a_column_each() -> None:
+    encoded, categories = one_hot(["red", "blue", "red"])
+    assert categories == ("blue", "red")
+    np.testing.assert_array_equal(encoded, [[0, 1], [1, 0], [0, 1]])
+
+
+def test_a_category_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'green' in row 1 is none of 'red', 'blue'"):
+        one_hot(["red", "green"], ["red", "blue"])

@@ -68,7 +68,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Six examples that pass for `mnist`, and the folder to give as `data_dir`."""
-    source = Published("mnist", DIGITS, (2, 2), 255.0, "d" * 64, tuple(pin(name) for name in TINY))
+    source = Published("mnist", "d" * 64, DIGITS, tuple(pin(name) for name in TINY))
     monkeypatch.setitem(datasets.SOURCES, "mnist", source)
     (tmp_path / "data" / "mnist").mkdir(parents=True)
     for name, array in TINY.items():

@@ -58,10 +58,9 @@ def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 @parametrize_studies
 @pytest.mark.usefixtures("offline")
 def test_a_study_file_is_planned_whole_and_begins_with_its_base(file: Path) -> None:
-    spec = read_spec(file)
-    plan = plan_study(spec)
-    assert spec.point_of_base() is not None
-    for config in (spec.base, *spec.space.examples()):
+    plan = plan_study(file)
+    assert plan.spec.point_of_base() is not None
+    for config in (plan.spec.base, *(example.config for example in plan.spec.space.examples)):
         assert plan.epoch_cost(config) > 0
 
 
@@ -82,7 +81,8 @@ def test_a_reference_system_and_every_trial_around_it_have_its_layers(name: str)
     folder = EXPERIMENTS / "reference"
     config, _ = read_config(folder / f"{name}.toml")
     spec = read_spec(folder / f"{name}_study.toml")
-    assert {sizes(trial) for trial in (config, spec.base, *spec.space.examples())} == {ORIGINS[name]}
+    examples = (example.config for example in spec.space.examples)
+    assert {sizes(trial) for trial in (config, spec.base, *examples)} == {ORIGINS[name]}
 
 
 @pytest.mark.parametrize("name", ORIGINS)

@@ -24,7 +24,6 @@ from studies.export import read_config
 from studies.home import Home, StudyLockedError
 from studies.launch import Launch, check_record, plan_study, run_study
 from studies.results import load_study
-from studies.spec import read_spec
 
 STUDY = f"""
 [study]
@@ -301,7 +300,7 @@ def test_another_study_under_the_same_name_is_refused_with_every_difference(run:
     assert sorted(lines[1:-1]) == ["  base.epochs: was 3, is 5", "  base.seed: was 0, is 4"]
     assert "--name" in lines[-1]
     assert (trial_table(root), Home(root).study(NAME).record.read_bytes()) == before
-    check_record(Home(root).study(NAME), plan_study(read_spec(file, trials=99)))
+    check_record(Home(root).study(NAME), plan_study(file, trials=99))
 
 
 def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:
@@ -318,3 +317,80 @@ def test_the_home_is_found_where_the_environment_says(
     run(home=None, trials=1)
     assert len(load_study(NAME).trials) == 1
     assert not (tmp_path / "mlruns").exists()
+
+
+TWO_CLASSES = (
+    'the loss "binary_cross_entropy" tells two classes apart, but there are 10, '
+    "which softmax_cross_entropy would learn."
+)
+TOGETHER = (
+    "must be at least 2 for batch normalization, which compares examples. That is so with "
+    "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
+)
+UNFIT = {
+    "a loss for another task": ('loss = "binary_cross_entropy"', "", f'[base] "loss": {TWO_CLASSES}'),
+    "weights for other classes": (
+        "class_weights = [1.0, 2.0]",
+        "",
+        '[base] "class_weights": must hold one number for each of the 10 classes, got 2.',
+    ),
+    "more held out than there is": (
+        "",
+        '"data.validation" = [0.2, 1438]',
+        '[space] "data.validation": must leave something to train on: "digits" has 1438 training examples, got 1438.',
+    ),
+    "a choice for another task": (
+        "",
+        'loss = ["softmax_cross_entropy", "binary_cross_entropy"]',
+        f'[space] "loss": {TWO_CLASSES}',
+    ),
+    "a choice that batches of one exclude": (
+        "",
+        'batch_size = [64, 1]\n"network.normalization" = ["none", "batch"]',
+        f'[space] "batch_size": {TOGETHER}',
+    ),
+    "a metric for another task": (
+        'metrics = ["r2"]',
+        "",
+        '[base] "metrics": the metric "r2" judges values, but the targets are classes, which these judge: ',
+    ),
+    "a metric to stop by that is not computed": (
+        'early_stopping = { metric = "validation/top_k_accuracy" }',
+        "",
+        '[base] "early_stopping": watches "validation/top_k_accuracy", which is not computed. Name it in metrics, or ',
+    ),
+}
+
+
+@pytest.mark.parametrize(("base", "space", "problem"), UNFIT.values(), ids=UNFIT)
+def test_what_the_data_do_not_allow_is_refused_before_any_work(
+    run: Run, file: Path, root: Path, base: str, space: str, problem: str
+) -> None:
+    file.write_text(STUDY.replace("epochs = 3", f"epochs = 3\n{base}") + space)
+    with pytest.raises(ConfigError) as refusal:
+        run()
+    assert str(refusal.value).startswith(f"{file}: {problem}")
+    assert not Home(root).study(NAME).root.exists()
+
+
+def test_a_metric_to_decide_by_that_is_not_computed_is_refused_with_what_to_add(run: Run, file: Path) -> None:
+    file.write_text(STUDY.replace("trials = 8", 'trials = 1\nmetric = "validation/top_k_accuracy"'))
+    with pytest.raises(ConfigError) as refusal:
+        run()
+    assert str(refusal.value) == (
+        f'{file}: [base] "metrics": [study] decides by "validation/top_k_accuracy", which is not computed. '
+        'Set metrics = ["top_k_accuracy"] in [base], or decide by validation/loss or validation/accuracy.'
+    )
+    assert run(overrides=['metrics=["top_k_accuracy"]']).status == "complete"
+
+
+def test_a_metric_to_decide_by_that_is_for_another_task_is_refused(run: Run, file: Path) -> None:
+    file.write_text(STUDY.replace("trials = 8", 'trials = 1\nmetric = "validation/r2"'))
+    with pytest.raises(ConfigError, match=r'\[study\] "metric": the metric "r2" judges values, but the targets are c'):
+        run()
+
+
+def test_data_that_are_missing_are_said_to_be_of_the_file(run: Run, file: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        run(overrides=["data.name=digit"])
+    assert str(refusal.value).startswith(f'{file}: [base] "data.name": there is no data set called "digit".')

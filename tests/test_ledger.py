@@ -120,7 +120,8 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
 )
 def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path: Path, digits: Path, pruner: dict[str, Any]) -> None:
     base = {"optimizer": {"name": "adam", "learning_rate": 1e-4}, "epochs": 8, "batch_size": 16}
-    run(small_study({"pruner": pruner}, base), tmp_path, digits)
+    space = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.03, "log": True}}  # base is at the bad end
+    run(small_study({"pruner": pruner}, base, space), tmp_path, digits)
     found = rows(tmp_path)
     assert sum(row.state == TrialState.PRUNED for row in found) >= 2
     assert (found[0].state, list(found[0].intermediate_values)) == (TrialState.COMPLETE, list(range(1, 9)))

@@ -64,9 +64,10 @@ def test_every_trial_has_a_run_with_its_true_status_and_reason(published: Home) 
 def test_a_run_holds_the_configuration_the_epochs_and_the_summary_of_its_trial(published: Home) -> None:
     run = runs(published)["trial 0002"]
     assert run.data.params["network.activation"] == "leaky_relu(slope=0.1)"
-    assert run.data.params["network.activation.slope"] == "0.1"
     assert run.data.params["network.hidden.width"] == "90"
-    assert run.data.params["data.name"] == "digits"
+    config = json.loads(run.data.tags["config"])
+    assert config["network"]["activation"] == {"name": "leaky_relu", "slope": 0.1}
+    assert config["data"]["name"] == "digits"
     run = runs(published)["trial 0000"]
     client = TrackingStore(published).client
     history = client.get_metric_history(run.info.run_id, "validation/accuracy")

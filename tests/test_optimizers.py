@@ -258,8 +258,9 @@ def test_clipping_does_not_hide_a_gradient_that_is_not_finite(bad: float, dtype:
 
 def test_a_training_clips_the_whole_gradient_and_not_each_piece_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlp.training.CHUNK", 7)
-    config = replace(small_config({"batch_size": "full"}), optimizer=Sgd(learning_rate=1.0, clip_norm=1e-3))
-    training = Training(config, small_split(config), dtype=np.float64)
+    paths = {"batch_size": "full", "dtype": "float64"}
+    config = replace(small_config(paths), optimizer=Sgd(learning_rate=1.0, clip_norm=1e-3))
+    training = Training(config, small_split(config))
     start = training.network.theta.copy()
     training.run_epoch()
     assert np.linalg.norm(training.network.theta - start) == pytest.approx(1e-3, rel=1e-9)
@@ -287,6 +288,15 @@ def test_a_penalty_is_taken_before_weights_decay() -> None:
     assert theta[0] == 1.0 * 0.5 - 1.0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_of_lion_is_as_long_for_a_small_gradient_as_for_a_large_one(dtype: Any) -> None:
+    gradient = np.array([1e-28, 1e-10, 1.0, 1e10, 1e30, 0.0], dtype)
+    gradient = np.concatenate([gradient, -gradient])
+    theta = np.zeros_like(gradient)
+    Lion().update(theta, gradient.copy(), (np.zeros_like(theta),), np.empty_like(theta), 1, 0.5)
+    np.testing.assert_array_equal(theta, -0.5 * np.sign(gradient))
+
+
 def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() -> None:
     part, theta, slots = Sgd(momentum=0.5), np.zeros(1), (np.zeros(1),)
     part.update(theta, np.ones(1), slots, np.empty(1), 1, rate=1.0)
@@ -298,8 +308,9 @@ def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() 
 def train_step(part: AbstractOptimizer, weight_decay: float) -> tuple[Training, Any]:
     """Return a training after one step on all examples, and the parameters that it started from."""
     part = replace(part, learning_rate=0.01, weight_decay=weight_decay)
-    config = replace(small_config({"batch_size": "full", "epochs": 4, "schedule": "cosine"}), optimizer=part)
-    training = Training(config, small_split(config), dtype=np.float64)
+    paths = {"batch_size": "full", "epochs": 4, "schedule": "cosine", "dtype": "float64"}
+    config = replace(small_config(paths), optimizer=part)
+    training = Training(config, small_split(config))
     training.network.theta[...] += 0.5  # so that there are biases that could decay
     start = training.network.theta.copy()
     training.run_epoch()
@@ -334,16 +345,16 @@ def test_weight_decay_follows_the_schedule() -> None:
     np.testing.assert_allclose(first.theta[:n] - second.theta[:n], -rate * 2.0 * decaying.theta[:n], rtol=1e-10)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("part", PARTS, ids=describe)
 def test_the_result_is_the_same_whatever_pieces_theta_is_cut_into(
-    part: AbstractOptimizer, dtype: Any, monkeypatch: pytest.MonkeyPatch
+    part: AbstractOptimizer, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(small_config({"schedule": "cosine"}), optimizer=replace(part, weight_decay=0.1))
+    config = replace(small_config({"schedule": "cosine", "dtype": dtype}), optimizer=replace(part, weight_decay=0.1))
     digests = set()
-    for chunk in (1, 7, 16, 50, 16_384):
+    for chunk in (1, 7, 16, 50, 65_536):
         monkeypatch.setattr("mlp.training.CHUNK", chunk)
-        training = Training(config, small_split(config), dtype=dtype)
+        training = Training(config, small_split(config))
         training.run_epoch()
         training.run_epoch()
         digests.add(digest(training.network.theta, training.slots))

@@ -66,10 +66,18 @@ def test_reading_a_study_loads_neither_optuna_nor_mlflow() -> None:
 
 
 def test_mlp_offers_what_it_lists_and_nothing_more() -> None:
-    offered = {name for name, thing in vars(mlp).items() if name[0] != "_" and not isinstance(thing, ModuleType)}
-    assert offered == set(mlp.__all__)
     assert mlp.__all__ == sorted(mlp.__all__)
+    assert {name: getattr(mlp, name).__name__ for name in mlp.__all__} == {name: name for name in mlp.__all__}
     assert mlp.train is train
+    with pytest.raises(AttributeError, match="module 'mlp' has no attribute 'Trainer'"):
+        _ = mlp.Trainer
+
+
+def test_what_a_type_checker_sees_of_mlp_is_what_is_there() -> None:
+    tree = ast.parse(Path(mlp.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    seen = {alias.name: node.module for node in imports for alias in node.names if node.module.startswith("mlp.")}
+    assert seen == mlp._PLACES
 
 
 def test_studies_offers_what_it_lists_and_nothing_more() -> None:

@@ -213,7 +213,7 @@ def test_the_test_part_is_judged_by_the_kept_weights_and_only_when_asked(
 ) -> None:
     assert retrain(CONFIG).test is None
     result = retrain(CONFIG, test=True, save=tmp_path / "model")
-    assert result.test == original.evaluate(digits.test(CONFIG.data), "test")
+    assert result.test == original.evaluate(digits.test(original.data.train.scaling), "test")
     predicted = load_model(tmp_path / "model").predict(digits.test_inputs)
     assert result.test["test/accuracy"] == np.mean(predicted == digits.test_targets) > 0.8
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mlp_data import bits, small_config, small_split
 
-from mlp import ConfigError
+from mlp import ConfigError, Training, advance
 from mlp.schedules import schedules
 
 HALF = 0.5**0.5  # cos pi/4
@@ -92,3 +93,22 @@ def test_a_plateau_reduces_the_rate(fields: dict[str, Any], values: list[float],
 def test_a_plateau_of_an_unknown_metric_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r'^"schedule.metric": there is no metric "validation/los"'):
         schedules.decode({"name": "reduce_on_plateau", "metric": "validation/los"}, path="schedule")
+
+
+def test_a_training_reduces_its_rate_by_its_past_and_goes_on_exactly_when_it_is_resumed() -> None:
+    # No epoch is better than the one before by 9: each after the first multiplies the rate by 0.1.
+    plateau = {"name": "reduce_on_plateau", "metric": "train/loss", "patience": 0, "factor": 0.1, "min_delta": 9.0}
+    config = small_config({"schedule": plateau, "optimizer": {"name": "sgd", "learning_rate": 0.1}})
+    training = Training(config, small_split(config))
+    start = training.state()
+    lengths = []
+    for _ in range(4):
+        before = training.network.theta.copy()
+        training.run_epoch()
+        lengths.append(float(abs(training.network.theta - before).sum()))
+    assert lengths[1] > 0.3 * lengths[0]
+    assert [lengths[2] / lengths[1], lengths[3] / lengths[2]] == pytest.approx([0.1, 0.1], rel=0.5)
+    resumed = start
+    for epochs in (1, 2, 1):
+        resumed = advance(resumed, training.data, epochs)
+    assert bits(resumed) == bits(training.state())

@@ -594,3 +594,31 @@ def test_a_mistake_is_explained(mistake: str) -> None:
 def test_an_end_of_a_range_is_a_finite_number(end: str) -> None:
     message = refusal(f'"optimizer.weight_decay" = {{ low = 0.0, high = {end} }}')
     assert message.startswith('"optimizer.weight_decay": must be ')
+
+
+def test_every_two_choices_are_tried_together_where_their_conditions_allow_it() -> None:
+    table = {
+        "batch_size": [64, 1],
+        "optimizer": ["adam", "sgd"],
+        "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": "sgd"}},
+        "network.normalization": ["none", "layer"],
+    }
+    examples = Space(table, TrainConfig.from_mapping(DESIGN["base"])).examples
+    tried = {
+        (e.config.batch_size, e.config.optimizer.name, getattr(e.config.optimizer, "nesterov", None)) for e in examples
+    }
+    assert tried == {(b, *o) for b in (64, 1) for o in (("adam", None), ("sgd", False), ("sgd", True))}
+    assert len({e.config for e in examples}) == len(examples)
+
+
+def test_choices_that_exclude_each_other_are_refused_unless_a_condition_keeps_them_apart() -> None:
+    base = TrainConfig.from_mapping(DESIGN["base"])
+    batch = {"network.normalization": ["none", "batch"]}
+    with pytest.raises(ConfigError) as refusal:
+        Space(batch | {"batch_size": [64, 1]}, base)
+    assert str(refusal.value) == (
+        '"batch_size": must be at least 2 for batch normalization, which compares examples. That is so with '
+        "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
+    )
+    guarded = {"choices": [64, 1], "when": {"network.normalization": "none"}}
+    assert len(Space(batch | {"batch_size": guarded}, base).examples) == 3

@@ -172,7 +172,7 @@ def test_an_override_of_a_whole_part_replaces_it(tmp_path: Path) -> None:
 
 
 def test_an_override_goes_below_a_part_that_is_a_bare_name(tmp_path: Path) -> None:
-    assert spec(tmp_path, "schedule.final=0.5").base.schedule.to_mapping() == {"final": 0.5}
+    assert spec(tmp_path, "schedule.final=0.5").base.schedule.to_mapping() == {"warmup": 0.0, "final": 0.5}
 
 
 def test_an_override_goes_below_a_part_that_is_omitted(tmp_path: Path) -> None:
@@ -216,7 +216,8 @@ def test_an_override_of_a_searched_part_keeps_what_applies_to_it(tmp_path: Path)
             "optimizer.learning_rat=1",
             (
                 '[base] "optimizer.learning_rat": is not a field of the optimizer "adam". '
-                'Did you mean "learning_rate"? It has: learning_rate, weight_decay, beta1, beta2, eps.'
+                'Did you mean "learning_rate"? It has: learning_rate, weight_decay, l2, clip_norm, clip_value, '
+                "beta1, beta2, eps."
             ),
         ),
         ("epochs=many", "[base] \"epochs\": must be a whole number, got 'many'."),
@@ -226,7 +227,8 @@ def test_an_override_of_a_searched_part_keeps_what_applies_to_it(tmp_path: Path)
             "schedule=cosin",
             (
                 '[base] "schedule": there is no schedule called "cosin". Did you mean "cosine"? '
-                "There are: constant, exponential, step, cosine."
+                "There are: constant, step, linear_step, exponential, inverse_time, polynomial, cosine, "
+                "cosine_restarts, one_cycle, reduce_on_plateau."
             ),
         ),
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import pickle
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from typing import Any
@@ -19,7 +21,10 @@ from mlp import ConfigError, DataConfig, EarlyStopping, TrainConfig, Training, T
 from mlp.activations import activations
 from mlp.arrays import digest, stream
 from mlp.initializers import initializers
-from mlp.metrics import direction
+from mlp.layers import normalizations
+from mlp.losses import losses
+from mlp.metrics import direction, metrics
+from mlp.online import is_online
 from mlp.optimizers import Adam, optimizers
 from mlp.schedules import schedules
 from mlp.state import CorruptStateError, kept_epoch
@@ -126,7 +131,12 @@ def test_any_small_configuration_trains_to_the_same_bits_twice_and_in_pieces(dat
     config = replace(
         small_config({"epochs": 3, "early_stopping": data.draw(st.sampled_from(STOPPING))}),
         seed=data.draw(st.integers(0, 2**32 - 1)),
-        batch_size=data.draw(st.integers(1, 80) | st.just("full")),
+        batch_size=data.draw(st.integers(2, 80) | st.just("full")),
+        loss=data.draw(st.sampled_from([losses.decode(name) for name in losses if name != "binary_cross_entropy"])),
+        dtype=data.draw(st.sampled_from(["float32", "float64"])),
+        class_weights=data.draw(st.sampled_from([(), "balanced", (1.0, 0.0, 2.5)])),
+        metrics=data.draw(st.sampled_from([(), (metrics.decode("f1_macro"), metrics.decode("log_loss"))])),
+        diagnostics=data.draw(st.booleans()),
         optimizer=data.draw(parts(optimizers).map(tame) | parts(optimizers)),
         schedule=data.draw(parts(schedules)),
         network=replace(
@@ -134,7 +144,12 @@ def test_any_small_configuration_trains_to_the_same_bits_twice_and_in_pieces(dat
             hidden=data.draw(st.lists(st.integers(1, 9), max_size=3)),
             activation=data.draw(parts(activations)),
             initializer=initializers.decode(data.draw(st.sampled_from(list(initializers)))),
+            normalization=data.draw(parts(normalizations)),
+            dropout=data.draw(st.sampled_from([0.0, 0.3])),
+            input_noise=data.draw(st.sampled_from([0.0, 0.1])),
+            bias=data.draw(st.booleans()),
         ),
+        data=replace(small_config().data, scale=data.draw(st.sampled_from(["unit", "standard", "example", "none"]))),
     )
     split = small_split(config)
     whole = advance(Training(config, split).state(), split, 3)
@@ -383,6 +398,214 @@ def test_a_state_does_not_resume_on_data_of_another_width() -> None:
     state = run(start(small_config()), 1).state()
     with pytest.raises(CorruptStateError, match="where the network needs"):
         Training.resume(state, small_split(small_config(), blobs(d=7)))
+
+
+REGULARISED: dict[str, Any] = {
+    "network.normalization": "batch",
+    "network.dropout": 0.3,
+    "network.input_noise": 0.1,
+    "schedule": {"name": "reduce_on_plateau", "patience": 1, "metric": "validation/f1_macro"},
+    "early_stopping": {"patience": 5},
+    "metrics": ["f1_macro", "calibration_error"],
+    "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.1},
+    "class_weights": "balanced",
+    "diagnostics": True,
+    "data.scale": "standard",
+    "epochs": 9,
+}
+
+
+@pytest.mark.parametrize("cuts", [(1,) * 9, (4, 5), (2, 3, 4)])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_all_that_regularises_together_resumes_to_the_same_bits(optimizer: Any, cuts: tuple[int, ...]) -> None:
+    config = small_config({**REGULARISED, "optimizer": optimizer})
+    split = small_split(config)
+    state = Training(config, split).state()
+    for epochs in cuts:
+        state = save_and_load(advance(state, split, epochs))
+    assert bits(state) == bits(advance(Training(config, split).state(), split, 9))
+    assert state.epoch > 1
+
+
+def test_running_statistics_are_kept_with_the_best_weights() -> None:
+    training = run(start(small_config({"network.normalization": "batch", "early_stopping": {"patience": 9}})), 4)
+    kept = training.network
+    training.restore_kept()
+    scores = training.evaluate(training.data.validation, "validation")
+    assert scores["validation/loss"] == min(training.history["validation/loss"])
+    assert (kept.statistics[0][0] != 0.0).any()
+
+
+# Weights
+
+
+def test_class_weights_are_weights_of_the_examples() -> None:
+    config = small_config({"class_weights": [1.0, 2.0, 0.5], "dtype": "float64"})
+    split = small_split(config)
+    weights = np.array([1.0, 2.0, 0.5])[split.train.targets]
+    weighted = replace(split, train=replace(split.train, weights=weights))
+    by_class = run(Training(config, split), 2).network.theta
+    by_example = run(Training(replace(config, class_weights=()), weighted), 2).network.theta
+    np.testing.assert_array_equal(by_class, by_example)
+
+
+def test_balanced_classes_weigh_the_same_in_all() -> None:
+    dataset = replace(blobs(), targets=np.repeat(np.arange(3), [50, 15, 5]))
+    training = Training(small_config({"class_weights": "balanced"}), small_split(small_config(), dataset))
+    sums = np.bincount(training.data.train.own_targets, training._weights)
+    np.testing.assert_allclose(sums, len(training.data.train) / 3, rtol=1e-6)
+
+
+def test_class_weights_must_be_one_for_each_class() -> None:
+    with pytest.raises(ConfigError, match=r'"class_weights": must hold one number for each of the 3 classes, got 2'):
+        start(small_config({"class_weights": [1.0, 2.0]}))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_large_batch_gone_through_in_blocks_gives_the_gradient_of_the_whole(
+    weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config({"batch_size": "full", "dtype": "float64", "class_weights": [1.0, 3.0, 0.0] * weighted})
+    whole = run(start(config), 3).network.theta
+    monkeypatch.setattr("mlp.training.PAGE_ROWS", 9)
+    in_blocks = start(config)
+    assert in_blocks._block == 9
+    np.testing.assert_allclose(run(in_blocks, 3).network.theta, whole, rtol=1e-11)
+
+
+# Gradient descent by single examples
+
+ONLINE: dict[str, Any] = {"batch_size": 1, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "dtype": "float64"}
+
+
+@pytest.mark.parametrize("activation", list(activations))
+@pytest.mark.parametrize(
+    "changes", [{}, {"network.bias": False}, {"network.hidden": []}, {"schedule": "cosine"}], ids=str
+)
+def test_updates_that_are_put_off_come_to_the_same(
+    activation: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config({**ONLINE, "network.activation": activation, **changes})
+    put_off = run(start(config), 3)
+    monkeypatch.setattr("mlp.training.is_online", lambda _: False)
+    at_once = run(start(config), 3)
+    np.testing.assert_allclose(put_off.network.theta, at_once.network.theta, rtol=1e-9, atol=1e-12)
+    for key, values in at_once.history.items():
+        assert put_off.history[key] == pytest.approx(values, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "online"),
+    [
+        ({}, True),
+        ({"batch_size": 2}, False),
+        ({"optimizer.momentum": 0.5}, False),
+        ({"optimizer.l2": 0.1}, False),
+        ({"optimizer.weight_decay": 0.1}, False),
+        ({"optimizer.clip_norm": 1.0}, False),
+        ({"optimizer": "adam"}, False),
+        ({"network.normalization": "layer"}, False),
+        ({"network.dropout": 0.1}, False),
+        ({"network.input_noise": 0.1}, False),
+        ({"diagnostics": True}, False),
+    ],
+    ids=str,
+)
+def test_only_plain_steps_by_single_examples_are_put_off(changes: dict[str, Any], online: bool) -> None:
+    assert is_online(small_config({**ONLINE, **changes})) == online
+
+
+def test_steps_by_single_examples_resume_to_the_same_bits() -> None:
+    config = small_config(ONLINE)
+    split = small_split(config)
+    state = Training(config, split).state()
+    for _ in range(4):
+        state = save_and_load(advance(state, split, 1))
+    assert bits(state) == bits(advance(Training(config, split).state(), split, 4))
+
+
+# Diagnostics
+
+
+def test_diagnostics_say_what_goes_on_in_each_layer() -> None:
+    training = run(start(small_config({"diagnostics": True, "network.activation": "relu"})), 2)
+    found = {key.removeprefix("diagnostics/") for key in training.history if key.startswith("diagnostics/")}
+    layers = {f"layer_{layer}/{name}" for layer in (1, 2, 3) for name in ("gradient_norm", "update_ratio")}
+    units = {f"layer_{layer}/{name}" for layer in (1, 2) for name in ("dead_units", "saturation")}
+    assert found == {"gradient_norm"} | layers | units
+    norms = [training.history[f"diagnostics/layer_{layer}/gradient_norm"][-1] for layer in (1, 2, 3)]
+    assert 0 < math.hypot(*norms) < training.history["diagnostics/gradient_norm"][-1]
+    assert 1e-5 < training.history["diagnostics/layer_1/update_ratio"][-1] < 0.5
+
+
+def test_units_that_cannot_learn_are_found_dead() -> None:
+    training = start(small_config({"diagnostics": True, "network.activation": "relu"}))
+    training.network.biases[0][:2] = -1e6
+    training.run_epoch()
+    assert training.history["diagnostics/layer_1/dead_units"][0] >= 2 / 5
+
+
+def test_diagnostics_change_nothing() -> None:
+    plain, watched = (run(start(small_config({"diagnostics": on})), 3) for on in (False, True))
+    np.testing.assert_array_equal(plain.network.theta, watched.network.theta)
+
+
+def test_epochs_allocate_nothing_that_stays() -> None:
+    training = start(small_config({"epochs": 60, "network.dropout": 0.2, "network.normalization": "batch"}))
+    run(training, 20)
+    tracemalloc.start()
+    try:
+        run(training, 2)
+        before = tracemalloc.get_traced_memory()[0]
+        run(training, 30)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 30 * 1000  # the history itself: four numbers an epoch
+
+
+# Other tasks
+
+
+def labelled(targets: Any, k: int) -> Any:
+    dataset = blobs()
+    return replace(dataset, targets=targets, test_targets=targets[:20], classes=tuple("abcdef"[:k]))
+
+
+def test_several_labels_are_learnt() -> None:
+    inputs = blobs().inputs
+    dataset = labelled((inputs[:, :2] > 127).astype(np.uint8), 2)
+    config = small_config({"loss": "binary_cross_entropy", "epochs": 60, "optimizer.learning_rate": 0.05})
+    training = run(Training(config, small_split(config, dataset)), 60)
+    assert training.network.sizes[-1] == 2
+    assert training.history["validation/label_accuracy"][-1] > 0.8
+
+
+def test_two_classes_are_learnt_by_one_output() -> None:
+    dataset = labelled((blobs().inputs[:, 0] > 127).astype(np.int64), 2)
+    config = small_config({"loss": "binary_cross_entropy", "epochs": 60, "optimizer.learning_rate": 0.05})
+    training = run(Training(config, small_split(config, dataset)), 60)
+    assert training.network.sizes[-1] == 1
+    assert training.history["validation/accuracy"][-1] > 0.85
+
+
+def test_several_values_are_learnt() -> None:
+    dataset = labelled(blobs().inputs[:, :3] / 255.0 @ np.array([[1.0, 0.5], [0.0, -1.0], [2.0, 0.3]]), 2)
+    changes = {"loss": "mean_squared_error", "epochs": 80, "optimizer.learning_rate": 0.03}
+    training = run(Training(small_config(changes), small_split(small_config(changes), dataset)), 80)
+    assert training.history["validation/r2"][-1] > 0.8
+
+
+def test_a_loss_or_a_metric_for_another_task_is_refused() -> None:
+    values = labelled(np.zeros((70, 2)), 2)
+    for changes, said in (
+        ({}, 'the loss "softmax_cross_entropy" learns classes, but the targets are values'),
+        ({"loss": "huber", "metrics": ["f1_macro"]}, 'the metric "f1_macro" judges classes'),
+        ({"loss": "huber", "class_weights": "balanced"}, '"class_weights": needs classes'),
+    ):
+        config = small_config(changes)
+        with pytest.raises(ConfigError, match=said):
+            Training(config, small_split(config, values))
 
 
 # What an epoch does
