@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from mlp.arrays import Array
 from mlp.config import TrainConfig
 from mlp.metrics import PARTS, confusion_matrix
+from mlp.registry import ConfigError
 from mlp.state import History
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 INK, MUTED, FAINT = "#1f2933", "#6b7785", "#dde3e9"
 COLOURS = {"train": "#9aa5b1", "validation": "#0b3d66"}
+RATE = "#e08b2c"
 RIGHT, WRONG = "#1b7f3b", "#c8372d"
 DPI = 150
 BLUES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#3b7dbf", "#0b3d66"])
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#c8372d", "#ffffff", "#0b3d66"])
 FEW_CLASSES = 15  # up to which a confusion matrix has its counts written into it
+MANY_CLASSES = 60  # above which not every one of them is named
 
 
 def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) -> Figure:
@@ -41,17 +44,24 @@ def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) 
     figure, axes = _grid(len(names) + 1, columns=min(3, len(names) + 1), cell=(4.6, 3.3))
     for name, place in zip(names, axes, strict=False):
         for part in PARTS:
-            values = history.get(f"{part}/{name}")
-            if values:
-                place.plot(range(1, len(values) + 1), values, color=COLOURS[part], linewidth=1.8, label=part)
+            if values := history.get(f"{part}/{name}"):
+                _curve(place, values, COLOURS[part], part)
         if kept_epoch:
-            place.axvline(kept_epoch, color=MUTED, linewidth=0.8, linestyle=":", zorder=0)
+            place.axvline(kept_epoch, color=MUTED, linewidth=0.8, linestyle=":", zorder=0, label="kept")
         _decorate(place, name.replace("_", " "))
-    axes[0].legend(frameon=False, labelcolor=INK, fontsize=9)
-    rates = learning_rates(history, config)
-    axes[len(names)].plot(range(1, len(rates) + 1), rates, color="#e08b2c", linewidth=1.8)
-    _decorate(axes[len(names)], "learning rate")
+    if names:  # above the axes, where no curve runs
+        look = {"frameon": False, "labelcolor": INK, "fontsize": 9, "handlelength": 1.4, "columnspacing": 1.2}
+        axes[0].legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(PARTS) + 1, **look)
+    rates = axes[len(names)]
+    _curve(rates, learning_rates(history, config), RATE)
+    rates.set_ylim(bottom=0.0)
+    _decorate(rates, "learning rate")
     return figure
+
+
+def _curve(axes: Axes, values: Sequence[float], colour: str, name: str | None = None) -> None:
+    marker = "o" if len(values) == 1 else None  # of one point there is no line to see
+    axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, marker=marker, label=name)
 
 
 def learning_rates(history: History, config: TrainConfig) -> list[float]:
@@ -66,7 +76,7 @@ def learning_rates(history: History, config: TrainConfig) -> list[float]:
 
 
 def plot_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> Figure:
-    """Draw how often examples of each class were taken for each class.
+    """Draw how often examples of each class were taken for each class; the darker, the larger a share of its row.
 
     Args:
         true: classes, shape (n,), integers in 0..k-1.
@@ -76,11 +86,13 @@ def plot_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> Fig
     k = len(classes)
     counts = confusion_matrix(true, predicted, k)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.4 + 0.45 * min(k, 2 * FEW_CLASSES)
-    figure, (axes,) = _grid(1, columns=1, cell=(side + 0.9, side))
+    side = max(2.0, (0.5 if k <= FEW_CLASSES else 0.2) * min(k, MANY_CLASSES))
+    names = 0.075 * max(map(len, classes))  # roughly, in inches; below they are turned by 45 degrees
+    figure, (axes,) = _grid(1, columns=1, cell=(side + names + 0.5, side + 0.7 * names + 0.9))
     axes.imshow(shares, cmap=BLUES, vmin=0.0, vmax=1.0)
-    axes.set_xticks(range(k), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(k), classes)
+    named = range(0, k, -(-k // MANY_CLASSES))
+    axes.set_xticks(named, [classes[i] for i in named], rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(named, [classes[i] for i in named])
     axes.set_xlabel("predicted", color=MUTED)
     axes.set_ylabel("true", color=MUTED)
     if k <= FEW_CLASSES:
@@ -110,7 +122,11 @@ def plot_predictions(
         classes: the k names.
         image_shape: of one example as a picture, (height, width).
         columns: pictures in a row.
+
+    Raises:
+        ConfigError: when examples are no pictures of that shape.
     """
+    _check_pictures(images.shape[1], image_shape)
     figure, axes = _grid(len(images), columns=columns, cell=(1.15, 1.45))
     for place, image, is_class, taken_for in zip(axes, images, true, predicted, strict=False):
         place.imshow(image.reshape(image_shape), cmap="gray_r")
@@ -129,7 +145,11 @@ def plot_first_weights(weights: Array, image_shape: tuple[int, ...], *, most: in
         weights: of the first layer, shape (d, units).
         image_shape: of one example as a picture, (height, width).
         most: how many units at most, the strongest first.
+
+    Raises:
+        ConfigError: when inputs are no pictures of that shape.
     """
+    _check_pictures(len(weights), image_shape)
     order = np.argsort(-np.linalg.norm(weights, axis=0), kind="stable")[:most]
     figure, axes = _grid(len(order), columns=min(len(order), math.ceil(math.sqrt(len(order) * 1.6))), cell=(0.95, 0.95))
     for place, unit in zip(axes, order, strict=False):
@@ -137,7 +157,16 @@ def plot_first_weights(weights: Array, image_shape: tuple[int, ...], *, most: in
         place.imshow(weights[:, unit].reshape(image_shape), cmap=SIGNED, vmin=-limit, vmax=limit)
     for place in axes:
         place.set_axis_off()
+    title = f"{len(order)} of {weights.shape[1]} units, largest weights first"
+    figure.suptitle(title, x=0.02, ha="left", color=INK, fontsize=9)
     return figure
+
+
+def _check_pictures(n_features: int, image_shape: tuple[int, ...]) -> None:
+    if len(image_shape) != 2 or math.prod(image_shape) != n_features:
+        raise ConfigError(
+            f"examples of {n_features} features are no pictures of shape {image_shape}. Give height and width."
+        )
 
 
 def _grid(n: int, *, columns: int, cell: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -160,4 +189,4 @@ def _decorate(axes: Axes, title: str, *, grid: bool = True) -> None:
         axes.grid(axis="y", color=FAINT, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.set_xlabel("epoch", color=MUTED, fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

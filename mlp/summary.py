@@ -7,26 +7,33 @@ import pandas as pd
 from mlp.network import Network
 from mlp.registry import label
 
+COUNTS = ["parameters", "bytes", "multiply_adds"]
 
-def summary(network: Network) -> pd.DataFrame:
-    """Return a row a layer: input, units, normalization, activation, bias, parameters, bytes, multiply-adds.
+
+def summary(network: Network, *, output: str = "identity") -> pd.DataFrame:
+    """Return a row a layer, counted from 1: what goes in, its units, what they compute, and what they cost.
 
     `parameters` counts all that is in theta, running statistics too; `multiply_adds` is for one example.
+
+    Args:
+        network: whose parameters may have any values.
+        output: what the loss makes of the last layer's results.
     """
-    activations = [*map(label, network.activations), "raw outputs"]
+    activations = [*map(label, network.activations), output]
+    dropout = [network.dropout] * len(network.activations) + [0.0]
     rows = []
     for layer, w in enumerate(network.weights):
-        n_in, n_out = w.shape
         bias, norm = network.biases[layer], network.normalizations[layer]
         parameters = w.size + (0 if bias is None else bias.size)
         parameters += network.scales[layer].size + network.statistics[layer].size
         rows.append(
             {
                 "layer": layer + 1,
-                "input": n_in,
-                "units": n_out,
-                "normalization": norm.name,
+                "input": w.shape[0],
+                "units": w.shape[1],
+                "normalization": label(norm),
                 "activation": activations[layer],
+                "dropout": dropout[layer],
                 "bias": bias is not None,
                 "parameters": parameters,
                 "bytes": parameters * network.dtype.itemsize,
@@ -36,12 +43,38 @@ def summary(network: Network) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("layer")
 
 
-def summary_text(network: Network) -> str:
-    """Return the table as text, with the sums of its last three columns."""
-    table = summary(network)
-    totals = table[["parameters", "bytes", "multiply_adds"]].sum()
-    counts = (
-        f"{totals['parameters']:,} parameters, {totals['bytes']:,} bytes, {totals['multiply_adds']:,} multiply-adds"
+def summary_text(network: Network, *, output: str = "identity") -> str:
+    """Return the table as text, its numbers summed up below; what no layer has is left out.
+
+    Args:
+        network: as for `summary`.
+        output: likewise.
+    """
+    table = summary(network, output=output)
+    cells = pd.DataFrame(
+        {
+            "input": table["input"].map("{:,}".format),
+            "units": table["units"].map("{:,}".format),
+            "normalization": table["normalization"],
+            "activation": table["activation"],
+            "dropout": table["dropout"].map(lambda rate: f"{rate:g}" if rate else "none"),
+            "bias": table["bias"].map({True: "yes", False: "no"}),
+            **{name: table[name].map("{:,}".format) for name in COUNTS},
+        }
     )
-    formatters = dict.fromkeys(totals.index, "{:,}".format)
-    return f"{table.to_string(formatters=formatters)}\n{counts} an example"
+    unused = [name for name in ("normalization", "dropout") if (cells[name] == "none").all()]
+    cells = cells.drop(columns=unused).reset_index().astype(str)
+    total = dict.fromkeys(cells.columns, "") | {"layer": "total"}
+    total |= {name: f"{table[name].sum():,}" for name in COUNTS}
+    rows = [list(cells.columns), *cells.values.tolist(), list(total.values())]
+    words = {"normalization", "activation", "bias"}
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if name in words else cell.rjust(width)
+            for cell, width, name in zip(row, widths, cells.columns, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0].replace("_", " "), rule, *lines[1:-1], rule, lines[-1]])

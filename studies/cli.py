@@ -5,6 +5,8 @@ Whatever takes time to import is imported by the command that needs it, so that 
 
 from __future__ import annotations
 
+import enum
+import io
 import os
 import re
 import shlex
@@ -34,7 +36,15 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Holds mnist/*.gz and fashion-mnist/*.gz.", envvar="STUDIES_DATA"),
 ]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder or a .json file with a saved model.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The study.")]
+
+
+class Part(enum.Enum):
+    """A part of a data set."""
+
+    test = "test"
+    train = "train"
 
 
 def main() -> None:
@@ -248,7 +258,12 @@ def train(
     test: Annotated[bool, typer.Option("--test", help="Judge by the test set at the end.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Train on training and validation data together.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the file's.")] = None,
-    save: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the model there.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="PLACE", help="Write the model there: a folder, or FILE.json.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Draw curves, confusion, predictions there.")
+    ] = None,
     data_dir: DataOption = None,
 ) -> None:
     """Train one configuration; from an export, check that it comes out as recorded."""
@@ -266,11 +281,67 @@ def train(
         refit=refit,
         seed=seed,
         save=save,
+        pictures=pictures,
         on_epoch=lambda metrics: _say(console, epoch_line(metrics, what.epochs)),
         progress=console.is_terminal,
     )
     console.print(training_view(result, provenance))
+    if pictures is not None:
+        _say(console, f"The pictures are in {pictures}.")
     raise typer.Exit(1 if result.differences else 0)
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .npy, .npz or IDX file of raw inputs.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write.", show_default="here")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The column of a CSV file that holds the answers.")] = None,
+    array: Annotated[str | None, typer.Option(help="Which array of an .npz file.")] = None,
+) -> None:
+    """Predict with a saved model; writes CSV, a line an example."""
+    from mlp.model_io import load_model
+    from studies.home import write_atomically
+    from studies.predict import read_inputs, write_predictions
+
+    loaded = load_model(model)
+    inputs = read_inputs(data, label=label, array=array)
+    if output is None:
+        write_predictions(loaded, inputs, sys.stdout)
+        return
+    text = io.StringIO()
+    write_predictions(loaded, inputs, text)
+    write_atomically(output, text.getvalue())
+    _say(_console(), f"{len(inputs)} predictions are in {output}.")
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[str, typer.Option(metavar="NAME", help="A data set, or a CSV file.")],
+    part: Annotated[Part, typer.Option(help="Of the data set.")] = Part.test,
+    label: Annotated[str, typer.Option(help="Of a CSV file the column to predict.")] = "label",
+    metric: Annotated[list[str] | None, typer.Option(help="One more, such as f1_macro. May be repeated.")] = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Judge a saved model by a part of a data set."""
+    from mlp.data import DataConfig
+    from mlp.model_io import load_model
+    from studies.predict import evaluate_model
+
+    console = _console()
+    found = evaluate_model(
+        load_model(model),
+        DataConfig(data, label=label),
+        part=part.value,
+        extra=metric or [],
+        data_dir=data_dir,
+        progress=console.is_terminal,
+    )
+    for key, value in found.items():
+        _say(console, f"{key}  {value:.6g}")
 
 
 @app.command()

@@ -61,6 +61,7 @@ def retrain(
     refit: bool = False,
     seed: int | None = None,
     save: Path | None = None,
+    pictures: Path | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
 ) -> RetrainResult:
@@ -75,7 +76,8 @@ def retrain(
             recorded training kept; without a record it is first trained normally to find out. Schedules span
             `config.epochs` as before, and nothing stops early.
         seed: replaces that of the configuration.
-        save: the folder to write the model to.
+        save: the folder, or the JSON file, to write the model to.
+        pictures: the folder to draw the training into, judged by the test part with `test`, else by validation.
         on_epoch: called with the metrics of every epoch; those of a refit count from 1 again.
         progress: whether to show a bar while downloading data.
 
@@ -90,7 +92,8 @@ def retrain(
     seconds = 0.0
     if refit:
         epochs, seconds = _epochs_to_refit(config, provenance, dataset, on_epoch)
-        whole = replace(config, data=replace(config.data, validation=0), early_stopping=None)
+        nothing = replace(config.data, validation=0, folds=0, fold=0)
+        whole = replace(config, data=nothing, early_stopping=None)
         training = _train(whole, dataset.whole(config.data), epochs, on_epoch)
     else:
         training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
@@ -99,6 +102,12 @@ def retrain(
     comparison = _Comparison.of(training, dataset, provenance, is_same=seed is None and not refit)
     if save is not None:
         save_model(save, Model.of(training, dataset.classes, metrics=scores | (found or {})))
+    if pictures is not None:
+        from studies.pictures import write_pictures  # imports matplotlib
+
+        held_out = training.data.validation or training.data.train
+        judge = dataset.test(training.data.train.scaling) if test else held_out
+        write_pictures(training, dataset, judge, pictures)
     return RetrainResult(
         config=training.config,
         n_train=len(training.data.train),
