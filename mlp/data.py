@@ -30,7 +30,8 @@ class DataConfig(AbstractRecord):
         name: of the data set, or a CSV file.
         label: of a CSV file the column to predict.
         task: of a CSV file whether to predict `classes` or `values`; `auto` goes by the column.
-        test: of a CSV file how much is set aside as the test part: a number of rows, or a fraction.
+        test: of a CSV file how much is set aside as the test part: a number of rows, or a fraction, of which at
+            least one row is; 0 for none.
         scale: `unit` divides by the data set's largest possible raw value, `standard` gives every feature mean 0 and
             deviation 1 on the training part, `example` gives every example that, `none` leaves it as it is.
         subset: only so many of the first training examples; 0 for all.
@@ -85,7 +86,9 @@ class DataConfig(AbstractRecord):
         Raises:
             ConfigError: when none would be left to train on.
         """
-        n_test = round(self.test * n) if isinstance(self.test, float) else self.test
+        n_test = self.test
+        if isinstance(n_test, float):
+            n_test = max(1, round(n_test * n)) if n_test > 0 else 0
         if n_test >= n:
             raise ConfigError(f"must leave something to train on: there are {n} rows, got {self.test!r}.", path="test")
         return n_test
@@ -272,6 +275,7 @@ class Dataset:
         largest: the largest raw value that can occur.
         digest: identifies the content.
         image_shape: the shape of one example as a picture, (height, width); empty when it is none.
+        columns: the names of the d features, or none where they have none.
     """
 
     name: str
@@ -283,6 +287,7 @@ class Dataset:
     largest: float
     digest: str
     image_shape: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:

@@ -25,6 +25,7 @@ class Manifest(AbstractRecord):
         sizes: widths of all layers, inputs and outputs included.
         task: what it predicts.
         classes: the names of the k classes, or of the m labels or values.
+        columns: the names of the inputs, or none where they have none.
         scaling: what is done to raw inputs.
         weight_digest: the SHA-256 of the parameters, as `mlp.arrays.digest` gives it.
         epochs: after how many epochs these were the parameters.
@@ -38,6 +39,7 @@ class Manifest(AbstractRecord):
     weight_digest: str
     epochs: int = number(at_least=0)
     config: TrainConfig
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +49,9 @@ class Manifest(AbstractRecord):
         if self.sizes != expected:
             problem = f"must be {list(expected)} by config and classes, got {list(self.sizes)}."
             raise ConfigError(problem, path="sizes")
+        if self.columns and len(self.columns) != self.sizes[0]:
+            problem = f"must name {self.sizes[0]} inputs, or none, got {len(self.columns)}."
+            raise ConfigError(problem, path="columns")
         if self.scaling.centre and len(self.scaling.centre) != self.sizes[0]:
             problem = f"must hold {self.sizes[0]} centres, one an input, got {len(self.scaling.centre)}."
             raise ConfigError(problem, path="scaling")
@@ -71,12 +76,20 @@ class Model:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, training: Training, classes: Sequence[str], *, metrics: Mapping[str, float] | None = None) -> Self:
+    def of(
+        cls,
+        training: Training,
+        classes: Sequence[str],
+        *,
+        columns: Sequence[str] = (),
+        metrics: Mapping[str, float] | None = None,
+    ) -> Self:
         """Return the model of the parameters that a training keeps.
 
         Args:
             training: one that has run.
             classes: the names of the k classes, or of the m labels or values.
+            columns: the names of the inputs, if they have any.
             metrics: what to record beside it; those of the kept epoch unless given.
         """
         epoch = training.kept_epoch
@@ -88,6 +101,7 @@ class Model:
             weight_digest=training.weight_digest(),
             epochs=epoch,
             config=training.config,
+            columns=tuple(columns),
         )
         kept = {key: values[epoch - 1] for key, values in training.history.items()}
         return cls(manifest, training.kept_theta.copy(), kept if metrics is None else dict(metrics))

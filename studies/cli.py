@@ -5,8 +5,6 @@ Whatever takes time to import is imported by the command that needs it, so that 
 
 from __future__ import annotations
 
-import enum
-import io
 import os
 import re
 import shlex
@@ -16,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from studies.model_commands import evaluate, predict, train
+from studies.terminal import DataOption, open_console, say, short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,19 +33,7 @@ app = typer.Typer(
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Where runs live.", envvar="STUDIES_HOME", show_default="./mlruns")
 ]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Holds mnist/*.gz and fashion-mnist/*.gz.", envvar="STUDIES_DATA"),
-]
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder or a .json file with a saved model.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The study.")]
-
-
-class Part(enum.Enum):
-    """A part of a data set."""
-
-    test = "test"
-    train = "train"
 
 
 def main() -> None:
@@ -57,27 +46,13 @@ def main() -> None:
 
         if not isinstance(error, ConfigError | HistoryMismatchError):
             raise
-        _say(_console(stderr=True), f"error: {error}", style="red")
+        say(open_console(stderr=True), f"error: {error}", style="red")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: `studies show x | head`
         sys.exit(1)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr, markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe or a file has no edge to wrap at
-    return console
-
-
-def _say(console: Console, line: str, style: str | None = None) -> None:
-    """Print a line as it is, however long."""
-    console.print(line, style=style, soft_wrap=True)
 
 
 @app.command()
@@ -102,7 +77,7 @@ def run(
     from studies.display import plan_view, progress
     from studies.launch import plan_study, run_study
 
-    console = _console()
+    console = open_console()
     seconds = None if timeout is None else parse_duration(timeout)
     changes = overrides or []
     if dry_run:
@@ -136,33 +111,28 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
     unfinished = launch.status in ("interrupted", "out of time")
     at_home = f" --home {shlex.quote(str(home))}" if home else ""
     if launch.status == "already complete":
-        _say(console, f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
+        say(console, f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
     else:
         done = sum(n for state, n in results.counts().items() if state != "running")
-        _say(console, f"Study {launch.name}: {done} of {results.total} trials have ended, {duration(launch.seconds)}.")
+        say(console, f"Study {launch.name}: {done} of {results.total} trials have ended, {duration(launch.seconds)}.")
     console.print()
     console.print(summary_view(results))
     console.print()
     if launch.export:
-        _say(console, f"best configuration  {_short(launch.export)}")
-        _say(console, f"re-train it         studies train {shlex.quote(_short(launch.export))} --test")
-    _say(console, f"browse              studies ui {launch.name}{at_home}")
+        say(console, f"best configuration  {short(launch.export)}")
+        say(console, f"re-train it         studies train {shlex.quote(short(launch.export))} --test")
+    say(console, f"browse              studies ui {launch.name}{at_home}")
     if launch.pending:
-        _say(console, f"publishing to MLflow is pending: {launch.pending}", style="yellow")
+        say(console, f"publishing to MLflow is pending: {launch.pending}", style="yellow")
         later = "The next launch goes on with it, or" if unfinished else "Complete it later with"
-        _say(console, f"{later}: studies sync {launch.name}{at_home}")
+        say(console, f"{later}: studies sync {launch.name}{at_home}")
     if unfinished:
-        _say(console, f"{launch.status}; nothing is lost", style="yellow")
-        _say(console, f"Go on with: {shlex.join(['studies', *sys.argv[1:]])}")
+        say(console, f"{launch.status}; nothing is lost", style="yellow")
+        say(console, f"Go on with: {shlex.join(['studies', *sys.argv[1:]])}")
     if launch.status == "interrupted":
         return 128 + launch.signal
     all_failed = bool(results.trials) and results.counts().get("failed", 0) == results.total
     return 1 if all_failed else 0
-
-
-def _short(path: Path) -> str:
-    """Return a path as seen from here, where that is shorter."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def parse_duration(text: str) -> float:
@@ -188,12 +158,12 @@ def list_studies(home: HomeOption = None) -> None:
     from studies.results import load_studies
 
     studies = load_studies(home)
-    console = _console()
+    console = open_console()
     if studies:
         console.print(list_view(studies))
     else:
         root = Home.find(home).root
-        _say(console, f"There are no studies in {root} yet. Begin with: studies run experiments/digits.toml")
+        say(console, f"There are no studies in {root} yet. Begin with: studies run experiments/digits.toml")
 
 
 @app.command()
@@ -208,7 +178,7 @@ def show(
     from studies.results import load_study
 
     results = load_study(name, home)
-    console = _console()
+    console = open_console()
     view = study_view(results, top, console.width) if trial is None else trial_view(results, results.trial(trial))
     console.print(view)
 
@@ -228,7 +198,7 @@ def delete(
     if not yes:
         typer.confirm(f"Delete study {name} with its {n_trials} trials?", abort=True)
     delete_study(place, name)
-    _say(_console(), f"Study {name} is deleted.")
+    say(open_console(), f"Study {name} is deleted.")
 
 
 @app.command()
@@ -247,101 +217,13 @@ def export(
     results = load_study(name, home)
     default = f"{name}.toml" if trial is None else f"{name}-{trial}.toml"
     file = export_trial(results, trial, output or Path("experiments/best") / default)
-    console = _console()
-    _say(console, f"written      {_short(file)}")
-    _say(console, f"re-train it  studies train {shlex.quote(_short(file))} --test")
+    console = open_console()
+    say(console, f"written      {short(file)}")
+    say(console, f"re-train it  studies train {shlex.quote(short(file))} --test")
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="An export, a configuration, or a study file.")],
-    test: Annotated[bool, typer.Option("--test", help="Judge by the test set at the end.")] = False,
-    refit: Annotated[bool, typer.Option("--refit", help="Train on training and validation data together.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the file's.")] = None,
-    save: Annotated[
-        Path | None, typer.Option(metavar="PLACE", help="Write the model there: a folder, or FILE.json.")
-    ] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Draw curves, confusion, predictions there.")
-    ] = None,
-    data_dir: DataOption = None,
-) -> None:
-    """Train one configuration; from an export, check that it comes out as recorded."""
-    from studies.display import epoch_line, training_view
-    from studies.export import read_config
-    from studies.retrain import retrain
-
-    console = _console()
-    what, provenance = read_config(config)
-    result = retrain(
-        what,
-        provenance,
-        data_dir=data_dir,
-        test=test,
-        refit=refit,
-        seed=seed,
-        save=save,
-        pictures=pictures,
-        on_epoch=lambda metrics: _say(console, epoch_line(metrics, what.epochs)),
-        progress=console.is_terminal,
-    )
-    console.print(training_view(result, provenance))
-    if pictures is not None:
-        _say(console, f"The pictures are in {pictures}.")
-    raise typer.Exit(1 if result.differences else 0)
-
-
-@app.command()
-def predict(
-    model: ModelArgument,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .npy, .npz or IDX file of raw inputs.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write.", show_default="here")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="The column of a CSV file that holds the answers.")] = None,
-    array: Annotated[str | None, typer.Option(help="Which array of an .npz file.")] = None,
-) -> None:
-    """Predict with a saved model; writes CSV, a line an example."""
-    from mlp.model_io import load_model
-    from studies.home import write_atomically
-    from studies.predict import read_inputs, write_predictions
-
-    loaded = load_model(model)
-    inputs = read_inputs(data, label=label, array=array)
-    if output is None:
-        write_predictions(loaded, inputs, sys.stdout)
-        return
-    text = io.StringIO()
-    write_predictions(loaded, inputs, text)
-    write_atomically(output, text.getvalue())
-    _say(_console(), f"{len(inputs)} predictions are in {output}.")
-
-
-@app.command()
-def evaluate(
-    model: ModelArgument,
-    data: Annotated[str, typer.Option(metavar="NAME", help="A data set, or a CSV file.")],
-    part: Annotated[Part, typer.Option(help="Of the data set.")] = Part.test,
-    label: Annotated[str, typer.Option(help="Of a CSV file the column to predict.")] = "label",
-    metric: Annotated[list[str] | None, typer.Option(help="One more, such as f1_macro. May be repeated.")] = None,
-    data_dir: DataOption = None,
-) -> None:
-    """Judge a saved model by a part of a data set."""
-    from mlp.data import DataConfig
-    from mlp.model_io import load_model
-    from studies.predict import evaluate_model
-
-    console = _console()
-    found = evaluate_model(
-        load_model(model),
-        DataConfig(data, label=label),
-        part=part.value,
-        extra=metric or [],
-        data_dir=data_dir,
-        progress=console.is_terminal,
-    )
-    for key, value in found.items():
-        _say(console, f"{key}  {value:.6g}")
+for command in (train, predict, evaluate):
+    app.command()(command)
 
 
 @app.command()
@@ -352,7 +234,7 @@ def sync(name: StudyArgument, home: HomeOption = None) -> None:
 
     place = Home.find(home)
     n_runs = publish(place, place.existing_study(name))
-    _say(_console(), f"Study {name} is up to date in {place.tracking_uri}: {n_runs} runs were written.")
+    say(open_console(), f"Study {name} is up to date in {place.tracking_uri}: {n_runs} runs were written.")
 
 
 @app.command()
@@ -366,4 +248,4 @@ def ui(
     from studies.ui import serve
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    raise typer.Exit(serve(_console(), Home.find(home), name, port))
+    raise typer.Exit(serve(open_console(), Home.find(home), name, port))

@@ -218,6 +218,7 @@ def open_dataset(folder: Path) -> Dataset:
         record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         known = {key: record[key] for key in ("name", "largest", "digest")}
         known |= {key: tuple(record[key]) for key in ("classes", "image_shape")}
+        known["columns"] = tuple(record.get("columns", ()))  # caches from before there were any
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if "inputs" in name else None) for name in ARRAYS}
         return Dataset(**arrays, **known)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -267,6 +268,7 @@ def _write(folder: Path, digest: str, read: Callable[[], Dataset]) -> None:
             "name": dataset.name,
             "classes": list(dataset.classes),
             "image_shape": list(dataset.image_shape),
+            "columns": list(dataset.columns),
             "largest": dataset.largest,
             "digest": digest,
             "sizes": _sizes(draft),

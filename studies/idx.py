@@ -22,7 +22,8 @@ from mlp.arrays import Array
 from mlp.registry import ConfigError
 
 GZIP_MAGIC = b"\x1f\x8b"
-CHUNK_BYTES = 1 << 20
+DEFLATE_MOST = 1032  # times that data can be longer than their compressed form: the limit of the format
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 TIMEOUTS = (5.0, 30.0)  # seconds to connect, and between two answers
 
 
@@ -93,22 +94,39 @@ def read_payload(file: Path, n_bytes: int) -> bytes:
     try:
         with file.open("rb") as stream:
             if stream.peek(2)[:2] != GZIP_MAGIC:
-                return _read_at_most(stream, n_bytes + 1)
+                return stream.read(n_bytes + 1)
             with gzip.GzipFile(fileobj=stream) as unpacked:
-                return _read_at_most(unpacked, n_bytes + 1)
+                return unpacked.read(n_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(file) from None
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{file} cannot be read: {error}. Fetch it anew.") from error
 
 
-def _read_at_most(stream: BinaryIO | gzip.GzipFile, n_bytes: int) -> bytes:
-    """Return up to so many bytes, and take no more memory than there are: `read` would take all at once."""
-    chunks = []
-    while n_bytes and (chunk := stream.read(min(n_bytes, CHUNK_BYTES))):
-        chunks.append(chunk)
-        n_bytes -= len(chunk)
-    return b"".join(chunks)
+def read_idx(file: Path) -> Array:
+    """Return the array of an IDX file that nothing is known of, compressed or not; read-only.
+
+    No memory is taken for what its header claims before the file is known to be long enough for it.
+
+    Raises:
+        ConfigError: when it is no IDX file, or holds more or less than it claims.
+        FileNotFoundError: when there is no such file.
+    """
+    head = read_payload(file, 4 + 4 * 255)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not head[3]:
+        raise ConfigError(f"{file}: is no IDX file, which would begin with 00 00, a type and a number of dimensions.")
+    dtype, n_header = np.dtype(TYPES[head[2]]), 4 + 4 * head[3]
+    if len(head) < n_header:
+        raise ConfigError(f"{file}: ends within its header.")
+    shape = struct.unpack(f">{head[3]}I", head[4:n_header])
+    n_bytes = n_header + math.prod(shape) * dtype.itemsize
+    with file.open("rb") as stream:
+        growth = DEFLATE_MOST if stream.read(2) == GZIP_MAGIC else 1
+    payload = read_payload(file, n_bytes) if n_bytes <= growth * file.stat().st_size else b""
+    if len(payload) != n_bytes:
+        form = "×".join(map(str, shape))
+        raise ConfigError(f"{file}: claims to hold {form} values of type {dtype.name}, but does not.")
+    return np.frombuffer(payload, dtype, offset=n_header).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.data import DataConfig, Dataset, one_hot
+from mlp.data import DataConfig, Dataset
 from mlp.registry import ConfigError, did_you_mean
 from studies.datasets import find_data_dir, keep, prepare
+from studies.tables import MANY_CATEGORIES, Table, encode, read_table
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+READING = "csv 2"  # changes when a file is read into other arrays than before, so that it is read anew
 LEAST_PIXELS = 64  # a square number of bytes from there on is taken for a picture
-MANY_CATEGORIES = 1000  # beyond, a column of texts is no category but a name, a date or a mistake
 
 
 def prepare_data(
@@ -36,14 +34,24 @@ def prepare_data(
     """
     if not config.is_table:
         return prepare(config.name, data_dir=data_dir, progress=progress, path=f"{path}.name")
-    file = _find(Path(config.name), find_data_dir(data_dir), f"{path}.name")
-    content = hashlib.sha256(file.read_bytes())
-    content.update(f"{config.label}\0{config.test!r}\0{config.task}".encode())
+    file = find_table(config.name, data_dir, path=f"{path}.name")
+    try:
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}.", path=f"{path}.name") from None
+    content.update(f"{READING}\0{config.label}\0{config.test!r}\0{config.task}".encode())
     digest = content.hexdigest()
-    return keep(file.stem, digest, lambda: read_csv(file, config, digest=digest), path=path)
+    return keep(file.stem[:64], digest, lambda: read_csv(file, config, digest=digest), path=path)
 
 
-def _find(file: Path, data_dir: Path | None, path: str) -> Path:
+def find_table(name: str, data_dir: Path | None, *, path: str = "") -> Path:
+    """Return where a CSV file is: looked for from the working folder, and then in the data directory.
+
+    Raises:
+        ConfigError: when it is in neither.
+    """
+    file, data_dir = Path(name).expanduser(), find_data_dir(data_dir)
     places = [file] if file.is_absolute() or data_dir is None else [file, data_dir / file]
     for place in places:
         if place.is_file():
@@ -55,51 +63,45 @@ def _find(file: Path, data_dir: Path | None, path: str) -> Path:
 def read_csv(file: Path, config: DataConfig, *, digest: str = "") -> Dataset:
     """Return the data set that a CSV file holds: its first line names the columns, every other is an example.
 
-    Columns of numbers are inputs as they are; columns of texts or truth values are categories, an input each. Whole
-    numbers and texts to predict are classes, other numbers values, unless `config.task` says so. A test part is set
-    aside by a fixed rule: rows evenly spread over the file.
+    Columns of numbers are inputs as they are; columns of texts are categories, an input each. Whole numbers and
+    texts to predict are classes, other numbers values, unless `config.task` says so. A test part is set aside by a
+    fixed rule: rows evenly spread over the file.
 
     Raises:
-        ConfigError: naming the file, and the row and the column at fault.
+        ConfigError: naming the file, and the line and the column at fault.
     """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(file, low_memory=False)
-    except (ValueError, OSError) as error:  # pandas' own errors are kinds of ValueError
-        raise ConfigError(f"{file}: cannot be read as CSV: {error}") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    if config.label not in table.columns:
-        hint = did_you_mean(config.label, table.columns)
-        raise ConfigError(f'{file}: there is no column "{config.label}" to predict.{hint} Name it with data.label.')
-    if len(table.columns) < 2 or not len(table):
-        raise ConfigError(f"{file}: must have a row an example and a column besides the one to predict.")
-    _refuse_missing(file, table)
-    targets, classes = _read_targets(file, table[config.label], config.task)
-    inputs = _read_inputs(file, table.drop(columns=config.label))
+    table = read_table(file)
+    check_label(table, config.label)
+    if len(table.names) < 2:
+        raise ConfigError(f"{file}: must have a column besides the one to predict.")
+    targets, classes = _read_targets(table, config.label, config.task)
+    inputs, columns = encode(table.without(config.label))
     is_test = _spread(len(table), config.n_test(len(table)))
-    side = round(inputs.shape[1] ** 0.5)
-    is_picture = inputs.dtype == np.uint8 and side * side == inputs.shape[1] >= LEAST_PIXELS
+    train = inputs[~is_test]
+    largest = max(float(train.max()), -float(train.min()))
     return Dataset(
-        name=config.name,
-        inputs=inputs[~is_test],
+        name=file.name,
+        inputs=train,
         targets=targets[~is_test],
         test_inputs=inputs[is_test],
         test_targets=targets[is_test],
         classes=classes,
-        largest=float(np.abs(inputs.astype(np.float64)).max()) or 1.0,
+        largest=largest or 1.0,
         digest=digest,
-        image_shape=(side, side) if is_picture else (),
+        image_shape=_image_shape(inputs, columns) if largest > 1 else (),
+        columns=columns,
     )
 
 
-def _refuse_missing(file: Path, table: pd.DataFrame) -> None:
-    missing = np.argwhere(table.isna().to_numpy())
-    if len(missing):
-        row, column = missing[0]
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        where = f'line {row + 2}, column "{table.columns[column]}"'
-        raise ConfigError(f"{file}: {where}: there is no value{more}. Fill it in, or leave out the row or the column.")
+def check_label(table: Table, label: str) -> None:
+    """Refuse a table without the column to predict.
+
+    Raises:
+        ConfigError: with the nearest name.
+    """
+    if label not in table.names:
+        hint = did_you_mean(label, table.names)
+        raise ConfigError(f'{table.file}: there is no column "{label}" to predict.{hint} Name it with data.label.')
 
 
 def _spread(n: int, n_test: int) -> Array:
@@ -108,43 +110,44 @@ def _spread(n: int, n_test: int) -> Array:
     return ends[1:] > ends[:-1]
 
 
-def _read_targets(file: Path, column: pd.Series[Any], task: str) -> tuple[Array, tuple[str, ...]]:
-    import pandas as pd
+def _image_shape(inputs: Array, columns: tuple[str, ...]) -> tuple[int, ...]:
+    """Return height and width where every row looks like a square picture in bytes."""
+    side = round(len(columns) ** 0.5)
+    is_picture = inputs.dtype == np.uint8 and side * side == len(columns) >= LEAST_PIXELS
+    return (side, side) if is_picture and not any("=" in name for name in columns) else ()
 
-    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    if task == "values" or (task == "auto" and pd.api.types.is_float_dtype(column)):
-        if not is_number:
-            raise ConfigError(f'{file}: column "{column.name}" must hold numbers to be predicted as values.')
-        return column.to_numpy(np.float64)[:, None], (str(column.name),)
-    classes = sorted(set(column.tolist()))
+
+def _read_targets(table: Table, name: str, task: str) -> tuple[Array, tuple[str, ...]]:
+    column = table.column(name)
+    if task == "values" or (task == "auto" and table.is_fraction(name)):
+        if column.dtype == object:
+            raise table.error("must hold numbers to be predicted as values.", name)
+        return column.astype(np.float64)[:, None], (name,)
+    classes, targets = np.unique(column, return_inverse=True)
     if len(classes) < 2:
-        raise ConfigError(f'{file}: column "{column.name}" must tell at least two classes apart, got {classes}.')
+        raise table.error(f"must tell at least two classes apart, and holds {classes[0]} only.", name)
     if len(classes) > MANY_CATEGORIES:
-        problem = (
-            f'column "{column.name}" would be {len(classes)} classes; to predict numbers, set data.task = "values"'
-        )
-        raise ConfigError(f"{file}: {problem}.")
-    number = {name: index for index, name in enumerate(classes)}
-    return np.array([number[value] for value in column.tolist()], np.int64), tuple(map(str, classes))
+        problem = f'would be {len(classes)} classes; to predict numbers, set data.task = "values".'
+        raise table.error(problem, name)
+    return targets.astype(np.int64), tuple(map(str, classes.astype(table.kind(name)).tolist()))
 
 
-def _read_inputs(file: Path, table: pd.DataFrame) -> Array:
-    import pandas as pd
+def read_targets_as(table: Table, name: str, task: str, classes: Sequence[str]) -> Array:
+    """Return a column to predict in the numbers that a model has for these classes, or as values; shape (n,) or (n, 1).
 
-    parts = []
-    for name in table.columns:
-        column = table[name]
-        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-            parts.append(column.to_numpy()[:, None])
-            continue
-        encoded, categories = one_hot(column.tolist())
-        if len(categories) > MANY_CATEGORIES:
-            raise ConfigError(f'{file}: column "{name}" would be {len(categories)} categories; leave it out.')
-        parts.append(encoded)
-    wide = np.concatenate(parts, axis=1)
-    for narrow in (np.uint8, np.float32):
-        with np.errstate(all="ignore"):
-            cast = wide.astype(narrow)
-        if (cast == wide).all():
-            return cast
-    return wide.astype(np.float64)
+    Raises:
+        ConfigError: naming the line of what is none of the classes, or no number.
+    """
+    check_label(table, name)
+    column = table.column(name)
+    if task == "values":
+        if column.dtype == object:
+            raise table.error("must hold numbers to be compared with values.", name)
+        return column.astype(np.float64)[:, None]
+    number = {known: index for index, known in enumerate(classes)}
+    texts = list(map(str, column.astype(table.kind(name)).tolist()))
+    for row, text in enumerate(texts):
+        if text not in number:
+            problem = f"{text!r} is none of the classes of the model: {', '.join(classes)}."
+            raise table.error(problem, name, row)
+    return np.array([number[text] for text in texts], np.int64)

@@ -3,163 +3,173 @@
 from __future__ import annotations
 
 import csv
-import struct
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.data import DataConfig, Examples, check_inputs
-from mlp.metrics import AbstractMetric, evaluate, metrics
+from mlp.data import DataConfig, Dataset, check_inputs
+from mlp.metrics import evaluate, metrics
 from mlp.model import Model
 from mlp.registry import ConfigError, did_you_mean
-from mlp.training import compute_outputs
 from studies.datasets import open_dataset
-from studies.idx import read_payload
-from studies.own_data import prepare_data
+from studies.idx import DEFLATE_MOST, read_idx
+from studies.own_data import find_table, prepare_data, read_targets_as
+from studies.tables import Table, encode, encode_as, read_table
 
-LARGEST_PAYLOAD = 1 << 32  # bytes of inputs that are read into memory at most
+Part = Literal["test", "train"]
 
 
-def read_inputs(file: Path, *, label: str | None = None, array: str | None = None) -> Array:
-    """Return raw inputs of shape (n, d): a row an example, pictures laid out flat.
+def read_inputs(file: Path, model: Model, *, label: str | None = None, array: str | None = None) -> Array:
+    """Return raw inputs of shape (n, d) for a model that takes `d`: a row an example, pictures laid out flat.
 
     Args:
         file: a CSV file with a header, `.npy`, `.npz`, or IDX (compressed or not).
-        label: the column of a CSV file to leave out, for it holds the answers.
+        model: what they are for.
+        label: the column of a CSV file that holds the answers and is left out; unless given, the one that the model
+            has learnt from, if that is there.
         array: which one of an `.npz`; needed where there are several.
 
     Raises:
-        ConfigError: when the file cannot be read, or holds no such inputs.
+        ConfigError: when the file cannot be read, holds no numbers, or other inputs than the model takes.
     """
-    readers = {
-        ".csv": lambda: _read_csv(file, label),
-        ".npy": lambda: _read_npy(file),
-        ".npz": lambda: _read_npz(file, array),
-    }
     try:
-        inputs = readers.get(file.suffix, lambda: _read_idx(file))()
+        if file.suffix == ".csv":
+            inputs = _read_csv(file, model, label)
+        elif file.suffix == ".npy":
+            inputs = np.lib.format.open_memmap(file, mode="r")  # a claim of more than there is costs no memory
+        elif file.suffix == ".npz":
+            inputs = _read_npz(file, array)
+        else:
+            inputs = read_idx(file)
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file.") from None
     except ConfigError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    except Exception as error:  # the readers of zip and npy raise a dozen kinds on hostile bytes
+        raise ConfigError(f"{file}: cannot be read: {error}.") from None
+    if not inputs.ndim:
+        raise ConfigError(f"{file}: must hold a row an example, and holds a single value.")
+    flat = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
+    _check_width(file, flat, model)
     try:
-        flat = inputs.reshape(len(inputs), -1)
         check_inputs(flat)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.problem}") from None
     return flat
 
 
-def _read_csv(file: Path, label: str | None) -> Array:
-    import pandas as pd
-
-    table = pd.read_csv(file, low_memory=False)
-    if label is not None:
-        if label not in table.columns:
-            raise ConfigError(f'{file}: there is no column "{label}".{did_you_mean(label, table.columns)}')
-        table = table.drop(columns=label)
-    for name in table.columns:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            problem = f'column "{name}" must hold numbers, got {table[name].iloc[0]!r}'
-            raise ConfigError(f"{file}: {problem}. If it holds the answers, leave it out with --label {name}.")
-    return table.to_numpy()
+def _check_width(file: Path, inputs: Array, model: Model) -> None:
+    wanted, got = model.manifest.sizes[0], inputs.shape[1]
+    if got != wanted:
+        raise ConfigError(f"{file}: the model takes {wanted} inputs an example, but here there are {got}.")
 
 
-def _read_npy(file: Path) -> Array:
-    # Mapped, not read: a header that claims more than the file holds costs no memory.
-    array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-    return array
+def _read_csv(file: Path, model: Model, label: str | None) -> Array:
+    table = read_table(file)
+    if label is not None and label not in table.names:
+        raise ConfigError(f'{file}: there is no column "{label}".{did_you_mean(label, table.names)}')
+    return _encode(table.without(_label(model) if label is None else label), model)
+
+
+def _label(model: Model) -> str:
+    """Return the column that a model has learnt to predict; where it was no CSV file, what it is called by default."""
+    return model.manifest.config.data.label
+
+
+def _encode(table: Table, model: Model) -> Array:
+    if model.manifest.columns:
+        return encode_as(table, model.manifest.columns)
+    for name in table.names:
+        if (column := table.column(name)).dtype == object:
+            problem = (
+                f"must hold numbers, got {column[0]!r}. If it holds the answers, leave it out with --label {name}."
+            )
+            raise table.error(problem, name)
+    inputs, _ = encode(table)
+    _check_width(table.file, inputs, model)
+    return inputs
 
 
 def _read_npz(file: Path, name: str | None) -> Array:
-    with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
-        names = archive.files
-        if name is None and len(names) != 1:
-            raise ConfigError(f"{file}: holds {len(names)} arrays, say which: --array {' or '.join(names)}.")
-        if name is not None and name not in names:
-            raise ConfigError(
-                f'{file}: holds no array "{name}".{did_you_mean(name, names)} It has: {", ".join(names)}.'
-            )
-        member = f"{name or names[0]}.npy"
-        with archive.zip.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(stream)
-        n_bytes, n_there = dtype.itemsize * _product(shape), archive.zip.getinfo(member).file_size
-        if n_bytes > min(n_there, LARGEST_PAYLOAD):
-            raise ConfigError(f"{file}: {member} claims {n_bytes} bytes and holds {n_there}.")
-        array: Array = archive[name or names[0]]
-        return array
+    with zipfile.ZipFile(file) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        if name is None and len(members) != 1:
+            problem = f"holds {len(members)} arrays; say which: --array {' or '.join(members)}."
+            raise ConfigError(f"{file}: {problem}" if members else f"{file}: holds no array.")
+        name = next(iter(members)) if name is None else name
+        if name not in members:
+            hint = did_you_mean(name, members)
+            raise ConfigError(f'{file}: holds no array "{name}".{hint} It has: {", ".join(members)}.')
+        member = members[name]
+        with archive.open(member) as stream:
+            shape, dtype = _read_header(stream)
+            growth = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE_MOST}.get(member.compress_type, 0)
+            n_bytes = stream.tell() + math.prod(shape) * dtype.itemsize
+        most = growth * min(member.compress_size, file.stat().st_size)
+        if n_bytes != member.file_size or n_bytes > most:
+            form = "×".join(map(str, shape))
+            raise ConfigError(f"{file}: {member.filename} claims to hold {form} values of type {dtype}, but does not.")
+        with archive.open(member) as stream:
+            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
 
 
-def _read_idx(file: Path) -> Array:
-    payload = read_payload(file, LARGEST_PAYLOAD)
-    if len(payload) < 4 or payload[:3] != b"\0\0\x08":
-        raise ConfigError(f"{file}: must be a .csv, .npy or .npz file, or an IDX file of unsigned bytes.")
-    n_dimensions = payload[3]
-    header = 4 + 4 * n_dimensions
-    if not n_dimensions or len(payload) < header:
-        raise ConfigError(f"{file}: is an IDX file without its dimensions.")
-    shape = struct.unpack(f">{n_dimensions}I", payload[4:header])
-    if _product(shape) != len(payload) - header:
-        form = "×".join(map(str, shape))
-        raise ConfigError(f"{file}: claims {form} bytes of values, and holds {len(payload) - header}.")
-    return np.frombuffer(payload, np.uint8, offset=header).reshape(shape)
-
-
-def _product(shape: Sequence[int]) -> int:
-    product = 1
-    for n in shape:
-        product *= int(n)
-    return product
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 def write_predictions(model: Model, inputs: Array, target: IO[str]) -> None:
-    """Write a line an example as CSV: its label and the probability of each class, or its labels or values.
+    """Write a line an example as CSV: its label and the probability of each class; or its labels' probabilities, or
+    its values.
 
-    Raises:
-        ConfigError: when the inputs have another width than the model's.
+    Args:
+        model: what predicts.
+        inputs: as `read_inputs` gives them.
+        target: where to write.
     """
-    wanted = model.manifest.sizes[0]
-    if inputs.shape[1] != wanted:
-        raise ConfigError(f"the model takes {wanted} inputs an example, but there are {inputs.shape[1]} in the data.")
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerows(_lines(model, inputs))
+    csv.writer(target, lineterminator="\n").writerows(_lines(model, inputs))
 
 
 def _lines(model: Model, inputs: Array) -> Iterator[list[str]]:
     names = list(model.classes)
-    values = [[f"{value:.6g}" for value in row] for row in model.predict_proba(inputs).tolist()]
-    if model.manifest.task == "classes":
-        yield ["label", *names]
-        for label, row in zip(model.predict(inputs).tolist(), values, strict=True):
-            yield [names[label], *row]
+    is_class = model.manifest.task == "classes"
+    yield ["label", *names] if is_class else names
+    if not len(inputs):
         return
-    yield names
-    yield from values
+    values = ([f"{value:.6g}" for value in row] for row in model.predict_proba(inputs).tolist())
+    if not is_class:
+        yield from values
+        return
+    for label, row in zip(model.predict(inputs).tolist(), values, strict=True):
+        yield [names[label], *row]
 
 
 def evaluate_model(
     model: Model,
-    data: DataConfig,
+    data: str,
     *,
-    part: Literal["test", "train"] = "test",
+    part: Part | None = None,
+    label: str | None = None,
     extra: Sequence[str] = (),
     data_dir: Path | None = None,
     progress: bool = False,
 ) -> dict[str, float]:
-    """Return the metrics of a model on a part of a data set, by key.
+    """Return the metrics of a model on some data, by key.
 
     Args:
         model: what to judge.
-        data: the data set.
-        part: `test`, or `train` for all that is not that.
+        data: the name of a data set, or a CSV file.
+        part: of a data set, and of the CSV file that the model has learnt from: `test` unless given, or `train` for
+            all that is not that. Any other CSV file is judged whole.
+        label: of a CSV file the column to predict; the one that the model has learnt to, unless given.
         extra: names of metrics besides the standard ones.
         data_dir: where the data are looked for; `STUDIES_DATA` unless given.
         progress: whether to show a bar while downloading.
@@ -167,25 +177,54 @@ def evaluate_model(
     Raises:
         ConfigError: when the data are missing or do not fit the model, or a metric is unknown or for another task.
     """
-    chosen: list[AbstractMetric] = [metrics.decode(name, path="metric") for name in extra]
-    dataset = open_dataset(prepare_data(data, data_dir=data_dir, progress=progress))
     manifest = model.manifest
-    if (dataset.task, dataset.inputs.shape[1], len(dataset.classes)) != (
-        manifest.task,
-        manifest.sizes[0],
-        len(manifest.classes),
-    ):
-        ours = f"{manifest.sizes[0]} inputs and {len(manifest.classes)} {manifest.task}"
-        theirs = f"{dataset.inputs.shape[1]} and {len(dataset.classes)} {dataset.task}"
-        raise ConfigError(f'the model has {ours}, but "{dataset.name}" has {theirs}.')
+    chosen = tuple(metrics.decode(name) for name in extra)
     for metric in chosen:
-        metric.check_task(dataset.task)
-    inputs, targets = (
-        (dataset.test_inputs, dataset.test_targets) if part == "test" else (dataset.inputs, dataset.targets)
-    )
+        metric.check_task(manifest.task)
+    own = manifest.config.data
+    where: str = part or "test"
+    config = own if data == own.name else DataConfig(data)
+    if not config.is_table or (data == own.name and label in (None, own.label)):
+        dataset = open_dataset(prepare_data(config, data_dir=data_dir, progress=progress))
+        inputs, targets = _take_part(model, dataset, where)
+    elif part is None:
+        where = "data"
+        inputs, targets = _read_answered(find_table(data, data_dir), model, label)
+    else:
+        raise ConfigError(f"{data}: is not what the model has learnt from, so it has no parts. Leave out --part.")
+    with np.errstate(all="ignore"):
+        return evaluate(
+            model.outputs(inputs),
+            targets,
+            manifest.config.loss,
+            where,
+            manifest.task,
+            (*manifest.config.metrics, *chosen),
+        )
+
+
+def _take_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:
+    """Return inputs and targets of a part of a data set that means what the model's data meant."""
+    task, classes, width = model.manifest.task, model.classes, model.manifest.sizes[0]
+    if (dataset.task, dataset.classes, dataset.inputs.shape[1]) != (task, classes, width):
+        ours = _in_short(task, classes, width)
+        theirs = _in_short(dataset.task, dataset.classes, dataset.inputs.shape[1])
+        raise ConfigError(f'the model goes from {ours}, but "{dataset.name}" from {theirs}.')
+    is_test = part == "test"
+    inputs = dataset.test_inputs if is_test else dataset.inputs
     if not len(inputs):
         raise ConfigError(f'"{dataset.name}" has no {part} part.')
-    examples = Examples(inputs, targets, np.arange(len(inputs)), manifest.scaling)
-    outputs = compute_outputs(model.build_network(), examples)
-    with np.errstate(all="ignore"):
-        return evaluate(outputs, np.asarray(targets), manifest.config.loss, part, dataset.task, tuple(chosen))
+    return inputs, dataset.test_targets if is_test else dataset.targets
+
+
+def _in_short(task: str, names: Sequence[str], width: int) -> str:
+    more = ", ..." if len(names) > 3 else ""
+    return f"{width} inputs to {len(names)} {task} ({', '.join(names[:3])}{more})"
+
+
+def _read_answered(file: Path, model: Model, label: str | None) -> tuple[Array, Array]:
+    """Return inputs and targets of a CSV file, all its rows."""
+    table = read_table(file)
+    label = _label(model) if label is None else label
+    targets = read_targets_as(table, label, model.manifest.task, model.classes)
+    return _encode(table.without(label), model), targets

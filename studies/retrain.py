@@ -101,7 +101,7 @@ def retrain(
     found = training.evaluate(dataset.test(training.data.train.scaling), "test") if test else None
     comparison = _Comparison.of(training, dataset, provenance, is_same=seed is None and not refit)
     if save is not None:
-        save_model(save, Model.of(training, dataset.classes, metrics=scores | (found or {})))
+        save_model(save, Model.of(training, dataset.classes, columns=dataset.columns, metrics=scores | (found or {})))
     if pictures is not None:
         from studies.pictures import write_pictures  # imports matplotlib
 
