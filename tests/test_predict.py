@@ -18,7 +18,7 @@ import pytest
 from mlp_data import blobs, small_config
 from study_data import prepared_digits  # noqa: F401 - a fixture
 
-from mlp import ConfigError, DataConfig, Dataset, train
+from mlp import ConfigError, Dataset, train
 from mlp.model import Model
 from mlp.model_io import load_model
 from studies.datasets import open_dataset, prepare
@@ -58,11 +58,11 @@ def files_with_inputs(folder: Path) -> dict[str, Path]:
     return {file.name: file for file in folder.iterdir()}
 
 
-def test_inputs_are_the_same_from_files_of_every_kind(tmp_path: Path) -> None:
+def test_inputs_are_the_same_from_files_of_every_kind(model: Model, tmp_path: Path) -> None:
     files = files_with_inputs(tmp_path)
     assert len(files) == 6
     for file in files.values():
-        np.testing.assert_array_equal(read_inputs(file), DATA.test_inputs)
+        np.testing.assert_array_equal(read_inputs(file, model), DATA.test_inputs)
 
 
 def test_an_example_is_a_line_of_its_label_and_the_probability_of_each_class(model: Model) -> None:
@@ -82,14 +82,15 @@ def test_values_are_written_as_they_are() -> None:
     np.testing.assert_allclose(np.array(lines, float), model.predict(DATA.test_inputs), rtol=1e-5)
 
 
-def test_the_column_with_the_answers_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("x,answer,y\n1,yes,2\n3,no,4\n")
-    np.testing.assert_array_equal(read_inputs(tmp_path / "a.csv", label="answer"), [[1, 2], [3, 4]])
+def test_the_column_with_the_answers_is_left_out(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("u,v,w,answer,x,y,z\n1,2,3,yes,4,5,6\n")
+    np.testing.assert_array_equal(read_inputs(tmp_path / "a.csv", model, label="answer"), [[1, 2, 3, 4, 5, 6]])
 
 
-def test_inputs_of_another_width_are_refused(model: Model) -> None:
-    with pytest.raises(ConfigError, match="the model takes 6 inputs an example, but there are 5 in the data"):
-        written(model, DATA.test_inputs[:, :5])
+def test_inputs_of_another_width_are_refused(model: Model, tmp_path: Path) -> None:
+    np.save(tmp_path / "five.npy", DATA.test_inputs[:, :5])
+    with pytest.raises(ConfigError, match=r"five\.npy: the model takes 6 inputs an example, but here there are 5"):
+        read_inputs(tmp_path / "five.npy", model)
 
 
 def npz_that_claims(shape: str) -> bytes:
@@ -101,43 +102,52 @@ def npz_that_claims(shape: str) -> bytes:
 
 
 HOSTILE = {
-    "nothing.csv": (b"", "cannot be read"),
-    "text.csv": (b"x,y\n1,red\n", 'column "y" must hold numbers, got .red.. .*--label y'),
-    "gap.csv": (b"x,y\n1,\n", "inputs must be finite"),
-    "claims.npz": (npz_that_claims("(17179869184, 1)"), "a.npy claims 137438953472 bytes and holds"),
+    "nothing.csv": (b"", "is empty"),
+    "text.csv": (b"x,y\n1,red\n", 'column "y": must hold numbers, got .red.. .*--label y'),
+    "gap.csv": (b"x,y\n1,\n", "line 2, column .y.: there is no value"),
+    "claims.npz": (
+        npz_that_claims("(17179869184, 1)"),
+        "a.npy claims to hold 17179869184×1 values of type float64, but does not",
+    ),
+        npz_that_claims("(17179869184, 1)"),
+        "a.npy claims to hold 17179869184×1 values of type float64, but does not",
+    ),
     "no.npz": (b"PK\x03\x04", "cannot be read"),
     "no.npy": (b"\x93NUMPY", "cannot be read"),
     "pickle.npy": (b"\x80\x04K\x01.", "cannot be read"),
-    "words": (b"words", "must be a .csv, .npy or .npz file, or an IDX file"),
-    "claims-ubyte": (struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 4), "claims 2147483648×2147483648×4 bytes"),
-    "short-ubyte": (b"\0\0\x08\x03\0\0", "is an IDX file without its dimensions"),
-    "scalar-ubyte": (b"\0\0\x08\x00", "is an IDX file without its dimensions"),
+    "words": (b"words", "is no IDX file"),
+    "claims-ubyte": (
+        struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 4),
+        "claims to hold 2147483648×2147483648×4 values of type uint8, but does not",
+    ),
+    "short-ubyte": (b"\0\0\x08\x03\0\0", "ends within its header"),
+    "scalar-ubyte": (b"\0\0\x08\x00", "is no IDX file"),
 }
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [(name, *rest) for name, rest in HOSTILE.items()], ids=HOSTILE)
 def test_files_that_hold_no_inputs_are_refused_by_name_and_cost_no_memory(
-    name: str, content: bytes, said: str, tmp_path: Path
+    name: str, content: bytes, said: str, model: Model, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
     tracemalloc.start()
     try:
         with pytest.raises(ConfigError, match=rf"{name}: .*{said}"):
-            read_inputs(tmp_path / name)
+            read_inputs(tmp_path / name, model)
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
 
 
-def test_a_missing_file_and_a_missing_array_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_missing_array_are_named(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.npy: there is no such file"):
-        read_inputs(tmp_path / "none.npy")
-    np.savez(tmp_path / "two.npz", first=np.zeros((1, 2)), second=np.ones((1, 2)))
-    with pytest.raises(ConfigError, match="holds 2 arrays, say which: --array first or second"):
-        read_inputs(tmp_path / "two.npz")
+        read_inputs(tmp_path / "none.npy", model)
+    np.savez(tmp_path / "two.npz", first=np.zeros((1, 6)), second=np.ones((1, 6)))
+    with pytest.raises(ConfigError, match="holds 2 arrays; say which: --array first or second"):
+        read_inputs(tmp_path / "two.npz", model)
     with pytest.raises(ConfigError, match=r'holds no array "secnd". Did you mean "second"\?'):
-        read_inputs(tmp_path / "two.npz", array="secnd")
-    np.testing.assert_array_equal(read_inputs(tmp_path / "two.npz", array="second"), np.ones((1, 2)))
+        read_inputs(tmp_path / "two.npz", model, array="secnd")
+    np.testing.assert_array_equal(read_inputs(tmp_path / "two.npz", model, array="second"), np.ones((1, 6)))
 
 
 @pytest.fixture
@@ -152,16 +162,16 @@ def test_a_model_is_judged_as_its_training_judged_it(tmp_path: Path) -> None:
     config = small_config({"data": {"name": "digits"}, "network.hidden": [16]})
     result = retrain(config, test=True, save=tmp_path / "model")
     assert result.test is not None
-    found = evaluate_model(load_model(tmp_path / "model"), DataConfig("digits"), extra=["f1_macro"])
+    found = evaluate_model(load_model(tmp_path / "model"), "digits", extra=["f1_macro"])
     assert {key: found[key] for key in result.test} == result.test
     assert 0.5 < found["test/f1_macro"] < 1.0
 
 
 def test_data_that_do_not_fit_the_model_and_unknown_metrics_are_refused(model: Model) -> None:
-    with pytest.raises(ConfigError, match='the model has 6 inputs and 3 classes, but "digits" has 64 and 10 classes'):
-        evaluate_model(model, DataConfig("digits"))
+    with pytest.raises(ConfigError, match='the model goes from 6 inputs to 3 classes .* but "digits" from 64 inputs to 10 classes'):
+        evaluate_model(model, "digits")
     with pytest.raises(ConfigError, match='no metric called "f1"'):
-        evaluate_model(model, DataConfig("digits"), extra=["f1"])
+        evaluate_model(model, "digits", extra=["f1"])
 
 
 def test_the_commands_predict_and_evaluate(digits_model: Path, tmp_path: Path) -> None:
