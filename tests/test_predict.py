@@ -166,7 +166,7 @@ def test_a_model_is_judged_as_its_training_judged_it(tmp_path: Path) -> None:
 
 def test_data_that_do_not_fit_the_model_and_unknown_metrics_are_refused(model: Model) -> None:
     with pytest.raises(
-        ConfigError, match='the model goes from 6 inputs to 3 classes .* but "digits" from 64 inputs to 10 classes'
+        ConfigError, match=r'the model goes from 6 inputs to 3 classes .* but "digits" from 64 inputs to 10 classes'
     ):
         evaluate_model(model, "digits")
     with pytest.raises(ConfigError, match='no metric called "f1"'):
