@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from queue import LifoQueue
 from typing import Any, Literal, TypeVar
@@ -100,6 +101,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+        resource_tracker.ensure_running()  # or the first start would do it, and let interrupts through again
         with _interrupts_blocked():
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe

@@ -242,7 +242,7 @@ def test_partial_fit_runs_the_epochs_of_fit_one_at_a_time_through_a_pickle(estim
 
 def test_partial_fit_goes_on_for_ever_with_as_many_examples_as_come() -> None:
     x, y = clouds(400)
-    classifier = MLPClassifier([16], batch_size=10, epochs=2, schedule="polynomial", learning_rate=0.02)
+    classifier = MLPClassifier([16], batch_size=10, epochs=2, schedule="polynomial", learning_rate=0.02, random_state=0)
     accuracy = [
         classifier.partial_fit(x[start:stop], y[start:stop], classes=[0, 1, 2]).score(x, y)
         for start, stop in ((0, 40), (40, 41), (41, 200), (200, 400))
