@@ -92,15 +92,23 @@ def read_payload(file: Path, n_bytes: int) -> bytes:
         FileNotFoundError: when there is no such file.
     """
     try:
+        return _unpack(file, n_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ConfigError(f"{file} cannot be read: {error}. Fetch it anew.") from error
+
+
+def _unpack(file: Path, n_bytes: int) -> bytes:
+    """Return at most so many bytes of what a file holds, decompressed if it is compressed."""
+    try:
         with file.open("rb") as stream:
             if stream.peek(2)[:2] != GZIP_MAGIC:
-                return stream.read(n_bytes + 1)
+                return stream.read(n_bytes)
             with gzip.GzipFile(fileobj=stream) as unpacked:
-                return unpacked.read(n_bytes + 1)
-    except (FileNotFoundError, NotADirectoryError):
+                return unpacked.read(n_bytes)
+    except NotADirectoryError:
         raise FileNotFoundError(file) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"{file} cannot be read: {error}. Fetch it anew.") from error
 
 
 def read_idx(file: Path) -> Array:
@@ -111,8 +119,10 @@ def read_idx(file: Path) -> Array:
     Raises:
         ConfigError: when it is no IDX file, or holds more or less than it claims.
         FileNotFoundError: when there is no such file.
+        OSError: when it cannot be read.
+        EOFError, zlib.error: when it cannot be decompressed.
     """
-    head = read_payload(file, 4 + 4 * 255)
+    head = _unpack(file, 4 + 4 * 255)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not head[3]:
         raise ConfigError(f"{file}: is no IDX file, which would begin with 00 00, a type and a number of dimensions.")
     dtype, n_header = np.dtype(TYPES[head[2]]), 4 + 4 * head[3]
@@ -122,7 +132,7 @@ def read_idx(file: Path) -> Array:
     n_bytes = n_header + math.prod(shape) * dtype.itemsize
     with file.open("rb") as stream:
         growth = DEFLATE_MOST if stream.read(2) == GZIP_MAGIC else 1
-    payload = read_payload(file, n_bytes) if n_bytes <= growth * file.stat().st_size else b""
+    payload = _unpack(file, n_bytes + 1) if n_bytes <= growth * file.stat().st_size else b""
     if len(payload) != n_bytes:
         form = "×".join(map(str, shape))
         raise ConfigError(f"{file}: claims to hold {form} values of type {dtype.name}, but does not.")
