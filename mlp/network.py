@@ -51,6 +51,7 @@ class Network:
         self.sizes = tuple(sizes)
         n_hidden = len(self.sizes) - 2
         self.activations = (activation,) * n_hidden if isinstance(activation, AbstractActivation) else tuple(activation)
+        self.normalization = normalization
         self.normalizations = (normalization,) * n_hidden + (NoNormalization(),)
         self.dropout, self.input_noise = dropout, input_noise
         self.has_bias = (bias,) * (n_hidden + 1) if isinstance(bias, bool) else tuple(bias)
@@ -84,6 +85,16 @@ class Network:
             scale[...] = 1.0
         for norm, statistics in zip(self.normalizations, self.statistics, strict=True):
             norm.start(statistics)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {
+            "normalization": self.normalization,
+            "dropout": self.dropout,
+            "input_noise": self.input_noise,
+            "bias": self.has_bias,
+            "dtype": self.dtype,
+        }
+        return _rebuild, (self.sizes, self.activations, options, self.theta)
 
     def workspace(self, b: int) -> Workspace:
         """Return the memory of a batch of `b` examples, made when a size is first seen."""
@@ -147,6 +158,15 @@ def count_parameters(
     n_biases = sum(n_out for n_out, has in zip(sizes[1:], has_bias, strict=True) if has)
     n_trained = n_weights + n_biases + sum(norm.n_scales * width for norm, width in units)
     return n_weights, n_trained, n_trained + sum(norm.n_statistics * width for norm, width in units)
+
+
+def _rebuild(
+    sizes: tuple[int, ...], activations: tuple[AbstractActivation, ...], options: dict[str, Any], theta: Array
+) -> Network:
+    """Return a copy of a network: views that are copied one by one would no longer look into one vector."""
+    network = Network(sizes, activations, **options)
+    np.copyto(network.theta, theta)
+    return network
 
 
 class Workspace:

@@ -41,7 +41,7 @@ def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) 
         kept_epoch: the epoch whose weights were kept, to be marked; 0 for none.
     """
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in history if key.split("/")[0] in PARTS))
-    figure, axes = _grid(len(names) + 1, columns=min(3, len(names) + 1), cell=(4.6, 3.3))
+    figure, axes = _grid(len(names) + 1, columns=2 if len(names) == 3 else 3, cell=(4.6, 3.3))
     for name, place in zip(names, axes, strict=False):
         for part in PARTS:
             if values := history.get(f"{part}/{name}"):
@@ -177,8 +177,8 @@ def _grid(n: int, *, columns: int, cell: tuple[float, float]) -> tuple[Figure, l
     )
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for unused in axes[n:]:
-        unused.set_axis_off()
-    return figure, axes
+        unused.remove()
+    return figure, axes[: max(1, n)]
 
 
 def _decorate(axes: Axes, title: str, *, grid: bool = True) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from math import log
 from typing import Any
 
@@ -13,6 +15,7 @@ from mlp_data import quick
 
 from mlp.activations import Relu, Tanh, activations
 from mlp.initializers import Normal, Zeros, initializers
+from mlp.layers import BatchNormalization
 from mlp.losses import AbstractLoss, SoftmaxCrossEntropy, losses
 from mlp.network import Network
 from mlp.optimizers import Sgd
@@ -209,3 +212,15 @@ def test_the_gradient_of_a_batch_is_the_mean_of_its_examples_own(activation: str
     network, (x, y) = random_network(seed, activation), examples(seed + 1, 5)
     single = [compute_gradient(network, x[i : i + 1], y[i : i + 1]) for i in range(5)]
     np.testing.assert_allclose(compute_gradient(network, x, y), np.mean(single, axis=0), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_has_parameters_of_its_own_and_views_into_them(again: Any) -> None:
+    network = Network((4, 6, 3), [Tanh()], normalization=BatchNormalization(), bias=[True, False], dtype=np.float64)
+    network.initialize(Normal(), Zeros(), seed=1)
+    other = again(network)
+    x, _ = examples(0, 5)
+    np.testing.assert_array_equal(compute_outputs(other, x), compute_outputs(network, x))
+    other.theta[...] = 0.0
+    assert (network.theta != 0.0).any()
+    np.testing.assert_array_equal(compute_outputs(other, x), 0.0)
