@@ -36,24 +36,28 @@ def train(
     data_dir: DataOption = None,
 ) -> None:
     """Train one configuration; from an export, check that it comes out as recorded."""
+    from mlp.registry import ConfigError
     from studies.display import epoch_line, training_view
     from studies.export import read_config
     from studies.retrain import retrain
 
     console = open_console()
     what, provenance = read_config(config)
-    result = retrain(
-        what,
-        provenance,
-        data_dir=data_dir,
-        test=test,
-        refit=refit,
-        seed=seed,
-        save=save,
-        pictures=pictures,
-        on_epoch=lambda metrics: say(console, epoch_line(metrics, what.epochs)),
-        progress=console.is_terminal,
-    )
+    try:
+        result = retrain(
+            what,
+            provenance,
+            data_dir=data_dir,
+            test=test,
+            refit=refit,
+            seed=seed,
+            save=save,
+            pictures=pictures,
+            on_epoch=lambda metrics: say(console, epoch_line(metrics, what.epochs)),
+            progress=console.is_terminal,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}") if error.path else error from None
     console.print(training_view(result, provenance))
     if pictures is not None:
         say(console, f"The pictures are in {pictures}.")

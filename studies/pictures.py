@@ -21,7 +21,7 @@ def write_pictures(training: Training, dataset: Dataset, examples: Examples, fol
         training: one that has run, with the parameters that are kept in its network.
         dataset: what it learnt.
         examples: the part of it that the network is judged by.
-        folder: where to; made if need be.
+        folder: where to; it must exist.
     """
     figures = {"curves": plot_history(training.history, training.config, kept_epoch=training.kept_epoch)}
     if dataset.task == "classes" and len(examples):
@@ -36,7 +36,6 @@ def write_pictures(training: Training, dataset: Dataset, examples: Examples, fol
             )
     if dataset.image_shape:
         figures["first_layer"] = plot_first_weights(training.network.weights[0], dataset.image_shape)
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, figure in figures.items():
         files.append(folder / f"{name}.png")

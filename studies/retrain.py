@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,13 +83,17 @@ def retrain(
         progress: whether to show a bar while downloading data.
 
     Raises:
-        ConfigError: when the data is missing or does not fit, `save` is taken, or the training diverges.
+        ConfigError: when the data is missing or does not fit, `save` or `pictures` is taken, or the training diverges.
     """
     if seed is not None:
         config = replace(config, seed=seed)
     if save is not None:
         check_writable(save)
+    if pictures is not None:
+        make_folder(pictures)
     dataset = open_dataset(prepare_data(config.data, data_dir=data_dir, progress=progress))
+    if test and not len(dataset.test_inputs):
+        raise ConfigError(f'sets nothing of "{dataset.name}" aside to judge by.', path="data.test")
     seconds = 0.0
     if refit:
         epochs, seconds = _epochs_to_refit(config, provenance, dataset, on_epoch)
@@ -103,7 +108,7 @@ def retrain(
     if save is not None:
         save_model(save, Model.of(training, dataset.classes, columns=dataset.columns, metrics=scores | (found or {})))
     if pictures is not None:
-        from studies.pictures import write_pictures  # imports matplotlib
+        from studies.pictures import write_pictures
 
         held_out = training.data.validation or training.data.train
         judge = dataset.test(training.data.train.scaling) if test else held_out
@@ -122,6 +127,20 @@ def retrain(
         warnings=comparison.warnings,
         saved=save,
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for pictures before there are any, and see that they can be written.
+
+    Raises:
+        ConfigError: when they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}. Choose another folder.") from None
 
 
 def _train(config: TrainConfig, data: Split, epochs: int, on_epoch: OnEpoch | None) -> Training:

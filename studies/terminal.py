@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Holds mnist/*.gz and fashion-mnist/*.gz.", envvar="STUDIES_DATA"),
+    typer.Option("--data-dir", help="Holds mnist/*.gz, fashion-mnist/*.gz, CSV files.", envvar="STUDIES_DATA"),
 ]
 
 

@@ -23,12 +23,13 @@ from mlp.arrays import Array
 from mlp.config import TrainConfig
 from mlp.data import Dataset
 from mlp.model import Model
-from mlp.model_io import save_model
+from mlp.model_io import load_model, save_model
 from mlp.registry import ConfigError
 from mlp.training import train
 from studies.datasets import open_dataset
 from studies.own_data import read_csv
 from studies.predict import evaluate_model, read_inputs, write_predictions
+from studies.retrain import retrain
 
 DATA = blobs()
 INPUTS = np.asarray(DATA.test_inputs)
@@ -269,6 +270,13 @@ def test_a_model_is_judged_by_a_part_of_its_data(digits: Path) -> None:
     assert found["test/accuracy"] == np.mean(fitted.predict(dataset.test_inputs) == dataset.test_targets)
     found = evaluate_model(fitted, "digits", part="train")
     assert found["train/accuracy"] == np.mean(fitted.predict(dataset.inputs) == dataset.targets)
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_model_is_judged_as_its_training_judged_it(tmp_path: Path) -> None:
+    config = small_config({"data": {"name": "digits"}, "network.hidden": [16], "metrics": ["f1_macro"]})
+    result = retrain(config, test=True, save=tmp_path / "model.json")
+    assert evaluate_model(load_model(tmp_path / "model.json"), "digits") == result.test
 
 
 @pytest.mark.usefixtures("digits")
