@@ -10,11 +10,12 @@ from mlp.data import DataConfig
 from mlp.initializers import AbstractInitializer, HeNormal, Zeros
 from mlp.layers import AbstractNormalization, BatchNormalization, NoNormalization
 from mlp.losses import AbstractLoss, SoftmaxCrossEntropy, Task
-from mlp.metrics import AbstractMetric, direction, standard
+from mlp.metrics import AbstractMetric
 from mlp.network import Network, count_parameters
 from mlp.optimizers import AbstractOptimizer, Adam
 from mlp.registry import AbstractRecord, ConfigError, number
 from mlp.schedules import AbstractSchedule, Constant
+from mlp.scores import direction, standard
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
-from mlp.metrics import PARTS, confusion_matrix
+from mlp.metrics import confusion_matrix
 from mlp.registry import ConfigError
+from mlp.scores import PARTS
 from mlp.state import History
 
 if TYPE_CHECKING:

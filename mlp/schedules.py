@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from mlp.metrics import direction
 from mlp.registry import AbstractPart, ConfigError, Registry, number
+from mlp.scores import direction
 
 WARMUP_START = 0.01
 

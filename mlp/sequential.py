@@ -25,13 +25,14 @@ from mlp.arrays import Array
 from mlp.config import EarlyStopping, NetworkConfig, TrainConfig
 from mlp.data import Dataset, Examples, Split
 from mlp.losses import AbstractLoss, Task
-from mlp.metrics import AbstractMetric, evaluate
+from mlp.metrics import AbstractMetric
 from mlp.model import Model
 from mlp.model_io import load_model, save_model
 from mlp.network import Network
 from mlp.optimizers import AbstractOptimizer
 from mlp.registry import AbstractRecord, ConfigError, decode, label, number
 from mlp.schedules import AbstractSchedule
+from mlp.scores import evaluate
 from mlp.state import History
 from mlp.training import EpochMetrics, Training
 from mlp.translation import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlp.arrays import Array, digest
 from mlp.config import TrainConfig
-from mlp.metrics import best_epoch, direction
+from mlp.scores import best_epoch, direction
 
 Status = Literal["running", "finished", "stopped", "diverged"]
 History = dict[str, list[float]]

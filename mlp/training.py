@@ -13,10 +13,10 @@ from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thr
 from mlp.config import TrainConfig
 from mlp.data import PAGE_ROWS, BatchReader, Dataset, Examples, Split
 from mlp.diagnostics import diagnose
-from mlp.metrics import PARTS, evaluate
 from mlp.network import Network
-from mlp.online import OnlineSteps, is_online
+from mlp.online import BLOCK_EXAMPLES, OnlineSteps, is_online
 from mlp.registry import ConfigError
+from mlp.scores import PARTS, evaluate
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
 CHUNK = 65_536  # parameters an optimizer handles at once: more leave the cache, fewer cost more calls
@@ -37,11 +37,12 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What goes with the examples of one epoch, in its order."""
+    """What goes with the examples of one epoch, in its order, and the learning rate of each of its steps."""
 
     targets: Array
     weights: Array | None
     noise: np.random.Generator
+    rates: list[float]
 
     def part(self, start: int, stop: int) -> tuple[Array, Array | None]:
         """Return the targets and the weights of a stretch."""
@@ -143,36 +144,40 @@ class Training:
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
         if self.data.task == "classes":
             targets = targets.astype(np.intp)  # as they are used for indices, once and not at every step
-        this = _Pass(targets, weights, stream(config.seed, "noise", self.epoch))
         base = config.optimizer.learning_rate * config.schedule.reduction(self.history)
+        passed = (self.epoch + i / self.n_steps for i in range(self.n_steps))
+        rates = [config.schedule.rate(base, epoch, config.epochs) for epoch in passed]
+        this = _Pass(targets, weights, stream(config.seed, "noise", self.epoch), rates)
         self._reader.begin(rows)
-        step = self._step_by_batch if self._online is None else self._step_by_example
-        for i in range(self.n_steps):
-            rate = config.schedule.rate(base, self.epoch + i / self.n_steps, config.epochs)
-            self.steps += 1
-            if not step(i * self.batch, min((i + 1) * self.batch, n), this, rate, values):
-                return False
-        if self._online is not None:
-            self._online.catch_up()
+        if not (self._run_batches(this, values) if self._online is None else self._run_examples(this, self._online)):
+            return False
         values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, config.metrics, weights)
         return True
 
-    def _step_by_example(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
-        x, (targets, weights) = self._reader.take(start, stop), this.part(start, stop)
-        return bool(self._online and self._online.step(x, self._outputs[start:stop], targets, weights, rate))
+    def _run_examples(self, this: _Pass, online: OnlineSteps) -> bool:
+        for start in range(0, self.n_steps, BLOCK_EXAMPLES):
+            stop = min(start + BLOCK_EXAMPLES, self.n_steps)
+            x, (targets, weights) = self._reader.take(start, stop), this.part(start, stop)
+            if not online.run(x, self._outputs[start:stop], targets, weights, this.rates[start:stop]):
+                return False
+        self.steps += self.n_steps
+        return True
 
-    def _step_by_batch(self, start: int, stop: int, this: _Pass, rate: float, values: dict[str, float]) -> bool:
-        """Learn from a batch; return whether its gradient is finite. The last step of an epoch may be diagnosed."""
-        network, optimizer = self.network, self.config.optimizer
-        if not self._compute_gradient(start, stop, this):
-            return False
-        optimizer.clip(network.grad)
-        is_diagnosed = self.config.diagnostics and stop == len(self.data.train)
-        before = network.theta[: network.n_trained].copy() if is_diagnosed else None
-        for decays, theta, grad, slots, scratch in self._chunks:
-            optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
-        if before is not None:
-            values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
+    def _run_batches(self, this: _Pass, values: dict[str, float]) -> bool:
+        """Learn from batch after batch; return False at a gradient that is not finite. The last may be diagnosed."""
+        network, optimizer, n = self.network, self.config.optimizer, len(self.data.train)
+        for start, rate in zip(range(0, n, self.batch), this.rates, strict=True):
+            stop = min(start + self.batch, n)
+            if not self._compute_gradient(start, stop, this):
+                return False
+            self.steps += 1
+            optimizer.clip(network.grad)
+            is_diagnosed = self.config.diagnostics and stop == n
+            before = network.theta[: network.n_trained].copy() if is_diagnosed else None
+            for decays, theta, grad, slots, scratch in self._chunks:
+                optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
+            if before is not None:
+                values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
         return True
 
     def _compute_gradient(self, start: int, stop: int, this: _Pass) -> bool:

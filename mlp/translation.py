@@ -15,9 +15,10 @@ import numpy as np
 from mlp.activations import AbstractActivation, activations
 from mlp.arrays import Array
 from mlp.losses import AbstractLoss, AbstractResidualLoss, Output, Task, losses
-from mlp.metrics import AbstractMetric, metrics, standard
+from mlp.metrics import AbstractMetric, metrics
 from mlp.optimizers import AbstractOptimizer, optimizers
 from mlp.registry import AbstractPart, ConfigError, Registry, did_you_mean
+from mlp.scores import standard
 
 ACTIVATIONS = {"linear": "identity", "swish": "silu"}
 OPTIMIZERS = {"iterative": "sgd"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlp.config import TrainConfig
-from mlp.metrics import is_better
+from mlp.scores import is_better
 from mlp.state import CorruptStateError, Status, TrainingState
 from studies.domains import Params
 from studies.home import HistoryMismatchError, StudyFolder, write_atomically

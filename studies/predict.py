@@ -13,9 +13,10 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.data import DataConfig, Dataset, check_inputs
-from mlp.metrics import evaluate, metrics
+from mlp.metrics import metrics
 from mlp.model import Model
 from mlp.registry import ConfigError, did_you_mean
+from mlp.scores import evaluate
 from studies.datasets import open_dataset
 from studies.idx import DEFLATE_MOST, read_idx
 from studies.own_data import find_table, prepare_data, read_targets_as

@@ -13,8 +13,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlp.metrics import Direction, direction, is_better
+from mlp.metrics import Direction
 from mlp.registry import label
+from mlp.scores import direction, is_better
 from studies.space import flatten
 from studies.trial_log import TrialRecord
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
-from mlp.metrics import Direction, direction
+from mlp.metrics import Direction
 from mlp.registry import ConfigError
+from mlp.scores import direction
 from studies.home import Home, StudyFolder
 from studies.trial_log import TrialRecord, read_log
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlp.config import TrainConfig, merge
-from mlp.metrics import Direction, direction
+from mlp.metrics import Direction
 from mlp.registry import AbstractRecord, ConfigError, did_you_mean, field_types, number
+from mlp.scores import direction
 from studies.domains import Params
 from studies.home import STUDY_NAME
 from studies.search import AbstractPruner, AbstractSampler, NoPruner, Tpe

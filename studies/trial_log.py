@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mlp.metrics import PARTS, best_epoch
+from mlp.scores import PARTS, best_epoch
 
 State = Literal["running", "complete", "pruned", "failed"]
 

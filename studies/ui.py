@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from mlp.metrics import direction
 from mlp.registry import ConfigError
+from mlp.scores import direction
 from studies.home import Home, StudyFolder
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from mlp.arrays import digest
 from mlp.config import merge
 from mlp.initializers import initializers
 from mlp.losses import AbstractLoss, Task, losses
-from mlp.metrics import PARTS, metrics, standard
+from mlp.metrics import metrics
 from mlp.optimizers import optimizers
 from mlp.registry import AbstractPart, AbstractRecord, Bounds, Registry, alternatives, field_types
 from mlp.schedules import ReduceOnPlateau, schedules
+from mlp.scores import PARTS, standard
 
 FAMILIES: tuple[Registry[Any], ...] = (activations, initializers, losses, schedules, optimizers, metrics)
 EVERY_PART = [pytest.param(family, name, id=f"{family.kind}-{name}") for family in FAMILIES for name in family]

@@ -19,10 +19,11 @@ from mlp.activations import LeakyRelu, Relu, activations
 from mlp.arrays import stream
 from mlp.initializers import initializers
 from mlp.losses import Task, losses
-from mlp.metrics import PARTS, best_epoch, direction, is_better, metrics
+from mlp.metrics import metrics
 from mlp.optimizers import Sgd, optimizers
 from mlp.registry import AbstractPart, Registry, decode, encode, field_types, label
 from mlp.schedules import schedules
+from mlp.scores import PARTS, best_epoch, direction, is_better
 
 DTYPES = [np.float32, np.float64]
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]

@@ -15,7 +15,8 @@ from mlp_data import learnable, quick
 
 from mlp import ConfigError
 from mlp.losses import AbstractLoss, BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy, losses
-from mlp.metrics import TopKAccuracy, confusion_matrix, direction, evaluate, metrics, standard
+from mlp.metrics import TopKAccuracy, confusion_matrix, metrics
+from mlp.scores import direction, evaluate, standard
 
 SOFTMAX, BINARY, SQUARED = SoftmaxCrossEntropy(), BinaryCrossEntropy(), MeanSquaredError()
 

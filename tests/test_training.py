@@ -23,10 +23,11 @@ from mlp.arrays import digest, stream
 from mlp.initializers import initializers
 from mlp.layers import normalizations
 from mlp.losses import losses
-from mlp.metrics import direction, metrics
+from mlp.metrics import metrics
 from mlp.online import is_online
 from mlp.optimizers import Adam, optimizers
 from mlp.schedules import schedules
+from mlp.scores import direction
 from mlp.state import CorruptStateError, kept_epoch
 
 OPTIMIZERS: list[Any] = [

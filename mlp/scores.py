@@ -1,0 +1,61 @@
+"""Scores: the metrics of each part of the data, by keys such as `validation/accuracy`, and which of two is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlp.arrays import Array
+from mlp.losses import AbstractLoss, Task
+from mlp.metrics import R2, AbstractMetric, Accuracy, Direction, LabelAccuracy, Loss, metrics
+from mlp.registry import ConfigError, did_you_mean
+
+PARTS = ("train", "validation")
+STANDARD: dict[Task, tuple[AbstractMetric, ...]] = {
+    "classes": (Loss(), Accuracy()),
+    "labels": (Loss(), LabelAccuracy()),
+    "values": (Loss(), R2()),
+}
+
+
+def standard(task: Task) -> tuple[AbstractMetric, ...]:
+    """Return the metrics that are computed at each epoch without being asked for."""
+    return STANDARD[task]
+
+
+def evaluate(
+    outputs: Array,
+    targets: Array,
+    loss: AbstractLoss,
+    part: str,
+    task: Task,
+    extra: tuple[AbstractMetric, ...] = (),
+    weights: Array | None = None,
+) -> dict[str, float]:
+    """Return the metrics of one part of the data by key: `validation/loss`, `validation/accuracy`."""
+    chosen = {metric.name: metric for metric in (*standard(task), *extra)}
+    return {f"{part}/{name}": metric.compute(outputs, targets, loss, weights) for name, metric in chosen.items()}
+
+
+def direction(key: str) -> Direction:
+    """Return which way a metric key such as `validation/accuracy` is better.
+
+    Raises:
+        ConfigError: when there is no such key.
+    """
+    known = [f"{part}/{name}" for part in PARTS for name in metrics]
+    if key not in known:
+        hint = did_you_mean(key, known)
+        starts = " or ".join(f"{part}/" for part in PARTS)
+        raise ConfigError(f'there is no metric "{key}".{hint} There are, after {starts}: {", ".join(metrics)}.')
+    return metrics.lookup(key.split("/")[1]).direction
+
+
+def is_better(key: str, value: float, than: float) -> bool:
+    """Return whether `value` beats `than` by the direction of the metric."""
+    return value > than if direction(key) == "maximize" else value < than
+
+
+def best_epoch(key: str, history: Mapping[str, list[float]]) -> int:
+    """Return the first epoch (counted from 1) at which the metric was best."""
+    values = history[key]
+    return 1 + values.index(max(values) if direction(key) == "maximize" else min(values))
