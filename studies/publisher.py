@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 ENDED, FINISH, INTERRUPT, ORPHANED = "ended", "finish", "interrupt", "orphaned"
 LEAVE = (FINISH, INTERRUPT, ORPHANED)
 LEFT_OVER = 3  # the exit code when something is left to publish
-NICENESS = 10  # beside busy workers that leaves it a tenth of a core, and whatever they leave idle
+# Beside busy workers a niceness of 10 leaves it a tenth of a core, one of 19 a hundredth, and whatever they leave idle.
+NICENESS_AT_START, NICENESS = 10, 19
 PAUSE_SECONDS, LAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.5, 0.4, 15.0
 LAST_TRIALS = 8  # while these run it pauses least, so that little is left when they have ended
 REST = 4  # in between, it rests this many times as long as it has worked
@@ -197,7 +198,7 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
                 return _leave(mirror, order, orders, states)
             mirror.connect()
             states.say("publishing", experiment_id=mirror.experiment_id)
-            _spare_collector()
+            _settle_down()
             started = time.process_time()
             mirror.publish(live=True, go_on=lambda: orders.latest not in LEAVE)
             if order == ENDED or (mirror.study.is_half_done and not is_rehearsed):
@@ -219,7 +220,7 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
 def _leave(mirror: Mirror, order: str, orders: _Orders, states: _States) -> int:
     gc.disable()  # if it has not drawn yet, more imports to come, and little else
     with contextlib.suppress(OSError):  # the workers have stopped, but only root may hurry again
-        os.nice(-NICENESS)
+        os.nice(-os.nice(0))
     deadline = orders.since + PUBLISH_SECONDS[order]
     is_all = mirror.publish(live=False, go_on=lambda: orders.latest == order and time.monotonic() < deadline)
     mirror.close(artifacts=order == FINISH)
@@ -241,10 +242,11 @@ def _report(error: Exception, states: _States) -> None:
         logger.warning("not published yet", exc_info=error)
 
 
-def _spare_collector() -> None:
-    """Take what the imports made out of the garbage collector's rounds: a quarter of the time of every call."""
+def _settle_down() -> None:
+    """Leave the machine to the workers, and what the imports made out of the garbage collector's rounds."""
+    os.nice(max(0, NICENESS - os.nice(0)))
     if not gc.isenabled():
-        gc.freeze()
+        gc.freeze()  # it would take a quarter of the time of every call
         gc.enable()
 
 
@@ -252,7 +254,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Run as `python -m studies.publisher HOME NAME`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # until everything is imported
-    os.nice(NICENESS)
+    os.nice(NICENESS_AT_START)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     home = Home(Path(arguments[0]))
     states = _States(os.fdopen(os.dup(1), "w", encoding="utf-8"))
