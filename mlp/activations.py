@@ -56,6 +56,31 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return array
 
 
+@functools.lru_cache(maxsize=8)
+def _last_bit(itemsize: int) -> Array:
+    """Return how far a sign bit is from the last one: as an array, for NumPy takes a microsecond over an int."""
+    return np.array(itemsize * 8 - 1, f"i{itemsize}")
+
+
+@functools.lru_cache(maxsize=64)
+def _bits_of_slope(slope: float, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return the bits of a number, and in which of them it differs from 1."""
+    bits = np.array([slope, 1.0], dtype).view(f"i{dtype.itemsize}")
+    return bits[:1].reshape(()), np.bitwise_xor(bits[0], bits[1]).reshape(())
+
+
+def _mask_of_positive(x: Array, out: Array) -> Array:
+    """Return the memory of `out` as integers, all bits set where x > 0 and none elsewhere.
+
+    The sign bit of -x as an integer, spread over the word: two passes that beat any over booleans.
+    """
+    integer = _last_bit(x.itemsize)
+    mask = out.view(integer.dtype)
+    np.negative(x.view(integer.dtype), out=mask)
+    np.right_shift(mask, integer, out=mask)
+    return mask
+
+
 @activations.register("identity")
 @dataclass(frozen=True)
 class Identity(AbstractActivation):
@@ -80,12 +105,8 @@ class Relu(AbstractActivation):
         np.maximum(z, zeros(z.shape, z.dtype), out=a)
 
     def backward(self, z: Array, a: Array, da: Array) -> None:
-        # The sign bit of -a, spread over the word, is a mask: three integer passes beat any pass over booleans.
-        bits = np.dtype(f"i{a.itemsize}")
-        mask = a.view(bits)
-        np.negative(mask, out=mask)
-        np.right_shift(mask, a.itemsize * 8 - 1, out=mask)
-        masked = da.view(bits)
+        mask = _mask_of_positive(a, a)
+        masked = da.view(mask.dtype)
         np.bitwise_and(masked, mask, out=masked)
 
 
@@ -105,9 +126,11 @@ class LeakyRelu(AbstractActivation):
         np.maximum(a, z, out=a)
 
     def backward(self, z: Array, a: Array, da: Array) -> None:
-        np.greater(z, 0, out=a, casting="unsafe")
-        np.multiply(a, 1.0 - self.slope, out=a)
-        np.add(a, self.slope, out=a)
+        # The bits of the slope where z <= 0; where z > 0, those of 1, which differ from them in a few places.
+        mask = _mask_of_positive(z, a)
+        slope, difference = _bits_of_slope(self.slope, a.dtype)
+        np.bitwise_and(mask, difference, out=mask)
+        np.bitwise_xor(mask, slope, out=mask)
         np.multiply(da, a, out=da)
 
 
