@@ -15,7 +15,7 @@ from mlp.network import Network, count_parameters
 from mlp.optimizers import AbstractOptimizer, Adam
 from mlp.registry import AbstractRecord, ConfigError, number
 from mlp.schedules import AbstractSchedule, Constant
-from mlp.scores import direction, standard
+from mlp.scores import check_metric, standard
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,7 @@ class EarlyStopping(AbstractRecord):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            direction(self.metric)
-        except ConfigError as error:
-            raise error.within("metric") from None
+        check_metric(self.metric)
 
 
 @dataclass(frozen=True)

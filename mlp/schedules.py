@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from mlp.registry import AbstractPart, ConfigError, Registry, number
-from mlp.scores import direction
+from mlp.registry import AbstractPart, Registry, number
+from mlp.scores import check_metric, direction
 
 WARMUP_START = 0.01
 
@@ -219,10 +219,7 @@ class ReduceOnPlateau(AbstractSchedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            direction(self.metric)
-        except ConfigError as error:
-            raise error.within("metric") from None
+        check_metric(self.metric)
 
     @property
     def watched(self) -> str:

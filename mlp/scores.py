@@ -50,6 +50,18 @@ def direction(key: str) -> Direction:
     return metrics.lookup(key.split("/")[1]).direction
 
 
+def check_metric(key: str) -> None:
+    """Refuse a key that there is not in the field `metric` of a part.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    try:
+        direction(key)
+    except ConfigError as error:
+        raise error.within("metric") from None
+
+
 def is_better(key: str, value: float, than: float) -> bool:
     """Return whether `value` beats `than` by the direction of the metric."""
     return value > than if direction(key) == "maximize" else value < than

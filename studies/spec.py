@@ -12,7 +12,7 @@ from typing import Any
 from mlp.config import TrainConfig, merge
 from mlp.metrics import Direction
 from mlp.registry import AbstractRecord, ConfigError, did_you_mean, field_types, number
-from mlp.scores import direction
+from mlp.scores import check_metric, direction
 from studies.domains import Params
 from studies.home import STUDY_NAME
 from studies.search import AbstractPruner, AbstractSampler, NoPruner, Tpe
@@ -46,10 +46,7 @@ class StudyConfig(AbstractRecord):
         if not STUDY_NAME.fullmatch(self.name):
             problem = f"must be made of letters, digits, dots, dashes and underscores, got {self.name!r}."
             raise ConfigError(problem, path="name")
-        try:
-            direction(self.metric)
-        except ConfigError as error:
-            raise error.within("metric") from None
+        check_metric(self.metric)
 
 
 @dataclass(frozen=True)

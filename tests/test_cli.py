@@ -317,6 +317,7 @@ def test_a_complete_study_that_is_run_again_says_so_and_nothing_changes(finished
     assert (finished.files(), [dump(database) for database in databases]) == before
 
 
+@pytest.mark.slow
 def test_a_raised_total_keeps_every_trial_and_adds_the_rest(finished: Shell) -> None:
     before = outcome(load_study("digits", finished.home.root))
     answer = finished.studies("run", "study.toml", "--trials", "8", "--no-publish")
@@ -327,6 +328,7 @@ def test_a_raised_total_keeps_every_trial_and_adds_the_rest(finished: Shell) -> 
     assert optuna_states(finished.home).total() == 8
 
 
+@pytest.mark.slow
 def test_a_name_and_a_change_of_base_make_a_study_of_their_own(finished: Shell) -> None:
     before = outcome(load_study("digits", finished.home.root))
     changes = ["--set", "network.activation=tanh", "--set", "network.hidden=[12]", "--trials", "1"]
@@ -483,6 +485,7 @@ def test_a_study_or_a_trial_that_is_not_there_is_named_with_those_that_are(finis
     assert_refused(finished.studies("show", "digits", "6"), 'study "digits" has no trial 6. It has: 0 to 5.')
 
 
+@pytest.mark.slow
 def test_a_study_that_runs_has_one_driver_and_cannot_be_deleted(shell: Shell) -> None:
     driver = shell.start_long("--no-publish")
     owner = rf'study "long" is being run by process {driver.pid} on {socket.gethostname()}, started 20\d\d-'
@@ -494,6 +497,7 @@ def test_a_study_that_runs_has_one_driver_and_cannot_be_deleted(shell: Shell) ->
     assert shell.long.record.exists()
 
 
+@pytest.mark.slow
 def test_a_study_whose_every_trial_fails_ends_with_1_and_keeps_the_reasons(shell: Shell) -> None:
     limit = 4 << 30
     answer = subprocess.run(
@@ -529,6 +533,7 @@ def interrupt(driver: subprocess.Popen[str], number: signal.Signals) -> tuple[st
     return said, time.monotonic() - started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_study_that_is_interrupted_stops_soon_and_says_how_to_go_on(
     shell: Shell, number: signal.Signals, code: int
@@ -545,6 +550,7 @@ def test_a_study_that_is_interrupted_stops_soon_and_says_how_to_go_on(
     wait_until(lambda: not alive(found), 5)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_it_at_once(shell: Shell) -> None:
     driver = shell.start_long("--no-publish", "--workers", "1", *SLOW_EPOCHS)
     found = workers(driver)

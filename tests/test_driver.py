@@ -265,6 +265,7 @@ def test_a_complete_study_is_replayed_without_computing_anything(
     assert (seen[-1].done, seen[-1].resumed, seen[-1].best) == (TRIALS, TRIALS, ledger.best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "successive_halving"])
 @pytest.mark.parametrize("seed", fast_and_slow([16], [*range(5), 19]))
 def test_a_total_that_is_raised_later_goes_on_from_what_there_is(

@@ -218,6 +218,7 @@ def test_a_killed_worker_fails_its_own_segment_alone_and_is_replaced(engine: Loc
     assert is_up(survivor)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_idle_is_replaced(engine: LocalProcesses) -> None:
     for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]:
         future.result(SOON)
@@ -228,6 +229,7 @@ def test_a_worker_that_is_killed_while_idle_is_replaced(engine: LocalProcesses) 
     assert insist(engine, nap, 0) not in victims
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_again_and_again_are_replaced_each_time(engine: LocalProcesses) -> None:
     seen = set()
     for _ in range(3):
@@ -237,6 +239,7 @@ def test_workers_that_are_killed_again_and_again_are_replaced_each_time(engine: 
         kill(process_id)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_is_given_a_segment_harms_no_other(engine: LocalProcesses) -> None:
     engine.submit(nap, 0).result(SOON)
     (victim,) = {future.result(SOON) for future in [engine.submit(nap, 0)]}
@@ -249,6 +252,7 @@ def test_a_worker_that_is_killed_while_it_is_given_a_segment_harms_no_other(engi
     assert insist(engine, length, bytes(5_000_000)) == 5_000_000
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_answers_is_lost_and_replaced(tmp_path: Path) -> None:
     """In a process of its own: a driver that waits for the other half of the answer could not even exit."""
     script = tmp_path / "answer.py"
@@ -276,6 +280,7 @@ def test_an_engine_can_be_shut_down_before_its_workers_are_up_and_twice() -> Non
     assert eventually(lambda: not any(map(is_up, process_ids)))
 
 
+@pytest.mark.slow
 def test_workers_leave_when_their_driver_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)

@@ -60,6 +60,16 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> fl
         return float(function(*arguments, **options))
 
 
+def ratios_of_counts(true: Any, predicted: Any) -> dict[str, float]:
+    """Return scikit-learn's precision, recall and F1 in both averages, by our names."""
+    scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
+    return {
+        f"{name}_{average}": score(true, predicted, average=average, zero_division=0.0)
+        for name, score in scores.items()
+        for average in ("macro", "micro")
+    }
+
+
 # Against scikit-learn
 
 
@@ -67,16 +77,11 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> fl
 @given(case=classified())
 def test_counts_of_classes_are_those_of_scikit_learn(case: Any) -> None:
     outputs, classes = case
-    predicted, options = outputs.argmax(axis=1), {"zero_division": 0.0}
+    predicted = outputs.argmax(axis=1)
     expected = {
         "accuracy": sk.accuracy_score(classes, predicted),
         "balanced_accuracy": quietly(sk.balanced_accuracy_score, classes, predicted),
-        "precision_macro": sk.precision_score(classes, predicted, average="macro", **options),
-        "precision_micro": sk.precision_score(classes, predicted, average="micro", **options),
-        "recall_macro": sk.recall_score(classes, predicted, average="macro", **options),
-        "recall_micro": sk.recall_score(classes, predicted, average="micro", **options),
-        "f1_macro": sk.f1_score(classes, predicted, average="macro", **options),
-        "f1_micro": sk.f1_score(classes, predicted, average="micro", **options),
+        **ratios_of_counts(classes, predicted),
     }
     assert {name: metric(name, outputs, classes, SOFTMAX) for name in expected} == pytest.approx(expected)
 
@@ -86,18 +91,13 @@ def test_counts_of_classes_are_those_of_scikit_learn(case: Any) -> None:
 def test_counts_of_labels_are_those_of_scikit_learn(case: Any) -> None:
     outputs, labels = case
     predicted = (outputs > 0).astype(np.uint8)
-    true, options = labels, {"zero_division": 0.0}
+    true = labels
     if labels.shape[1] == 1:  # scikit-learn takes one column for two classes
         true, predicted = np.repeat(labels, 2, axis=1), np.repeat(predicted, 2, axis=1)
     expected = {
         "accuracy": sk.accuracy_score(true, predicted),
         "label_accuracy": 1.0 - sk.hamming_loss(true, predicted),
-        "precision_macro": sk.precision_score(true, predicted, average="macro", **options),
-        "precision_micro": sk.precision_score(true, predicted, average="micro", **options),
-        "recall_macro": sk.recall_score(true, predicted, average="macro", **options),
-        "recall_micro": sk.recall_score(true, predicted, average="micro", **options),
-        "f1_macro": sk.f1_score(true, predicted, average="macro", **options),
-        "f1_micro": sk.f1_score(true, predicted, average="micro", **options),
+        **ratios_of_counts(true, predicted),
     }
     assert {name: metric(name, outputs, labels, BINARY) for name in expected} == pytest.approx(expected)
 

@@ -202,6 +202,7 @@ network = { hidden = [4] }
 """
 
 
+@pytest.mark.slow
 def test_a_study_of_a_file_runs_is_exported_trains_again_and_predicts(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text(FLOWERS)
     (tmp_path / "own.toml").write_text(STUDY)

@@ -61,6 +61,7 @@ def test_of_other_tasks_there_is_what_can_be_drawn(tmp_path: Path, loss: str, ex
     assert names(tmp_path) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "n"), [({}, 288), ({"test": True}, 359), ({"refit": True}, 1438)])
 def test_the_network_is_judged_by_what_it_has_not_learnt_from_if_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], n: int
@@ -107,6 +108,7 @@ network = { hidden = [4] }
 """
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_draws_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.csv").write_text("x,y\n" + "".join(f"{i},{i / 7}\n" for i in range(20)))

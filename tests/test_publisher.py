@@ -102,6 +102,7 @@ def test_a_study_is_mirrored_while_it_runs_and_whole_when_it_is_finished(home: H
     assert dump(home.mlflow_db) == before
 
 
+@pytest.mark.slow
 def test_when_all_trials_have_ended_they_are_published_before_the_study_is_closed(home: Home) -> None:
     study = FakeStudy(home, trials=8)
     for number in range(3):
@@ -119,6 +120,7 @@ def test_when_all_trials_have_ended_they_are_published_before_the_study_is_close
         assert len(list(home.artifacts.rglob(name))) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_is_marked(home: Home) -> None:
     study = FakeStudy(home, trials=3)
     study.advance(0, 1)
@@ -151,6 +153,7 @@ def test_a_server_that_is_away_costs_nothing(home: Home, monkeypatch: pytest.Mon
     assert publisher.process.returncode == 3
 
 
+@pytest.mark.slow
 def test_the_publisher_leaves_with_its_driver(home: Home) -> None:
     study = FakeStudy(home, trials=2)
     study.advance(0, 1)

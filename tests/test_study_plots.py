@@ -81,6 +81,7 @@ def test_the_parameter_that_decides_is_found(fake: FakeStudy) -> None:
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == list(shares)
 
 
+@pytest.mark.slow
 def test_importances_load_no_scikit_learn_and_keep_nobody_from_it() -> None:
     program = "import sys, studies.study_plots as plots\n"
     program += "with plots._absent('sklearn'): import optuna.importance\n"
