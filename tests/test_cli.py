@@ -341,6 +341,7 @@ def test_a_name_and_a_change_of_base_make_a_study_of_their_own(finished: Shell) 
     assert outcome(load_study("digits", finished.home.root)) == before
 
 
+@pytest.mark.slow
 def test_in_a_terminal_the_progress_stays_in_place(shell: Shell) -> None:
     terminal, inside = pty.openpty()
     command = [COMMAND, "run", "study.toml", "--trials", "2", "--no-publish"]
@@ -359,6 +360,7 @@ def test_in_a_terminal_the_progress_stays_in_place(shell: Shell) -> None:
     assert "Study digits: 2 of 2 trials have ended" in plain
 
 
+@pytest.mark.slow
 def test_a_study_that_is_out_of_time_goes_on_with_the_command_that_it_prints(shell: Shell, finished_once: Path) -> None:
     answer = shell.studies("run", "study.toml", "--no-publish", "--timeout", "0.01s")
     assert (answer.returncode, answer.stderr) == (0, "")
@@ -669,6 +671,7 @@ def test_the_best_is_exported_beside_the_study_files_or_wherever_one_says(finish
         assert tomllib.loads((finished.folder / file).read_text())["provenance"]["trial"] == best
 
 
+@pytest.mark.slow
 def test_every_command_that_is_printed_runs_as_it_stands_whatever_the_folders_are_called(finished: Shell) -> None:
     finished.home.root.rename(finished.folder / "my runs [old]")
     said = finished.studies("run", "study.toml", "--home", "my runs [old]").stdout
@@ -682,6 +685,7 @@ def test_every_command_that_is_printed_runs_as_it_stands_whatever_the_folders_ar
     assert finished.studies(*shlex.split(command)).returncode == 0
 
 
+@pytest.mark.slow
 def test_any_complete_trial_can_be_exported_but_no_pruned_one(finished: Shell) -> None:
     results = load_study("digits", finished.home.root)
     worst = results.ranked()[-1].number
@@ -710,6 +714,7 @@ def test_an_export_trains_again_exactly_in_another_place(finished_once: Path, sh
     assert not shell.home.root.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "recorded", "said"),
     [

@@ -351,6 +351,7 @@ def test_a_broken_gzip_file_is_refused_by_name(tiny: Path, broken: str) -> None:
         prepare("mnist", data_dir=tiny)
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_not_decompressed_beyond_what_must_be_there(tiny: Path) -> None:
     bomb = run_python(
         "import gzip, pathlib, resource, sys\n"

@@ -152,6 +152,7 @@ def test_how_epochs_fall_into_segments_decides_nothing(
     assert tables(tmp_path) == reference
 
 
+@pytest.mark.slow
 def test_other_processes_come_to_the_same(tmp_path: Path, digits: Path, reference: Tables) -> None:
     with LocalProcesses(2) as engine:
         run(small_study(), tmp_path, digits, engine=engine)
@@ -219,6 +220,7 @@ def test_a_driver_that_dies_between_two_events_is_healed(
     assert tables(tmp_path) == reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_statements", fast_and_slow([0, 50, 100], range(0, 126, 3)))
 def test_a_driver_that_dies_while_it_writes_to_the_database_is_healed(
     tmp_path: Path, digits: Path, reference: Tables, n_statements: int

@@ -195,6 +195,7 @@ def test_an_error_in_a_segment_comes_back_and_costs_no_worker(name: Any) -> None
         assert engine.submit(nap, 0).result(SOON) == before
 
 
+@pytest.mark.slow
 def test_an_engine_by_name_has_as_many_workers_as_it_is_given() -> None:
     with open_engine("processes", 3) as engine:
         assert engine.n_workers == 3
@@ -294,6 +295,7 @@ def test_workers_leave_when_their_driver_is_killed(tmp_path: Path) -> None:
     assert eventually(lambda: not any(map(is_up, workers)), seconds=5.0)
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_the_drivers_business(tmp_path: Path) -> None:
     """A terminal sends it to all processes of the group; it may come while the workers are still starting."""
     script = tmp_path / "group.py"

@@ -48,6 +48,7 @@ def digest(estimator: Any) -> str:
     return str(estimator.model_.manifest.weight_digest)
 
 
+@pytest.mark.slow
 @parametrize_with_checks([MLPClassifier(), MLPRegressor()])  # type: ignore[untyped-decorator]
 def test_every_check_of_scikit_learn_passes(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it, scikit-learn skips one of them

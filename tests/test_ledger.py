@@ -235,6 +235,7 @@ def test_a_trial_that_diverges_is_never_best(tmp_path: Path, digits: Path) -> No
     assert found[ledger.best[0]].state == TrialState.COMPLETE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_events", [1, 8])
 def test_a_study_with_diverged_trials_goes_on_to_the_same_table(tmp_path: Path, digits: Path, n_events: int) -> None:
     rates = {"optimizer.learning_rate": [1e38, 1e-3, 1e-9]}
@@ -268,6 +269,7 @@ def test_any_metric_can_decide(tmp_path: Path, digits: Path, metric: str) -> Non
     assert record.history[metric][-1] == best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["virtual_start", "epoch_cost", "n_events"])
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
 def test_a_row_with_another_place_in_history_is_not_believed(
@@ -318,6 +320,7 @@ def flipped(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -327,6 +327,7 @@ def test_a_file_without_a_test_part_has_none_to_judge_by(tmp_path: Path, monkeyp
         evaluate_model(model_of(file, label="kind", test=0), str(file))
 
 
+@pytest.mark.slow
 def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset(digits)
     monkeypatch.chdir(tmp_path)

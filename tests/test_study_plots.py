@@ -27,6 +27,7 @@ def read(fake: FakeStudy) -> Study:
     return Study(fake.folder.read_record(), {trial.number: trial for trial in trials})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "endings",
     [[], [None], [FAILED], [DIVERGED], [COMPLETE], [COMPLETE, COMPLETE], [FAILED, PRUNED, None, COMPLETE]],
