@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mlp.activations import AbstractActivation
 from mlp.arrays import Array, aligned_empty, aligned_zeros, stream
 from mlp.initializers import AbstractInitializer
-from mlp.layers import AbstractNormalization, NoNormalization, draw_mask
+from mlp.layers import AbstractNormalization, NoNormalization, NormSpace, draw_mask
 
 
 class Network:
@@ -111,23 +111,17 @@ class Network:
             noise: the random stream of a training pass; None for inference, where nothing is dropped and batch
                 normalisation goes by its running statistics.
         """
-        space = self.workspace(len(x))
+        space, training = self.workspace(len(x)), noise is not None
         a = x
         if noise is not None and self.input_noise:
             a = space.add_noise(x, self.input_noise, noise)
-        for layer, (activation, z, a_next) in enumerate(zip(self.activations, space.z, space.a, strict=True)):
-            np.dot(a, self.weights[layer], out=z)
-            self._normalize(layer, z, space, noise)
+        for layer, (linear, activation, z, a_next) in enumerate(space.hidden):
+            linear.forward(a, z, training)
             activation.forward(z, a_next)
             a = a_next
             if noise is not None and self.dropout:
                 a = space.drop(layer, a, self.dropout, noise)
-        np.dot(a, self.weights[-1], out=outputs)
-        self._normalize(len(self.activations), outputs, space, noise)
-
-    def _normalize(self, layer: int, z: Array, space: Workspace, noise: np.random.Generator | None) -> None:
-        scale, shift, statistics = self.scales[layer], self.biases[layer], self.statistics[layer]
-        self.normalizations[layer].forward(z, scale, shift, statistics, space.norms[layer], training=noise is not None)
+        space.last.forward(a, outputs, training)
 
     def backward(self, x: Array, dz: Array) -> None:
         """Write into `grad` the gradient that follows from `dz`, that of the loss by the outputs, shape (b, k).
@@ -136,17 +130,17 @@ class Network:
         """
         space = self.workspace(len(x))
         inputs = space.inputs(x, self)
-        for layer in range(len(self.weights) - 1, -1, -1):
-            a, scale, d_scale, d_bias = inputs[layer], self.scales[layer], self.d_scales[layer], self.d_biases[layer]
-            self.normalizations[layer].backward(dz, scale, d_scale, d_bias, space.norms[layer])
-            np.dot(a.T, dz, out=self.d_weights[layer])
-            if layer:
-                da = space.da[layer - 1]
-                np.dot(dz, self.weights[layer].T, out=da)
-                if self.dropout:
-                    np.multiply(da, space.masks[layer - 1], out=da)
-                self.activations[layer - 1].backward(space.z[layer - 1], space.a[layer - 1], da)
-                dz = da
+        linear = space.last
+        for layer in range(len(space.hidden) - 1, -1, -1):
+            before, activation, z, a = space.hidden[layer]
+            da = space.da[layer]
+            linear.backward(inputs[layer + 1], dz)
+            np.dot(dz, linear.w_t, out=da)
+            if self.dropout:
+                np.multiply(da, space.masks[layer], out=da)
+            activation.backward(z, a, da)
+            linear, dz = before, da
+        linear.backward(inputs[0], dz)
 
 
 def count_parameters(
@@ -169,6 +163,48 @@ def _rebuild(
     return network
 
 
+class Linear(NamedTuple):
+    """A product and what normalises it, for one size of batch: what its passes read and write, at hand."""
+
+    w: Array
+    w_t: Array
+    scale: Array
+    shift: Array | None
+    statistics: Array
+    d_w: Array
+    d_scale: Array
+    d_shift: Array | None
+    normalization: AbstractNormalization
+    space: NormSpace
+
+    @classmethod
+    def of(cls, network: Network, layer: int, b: int) -> Linear:
+        """Return a layer of a network, for batches of `b` examples."""
+        w, normalization = network.weights[layer], network.normalizations[layer]
+        return cls(
+            w,
+            w.T,
+            network.scales[layer],
+            network.biases[layer],
+            network.statistics[layer],
+            network.d_weights[layer],
+            network.d_scales[layer],
+            network.d_biases[layer],
+            normalization,
+            normalization.space(b, w.shape[1], network.dtype),
+        )
+
+    def forward(self, a: Array, z: Array, training: bool) -> None:
+        """Write into `z` what follows from the inputs `a`."""
+        np.dot(a, self.w, out=z)
+        self.normalization.forward(z, self.scale, self.shift, self.statistics, self.space, training=training)
+
+    def backward(self, a: Array, dz: Array) -> None:
+        """Write the gradients of the parameters, given that by the result, and turn it into that by the product."""
+        self.normalization.backward(dz, self.scale, self.d_scale, self.d_shift, self.space)
+        np.dot(a.T, dz, out=self.d_w)
+
+
 class Workspace:
     """What a pass over a batch of `b` examples writes: `z`, `a` and `da` of each hidden layer, shape (b, width)."""
 
@@ -181,8 +217,8 @@ class Workspace:
         ]
         self.da = [aligned_empty((b, width), dtype) for width in hidden]
         self.dz = aligned_empty((b, network.sizes[-1]), dtype)
-        widths = zip(network.normalizations, network.sizes[1:], strict=True)
-        self.norms = [norm.space(b, width, dtype) for norm, width in widths]
+        *linears, self.last = [Linear.of(network, layer, b) for layer in range(len(network.weights))]
+        self.hidden = list(zip(linears, network.activations, self.z, self.a, strict=True))
         self.masks = [np.ones(z.shape, dtype) for z in self.z] if network.dropout else []
         self.dropped = [aligned_empty(z.shape, dtype) for z in self.z] if network.dropout else []
         self.noisy = aligned_empty((b, network.sizes[0]), dtype) if network.input_noise else np.empty(0, dtype)

@@ -19,7 +19,7 @@ from mlp.registry import ConfigError
 from mlp.scores import PARTS, evaluate
 from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
 
-CHUNK = 65_536  # parameters an optimizer handles at once: more leave the cache, fewer cost more calls
+CHUNK = 32_768  # parameters an optimizer handles at once: more leave the cache, fewer cost more calls
 
 
 @dataclass(frozen=True)
