@@ -29,7 +29,7 @@ METRIC_KEYS = [f"{part}/{metric.name}" for part in PARTS for metric in standard(
 
 # Processes of other tests share the cores: how long one example takes says nothing.
 quick = settings(deadline=None, max_examples=50)
-thorough = settings(deadline=None, max_examples=100)
+thorough = settings(deadline=None, max_examples=300)
 
 SMALL: dict[str, Any] = {
     "data": {"name": "blobs"},

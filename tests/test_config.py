@@ -31,6 +31,7 @@ def from_mapping(**changes: Any) -> TrainConfig:
 # Round trips
 
 
+@pytest.mark.slow
 @thorough
 @given(config=configs)
 def test_from_mapping_and_to_mapping_are_exact_inverses(config: TrainConfig) -> None:
@@ -39,6 +40,7 @@ def test_from_mapping_and_to_mapping_are_exact_inverses(config: TrainConfig) -> 
     assert TrainConfig.from_mapping(mapping).to_mapping() == mapping
 
 
+@pytest.mark.slow
 @thorough
 @given(config=configs)
 def test_a_configuration_survives_json_and_toml_to_the_last_bit(config: TrainConfig) -> None:

@@ -89,7 +89,7 @@ def uninterrupted(optimizer: str) -> tuple[TrainingState, ...]:
     return tuple(states)
 
 
-@settings(deadline=None, max_examples=15)
+@quick
 @given(cuts=st.lists(st.integers(0, 6), max_size=6), saved=st.booleans())
 @pytest.mark.parametrize("optimizer", list(optimizers))
 def test_advancing_in_any_pieces_gives_the_bits_of_one_run(optimizer: str, cuts: list[int], saved: bool) -> None:
