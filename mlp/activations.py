@@ -72,7 +72,8 @@ def _bits_of_slope(slope: float, dtype: np.dtype[Any]) -> tuple[Array, Array]:
 def _mask_of_positive(x: Array, out: Array) -> Array:
     """Return the memory of `out` as integers, all bits set where x > 0 and none elsewhere.
 
-    The sign bit of -x as an integer, spread over the word: two passes that beat any over booleans.
+    The sign bit of -x as an integer, spread over the word: two passes that beat any over booleans. -0.0 passes for
+    positive.
     """
     integer = _last_bit(x.itemsize)
     mask = out.view(integer.dtype)
