@@ -10,10 +10,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from studies.export import read_config
 from studies.launch import run_study
-from studies.results import load_study
-from studies.retrain import retrain
+from studies.models.export import read_config
+from studies.models.retrain import retrain
+from studies.records.results import load_study
 
 FILE = Path(__file__).parent.parent / "experiments" / "digits.toml"
 

@@ -26,11 +26,11 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 from transcriptions import TRANSCRIPTIONS  # noqa: E402
 
-from mlp.registry import ConfigError  # noqa: E402
-from studies.datasets import open_dataset  # noqa: E402
-from studies.export import read_config  # noqa: E402
-from studies.own_data import prepare_data  # noqa: E402
-from studies.retrain import retrain  # noqa: E402
+from mlp.errors import ConfigError  # noqa: E402
+from studies.data.cache import open_dataset  # noqa: E402
+from studies.data.prepare import prepare_data  # noqa: E402
+from studies.models.export import read_config  # noqa: E402
+from studies.models.retrain import retrain  # noqa: E402
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "reference"
 

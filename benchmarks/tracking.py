@@ -76,7 +76,7 @@ def publisher_cpu(parent: int) -> float:
         for process in child.read_text().split():
             try:
                 folder = Path("/proc", process)
-                if b"studies.publisher" in (folder / "cmdline").read_bytes():
+                if b"studies.tracking.publisher" in (folder / "cmdline").read_bytes():
                     times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
                     return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
             except OSError:  # it has just ended

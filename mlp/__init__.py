@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mlp.data import Dataset as Dataset
     from mlp.data import Examples as Examples
     from mlp.data import Split as Split
+    from mlp.errors import ConfigError as ConfigError
     from mlp.network import Network as Network
-    from mlp.registry import ConfigError as ConfigError
     from mlp.scaling import Scaling as Scaling
     from mlp.state import TrainingState as TrainingState
     from mlp.training import EpochMetrics as EpochMetrics
@@ -31,7 +31,7 @@ _MODULES = {
     "mlp.config": ("EarlyStopping", "NetworkConfig", "Taper", "TrainConfig"),
     "mlp.data": ("DataConfig", "Dataset", "Examples", "Split"),
     "mlp.network": ("Network",),
-    "mlp.registry": ("ConfigError",),
+    "mlp.errors": ("ConfigError",),
     "mlp.scaling": ("Scaling",),
     "mlp.state": ("TrainingState",),
     "mlp.training": ("EpochMetrics", "Training", "advance", "train"),

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.registry import AbstractPart, Registry, number
+from mlp.records import number
+from mlp.registry import AbstractPart, Registry
 
 BLOCK = 8_192  # elements for which an involved function computes its intermediate values, all within cache
 

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from mlp.activations import AbstractActivation, Relu
 from mlp.data import DataConfig
+from mlp.errors import ConfigError
 from mlp.initializers import AbstractInitializer, HeNormal, Zeros
-from mlp.layers import AbstractNormalization, BatchNormalization, NoNormalization
 from mlp.losses import AbstractLoss, SoftmaxCrossEntropy, Task
 from mlp.metrics import AbstractMetric
 from mlp.network import Network, count_parameters
+from mlp.normalizations import AbstractNormalization, BatchNormalization, NoNormalization
 from mlp.optimizers import AbstractOptimizer, Adam
-from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.records import AbstractRecord, number
 from mlp.schedules import AbstractSchedule, Constant
 from mlp.scores import check_metric, standard
 
@@ -132,6 +133,10 @@ class TrainConfig(AbstractRecord):
     metrics: tuple[AbstractMetric, ...] = ()
     diagnostics: bool = False
 
+    @classmethod
+    def described(cls) -> str:
+        return "a training configuration"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for path, metric in self.watched().items():
@@ -165,29 +170,3 @@ class TrainConfig(AbstractRecord):
             ConfigError: when the loss does not fit the task.
         """
         return (n_features, *self.network.sizes(), self.loss.n_outputs(task, n_targets))
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the mapping of a configuration with the dotted paths in `changes` replaced, outer paths first.
-
-    Raises:
-        ConfigError: when a path leads through something that is no table.
-    """
-    merged: dict[str, Any] = _copy(base)
-    for path in sorted(changes, key=lambda path: path.count(".")):
-        *steps, last = path.split(".")
-        table = merged
-        for depth, step in enumerate(steps):
-            inner = table.setdefault(step, {})
-            if isinstance(inner, str):  # a part by its bare name
-                inner = table[step] = {"name": inner}
-            if not isinstance(inner, dict):
-                problem = f"has no field below it here, for it is {inner!r}; give it as a table."
-                raise ConfigError(problem, path=".".join(steps[: depth + 1]))
-            table = inner
-        table[last] = _copy(changes[path])
-    return merged
-
-
-def _copy(value: Any) -> Any:
-    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mlp.arrays import Array, aligned_empty, stream
+from mlp.errors import ConfigError
 from mlp.losses import Task
-from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.records import AbstractRecord, number
 from mlp.scaling import Scaling
 
 LARGEST_INPUT = 1e30  # beyond, the first product may overflow float32

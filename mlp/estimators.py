@@ -16,12 +16,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from mlp.arrays import Array
-from mlp.config import TrainConfig, merge
+from mlp.config import TrainConfig
 from mlp.data import Examples, Split
+from mlp.errors import ConfigError
 from mlp.losses import Task
 from mlp.model import Model
 from mlp.network import Network
-from mlp.registry import AbstractRecord, ConfigError, encode
+from mlp.paths import merge
+from mlp.records import AbstractRecord, encode
 from mlp.training import Training, train
 
 SECTIONS = {

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.registry import AbstractPart, ConfigError, Registry, number
+from mlp.errors import ConfigError
+from mlp.records import number
+from mlp.registry import AbstractPart, Registry
 
 TRUNCATED_STD = 0.8796256610342398  # the standard deviation of N(0, 1) within two deviations
 

@@ -13,9 +13,17 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mlp.activations import AbstractActivation, Relu, Sigmoid, Softplus, Tanh
+from mlp.activations import (
+    AbstractActivation,
+    Relu,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
 from mlp.arrays import Array
-from mlp.registry import AbstractPart, ConfigError, Registry, number
+from mlp.errors import ConfigError
+from mlp.records import number
+from mlp.registry import AbstractPart, Registry
 
 Task = Literal["classes", "labels", "values"]
 Output = Literal["identity", "sigmoid", "tanh", "relu", "softplus", "softmax"]

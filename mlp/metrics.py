@@ -13,8 +13,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mlp.arrays import Array
+from mlp.errors import ConfigError
 from mlp.losses import AbstractLoss, Task
-from mlp.registry import AbstractPart, ConfigError, Registry, number
+from mlp.records import number
+from mlp.registry import AbstractPart, Registry
 
 Direction = Literal["minimize", "maximize"]
 

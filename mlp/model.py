@@ -11,8 +11,9 @@ import numpy as np
 from mlp.arrays import Array
 from mlp.config import TrainConfig
 from mlp.data import Examples, check_inputs
+from mlp.errors import ConfigError
 from mlp.network import Network
-from mlp.registry import AbstractRecord, ConfigError, number
+from mlp.records import AbstractRecord, number
 from mlp.scaling import Scaling
 from mlp.training import Training, compute_outputs
 
@@ -40,6 +41,10 @@ class Manifest(AbstractRecord):
     epochs: int = number(at_least=0)
     config: TrainConfig
     columns: tuple[str, ...] = ()
+
+    @classmethod
+    def described(cls) -> str:
+        return "a model's manifest"
 
     def __post_init__(self) -> None:
         super().__post_init__()

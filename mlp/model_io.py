@@ -17,8 +17,8 @@ from typing import IO, Any, NoReturn
 import numpy as np
 
 from mlp.arrays import Array, digest
+from mlp.errors import ConfigError, errors_in
 from mlp.model import Manifest, Model
-from mlp.registry import ConfigError
 
 MODEL_FORMAT = "mlp-model"
 MODEL_VERSION = 2
@@ -150,10 +150,8 @@ def _load_file(file: Path) -> Model:
     content = _read_json(file)
     numbers = content.pop(THETA, None)
     manifest, metrics = _parse_manifest(content, file)
-    try:
+    with errors_in(f"{file}:"):
         theta = _parse_theta(numbers, manifest)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
     _check_theta(theta, manifest, file)
     return Model(manifest, theta, metrics)
 
@@ -189,11 +187,9 @@ def _parse_manifest(content: dict[str, Any], file: Path) -> tuple[Manifest, dict
         raise ConfigError(f'{file}: "format" must be "{MODEL_FORMAT}". Is this a saved model?')
     if (version := content.pop("version", None)) != MODEL_VERSION:
         raise ConfigError(f'{file}: "version" must be {MODEL_VERSION}, the one this program reads, got {version!r}.')
-    try:
+    with errors_in(f"{file}:"):
         metrics = _parse_metrics(content.pop("metrics", None))
         return Manifest.from_mapping(content), metrics
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
 
 
 def _parse_metrics(value: Any) -> dict[str, float]:
@@ -228,9 +224,10 @@ def _check_theta(theta: Array, manifest: Manifest, file: Path) -> None:
 def _read_weights(file: Path, manifest: Manifest) -> Array:
     """Return the parameters from an archive, of exactly the shape and type that the manifest states."""
     try:
-        return _read_member(file, manifest)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        with errors_in(f"{file}:"):
+            return _read_member(file, manifest)
+    except ConfigError:
+        raise
     except Exception as error:  # the readers of zip and npy raise a dozen kinds on hostile bytes
         raise ConfigError(f"{file}: cannot be read: {error}.") from error
 

@@ -10,9 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlp.activations import AbstractActivation
-from mlp.arrays import Array, aligned_empty, aligned_zeros, stream
+from mlp.arrays import (
+    Array,
+    aligned_empty,
+    aligned_zeros,
+    stream,
+)
 from mlp.initializers import AbstractInitializer
-from mlp.layers import AbstractNormalization, NoNormalization, NormSpace, draw_mask
+from mlp.normalizations import (
+    AbstractNormalization,
+    NoNormalization,
+    NormSpace,
+    draw_mask,
+)
 
 
 class Network:

@@ -15,9 +15,9 @@ import numpy as np
 
 from mlp.arrays import Array, aligned_empty
 from mlp.config import TrainConfig
-from mlp.layers import NoNormalization
 from mlp.losses import AbstractLoss
 from mlp.network import Network
+from mlp.normalizations import NoNormalization
 from mlp.optimizers import Sgd
 
 BLOCK_EXAMPLES = 32

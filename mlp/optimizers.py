@@ -14,7 +14,8 @@ from typing import ClassVar, TypeAlias, final
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.registry import AbstractPart, Registry, number
+from mlp.records import number
+from mlp.registry import AbstractPart, Registry
 
 Slots: TypeAlias = tuple[Array, ...]
 

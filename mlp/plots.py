@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
+from mlp.errors import ConfigError
 from mlp.metrics import confusion_matrix
-from mlp.registry import ConfigError
 from mlp.scores import PARTS
 from mlp.state import History
 

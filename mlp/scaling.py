@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.registry import AbstractRecord, ConfigError
+from mlp.errors import ConfigError
+from mlp.records import AbstractRecord
 
 ROWS = 512  # that are summed up at once
 

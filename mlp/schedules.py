@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from mlp.registry import AbstractPart, Registry, number
+from mlp.records import number
+from mlp.registry import AbstractPart, Registry
 from mlp.scores import check_metric, direction
 
 WARMUP_START = 0.01

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlp.arrays import Array
+from mlp.errors import ConfigError, did_you_mean, errors_in
 from mlp.losses import AbstractLoss, Task
-from mlp.metrics import R2, AbstractMetric, Accuracy, Direction, LabelAccuracy, Loss, metrics
-from mlp.registry import ConfigError, did_you_mean
+from mlp.metrics import (
+    R2,
+    AbstractMetric,
+    Accuracy,
+    Direction,
+    LabelAccuracy,
+    Loss,
+    metrics,
+)
 
 PARTS = ("train", "validation")
 STANDARD: dict[Task, tuple[AbstractMetric, ...]] = {
@@ -56,10 +64,8 @@ def check_metric(key: str) -> None:
     Raises:
         ConfigError: naming the field.
     """
-    try:
+    with errors_in(path="metric"):
         direction(key)
-    except ConfigError as error:
-        raise error.within("metric") from None
 
 
 def is_better(key: str, value: float, than: float) -> bool:

@@ -24,18 +24,8 @@ from mlp.activations import AbstractActivation, Identity
 from mlp.arrays import Array
 from mlp.config import EarlyStopping, NetworkConfig, TrainConfig
 from mlp.data import Dataset, Examples, Split
-from mlp.losses import AbstractLoss, Task
-from mlp.metrics import AbstractMetric
-from mlp.model import Model
-from mlp.model_io import load_model, save_model
-from mlp.network import Network
-from mlp.optimizers import AbstractOptimizer
-from mlp.registry import AbstractRecord, ConfigError, decode, label, number
-from mlp.schedules import AbstractSchedule
-from mlp.scores import evaluate
-from mlp.state import History
-from mlp.training import EpochMetrics, Training
-from mlp.translation import (
+from mlp.errors import ConfigError, errors_in
+from mlp.keras_names import (
     SOFTMAX,
     count_targets,
     find_activation,
@@ -48,6 +38,22 @@ from mlp.translation import (
     read_targets,
     to_targets,
 )
+from mlp.losses import AbstractLoss, Task
+from mlp.metrics import AbstractMetric
+from mlp.model import Model
+from mlp.model_io import load_model, save_model
+from mlp.network import Network
+from mlp.optimizers import AbstractOptimizer
+from mlp.records import (
+    AbstractRecord,
+    decode,
+    label,
+    number,
+)
+from mlp.schedules import AbstractSchedule
+from mlp.scores import evaluate
+from mlp.state import History
+from mlp.training import EpochMetrics, Training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -401,13 +407,11 @@ class Sequential:
     def _judges(self, validation_data: tuple[Any, Any], task: Task) -> tuple[Array, Array]:
         if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
             raise ConfigError("must be inputs and targets, a pair (x, y).", path="validation_data")
-        try:
+        with errors_in(path="validation_data"):
             x, y = self._inputs(validation_data[0]), validation_data[1]
             if not len(x):
                 raise ConfigError("must hold an example at least.")
             return x, self._targets(read_targets(y, len(x)), task)
-        except ConfigError as error:
-            raise error.within("validation_data") from None
 
 
 def _held_out(validation_split: float, judges: tuple[Array, Array] | None) -> int | float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlp.arrays import Array, digest
 from mlp.config import TrainConfig
+from mlp.errors import CorruptStateError
 from mlp.scores import best_epoch, direction
 
 Status = Literal["running", "finished", "stopped", "diverged"]
@@ -20,10 +21,6 @@ History = dict[str, list[float]]
 
 STATE_VERSION = 2
 SEAL_BYTES = 32
-
-
-class CorruptStateError(ValueError):
-    """The bytes are no saved state of this training."""
 
 
 @dataclass(frozen=True)

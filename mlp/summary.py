@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mlp.network import Network
-from mlp.registry import label
+from mlp.records import label
 
 COUNTS = ["parameters", "bytes", "multiply_adds"]
 

@@ -9,15 +9,33 @@ from typing import Any
 
 import numpy as np
 
-from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thread, stream
+from mlp.arrays import (
+    Array,
+    aligned_empty,
+    aligned_zeros,
+    digest,
+    one_blas_thread,
+    stream,
+)
 from mlp.config import TrainConfig
-from mlp.data import PAGE_ROWS, BatchReader, Dataset, Examples, Split
+from mlp.data import (
+    PAGE_ROWS,
+    BatchReader,
+    Dataset,
+    Examples,
+    Split,
+)
 from mlp.diagnostics import diagnose
+from mlp.errors import ConfigError, CorruptStateError, errors_in
 from mlp.network import Network
 from mlp.online import BLOCK_EXAMPLES, OnlineSteps, is_online
-from mlp.registry import ConfigError
 from mlp.scores import PARTS, evaluate
-from mlp.state import CorruptStateError, History, Status, TrainingState, kept_epoch
+from mlp.state import (
+    History,
+    Status,
+    TrainingState,
+    kept_epoch,
+)
 
 CHUNK = 32_768  # parameters an optimizer handles at once: more leave the cache, fewer cost more calls
 
@@ -305,15 +323,11 @@ def check_fit(config: TrainConfig, data: Split) -> None:
     Raises:
         ConfigError: naming the field at fault.
     """
-    try:
+    with errors_in(path="loss"):
         config.loss.n_outputs(data.task, data.n_targets)
-    except ConfigError as error:
-        raise error.within("loss") from None
-    for metric in config.metrics:
-        try:
+    with errors_in(path="metrics"):
+        for metric in config.metrics:
             metric.check_task(data.task)
-        except ConfigError as error:
-            raise error.within("metrics") from None
     known = [f"{part}/{name}" for part in PARTS for name in config.metric_names(data.task)]
     for path, watched in config.watched().items():
         if watched not in known:

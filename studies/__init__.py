@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from studies.launch import run_study
-    from studies.results import load_study
+    from studies.records.results import load_study
 
 __all__ = ["load_study", "run_study"]
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return run_study
     if name == "load_study":
-        from studies.results import load_study
+        from studies.records.results import load_study
 
         return load_study
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """`python -m studies` is the command `studies`."""
 
-from studies.cli import main
+from studies.commands.app import main
 
 if __name__ == "__main__":
     main()

@@ -16,24 +16,25 @@ from typing import Any, Literal
 
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
+from mlp.errors import ConfigError, errors_in
 from mlp.losses import Task
 from mlp.metrics import metrics
-from mlp.registry import ConfigError
 from mlp.training import check_fit
-from studies.clock import CostModel
-from studies.datasets import open_dataset
-from studies.driver import Driver, Snapshot
-from studies.engines import AbstractEngine, EngineName, open_engine
-from studies.export import export_trial
-from studies.home import Home, StudyFolder, write_atomically
-from studies.ledger import Ledger
-from studies.machine import machine, versions
-from studies.own_data import prepare_data
-from studies.publisher import Publisher
-from studies.results import RECORD_VERSION, load_study
-from studies.space import blame
-from studies.spec import StudySpec, errors_in, read_spec
-from studies.storage import StudyTable, open_storage
+from studies.data.cache import open_dataset
+from studies.data.prepare import prepare_data
+from studies.models.export import export_trial
+from studies.models.machine import machine, versions
+from studies.records.files import write_atomically
+from studies.records.home import Home, StudyFolder
+from studies.records.results import RECORD_VERSION, load_study
+from studies.running.clock import CostModel
+from studies.running.driver import Driver, Snapshot
+from studies.running.engines import AbstractEngine, EngineName, open_engine
+from studies.running.ledger import Ledger
+from studies.running.storage import StudyTable, open_storage
+from studies.search.space import blame
+from studies.search.spec import StudySpec, read_spec
+from studies.tracking.publisher import Publisher
 
 LAST_PUBLISHING_SECONDS = 120.0
 Status = Literal["complete", "already complete", "out of time", "interrupted"]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.training import Training
-from studies.datasets import open_dataset
-from studies.own_data import prepare_data
-from studies.spec import StudySpec, read_spec
+from studies.data.cache import open_dataset
+from studies.data.prepare import prepare_data
+from studies.search.spec import StudySpec, read_spec
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -17,9 +17,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from studies.engines import AbstractEngine, LocalProcesses, open_engine
 from studies.launch import run_study
-from studies.segments import Segment
+from studies.running.engines import AbstractEngine, LocalProcesses, open_engine
+from studies.running.segments import Segment
 
 
 class Recording(AbstractEngine):

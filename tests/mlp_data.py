@@ -11,15 +11,30 @@ import pytest
 from hypothesis import reject, settings
 from hypothesis import strategies as st
 
-from mlp import ConfigError, DataConfig, Dataset, EarlyStopping, NetworkConfig, Split, TrainConfig, TrainingState
+from mlp import (
+    ConfigError,
+    DataConfig,
+    Dataset,
+    EarlyStopping,
+    NetworkConfig,
+    Split,
+    TrainConfig,
+    TrainingState,
+)
 from mlp.activations import activations
 from mlp.arrays import digest
-from mlp.config import merge
 from mlp.initializers import initializers
 from mlp.losses import AbstractLoss, Task, losses
 from mlp.metrics import metrics
 from mlp.optimizers import optimizers
-from mlp.registry import AbstractPart, AbstractRecord, Bounds, Registry, alternatives, field_types
+from mlp.paths import merge
+from mlp.records import (
+    AbstractRecord,
+    Bounds,
+    alternatives,
+    field_types,
+)
+from mlp.registry import AbstractPart, Registry
 from mlp.schedules import ReduceOnPlateau, schedules
 from mlp.scores import PARTS, standard
 

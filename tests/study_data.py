@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from mlp.config import TrainConfig
-from studies.clock import CostModel
-from studies.datasets import open_dataset, prepare
-from studies.driver import Driver, Snapshot
-from studies.engines import AbstractEngine, InProcess
-from studies.home import Home, StudyFolder
-from studies.ledger import Ledger
-from studies.spec import StudySpec, make_spec
-from studies.storage import StudyTable, open_storage
+from studies.data.cache import open_dataset
+from studies.data.published import prepare
+from studies.records.home import Home, StudyFolder
+from studies.running.clock import CostModel
+from studies.running.driver import Driver, Snapshot
+from studies.running.engines import AbstractEngine, InProcess
+from studies.running.ledger import Ledger
+from studies.running.storage import StudyTable, open_storage
+from studies.search.spec import StudySpec, make_spec
 
 NAME = "small"
 

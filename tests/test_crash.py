@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking_data import home_fixture, migrated_db_fixture  # noqa: F401 - fixtures
 
-from studies.home import Home
-from studies.results import load_study
-from studies.storage import open_storage
-from studies.trial_log import read_log
+from studies.records.home import Home
+from studies.records.results import load_study
+from studies.records.trial_log import read_log
+from studies.running.storage import open_storage
+from tests.tracking_data import home_fixture, migrated_db_fixture  # noqa: F401 - fixtures
 
 CHILD = Path(__file__).parent / "crash_child.py"
 

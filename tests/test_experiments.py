@@ -13,10 +13,11 @@ from mlp.config import TrainConfig
 from mlp.data import DataConfig, Dataset
 from mlp.training import Training
 from studies import launch
-from studies.export import read_config
 from studies.launch import plan_study
-from studies.retrain import retrain
-from studies.spec import read_spec, read_toml
+from studies.models.export import read_config
+from studies.models.retrain import retrain
+from studies.records.files import read_toml
+from studies.search.spec import read_spec
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 FILES = sorted(file for file in EXPERIMENTS.rglob("*.toml") if file.parent.name != "best")

@@ -16,7 +16,7 @@ import mlp
 import studies
 from mlp.training import train
 from studies.launch import run_study
-from studies.results import load_study
+from studies.records.results import load_study
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -52,7 +52,7 @@ assert len(mlp.train(config, data).history["train/loss"]) == 1
 
 
 def test_a_worker_loads_mlp_and_numpy_and_nothing_heavy() -> None:
-    assert loaded_by("import studies.segments") <= {"mlp", "studies", "numpy", "threadpoolctl"}
+    assert loaded_by("import studies.running.segments") <= {"mlp", "studies", "numpy", "threadpoolctl"}
 
 
 def test_importing_studies_loads_nothing_but_itself() -> None:

@@ -15,11 +15,11 @@ from unittest.mock import patch
 import pytest
 from filelock import FileLock
 
-from mlp.config import merge
-from studies import trial_log
-from studies.home import Home, StudyFolder
-from studies.tracking import TrackingStore, create_store, experiment_id
-from studies.trial_log import Ending, TrialLog
+from mlp.paths import merge
+from studies.records import trial_log
+from studies.records.home import Home, StudyFolder
+from studies.records.trial_log import Ending, TrialLog
+from studies.tracking.mlflow_store import TrackingStore, create_store, experiment_id
 
 CREATED = 1_700_000_000.25
 BASE: dict[str, Any] = {

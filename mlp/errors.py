@@ -1,0 +1,72 @@
+"""The errors of `mlp`, and the one way to say where an error happened."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """The input cannot be used as it is. The message says where, what must hold, and what was given.
+
+    Attributes:
+        problem: the sentence that explains the error.
+        path: the dotted path of the field at fault, such as `optimizer.learning_rate`, or empty.
+        place: where the field was read, such as `digits.toml: [base]`, or empty.
+    """
+
+    def __init__(self, problem: str, *, path: str = "", place: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path = path
+        self.place = place
+
+    def __str__(self) -> str:
+        field = f'"{self.path}":' if self.path else ""
+        return " ".join(part for part in (self.place, field, self.problem) if part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problem,), {"path": self.path, "place": self.place}
+
+
+class CorruptStateError(ValueError):
+    """The bytes of a checkpoint are damaged, or belong to another configuration."""
+
+
+class DivergedError(ArithmeticError):
+    """A loss, a metric or a parameter is no longer finite.
+
+    Attributes:
+        epoch: the epoch in which that happened, counted from 1.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the training diverged in epoch {epoch}.")
+        self.epoch = epoch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.epoch,)
+
+
+@contextmanager
+def errors_in(place: str = "", *, path: str = "") -> Iterator[None]:
+    """Add to every `ConfigError` raised inside the block where it happened; blocks may be nested.
+
+    Args:
+        place: the file or section that was being read, such as `digits.toml:` or `[base]`.
+        path: the dotted path that contains the field at fault.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        error.path = ".".join(part for part in (path, error.path) if part)
+        error.place = " ".join(part for part in (place, error.place) if part)
+        raise
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean "relu"?`, or an empty string if no known word is close."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""

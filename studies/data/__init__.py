@@ -1,0 +1,1 @@
+"""Where examples come from: published data sets, tables, and the cache of arrays."""

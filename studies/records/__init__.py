@@ -1,0 +1,1 @@
+"""What is durable: the home directory, the record of a study, the log of each trial."""

@@ -1,0 +1,41 @@
+"""Reading TOML, and replacing files atomically."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mlp.errors import ConfigError
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises:
+        ConfigError: when it cannot be read or is no TOML; the message names the file and the line.
+    """
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is not TOML: {error}.{_toml_hint(str(error))}") from None
+
+
+def _toml_hint(error: str) -> str:
+    if "overwrite" in error.lower() or "declare" in error.lower() or "mutate" in error.lower():
+        return ' A dotted path is one key and must be quoted: "optimizer.learning_rate" = ...'
+    return ""
+
+
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Replace a file whole: a reader, or a kill in the middle, sees the old content or the new."""
+    data = content.encode() if isinstance(content, str) else content
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_bytes(data)
+    draft.replace(file)

@@ -1,0 +1,180 @@
+"""Where runs live: the home folder, the folder of each study in it, and the lock that keeps a study to one driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlp.errors import ConfigError, did_you_mean
+from studies.errors import StudyLockedError
+from studies.records.files import write_atomically
+
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of all studies, `./mlruns` unless told otherwise."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: Path | None = None) -> Home:
+        """Return the home that was given, or `STUDIES_HOME`, or `./mlruns`."""
+        return cls((given or Path(os.environ.get("STUDIES_HOME") or "mlruns")).absolute())
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ConfigError: when it cannot be made or written.
+        """
+        try:
+            (self.root / "studies").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"the home {self.root} cannot be written: {error.strerror}. Choose another with --home."
+            ) from None
+
+    @property
+    def optuna_url(self) -> str:
+        """The database of Optuna."""
+        return f"sqlite:///{self.root / 'optuna.db'}"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """The file of MLflow's tracking store."""
+        return self.root / "mlflow.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where runs are published: `MLFLOW_TRACKING_URI`, else the home's own store."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlflow_db}"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of MLflow's artifacts."""
+        return self.root / "artifacts"
+
+    def study(self, name: str) -> StudyFolder:
+        """Return the folder of a study, which need not exist.
+
+        Raises:
+            ConfigError: when the name is no file name.
+        """
+        if not STUDY_NAME.fullmatch(name):
+            problem = f"a study's name is made of letters, digits, dots, dashes and underscores, got {name!r}."
+            raise ConfigError(problem, path="name")
+        return StudyFolder(self.root / "studies" / name)
+
+    def studies(self) -> list[StudyFolder]:
+        """Return the folders of all studies, by name."""
+        return [StudyFolder(file.parent) for file in sorted(self.root.glob("studies/*/study.json"))]
+
+    def existing_study(self, name: str) -> StudyFolder:
+        """Return the folder of a study that exists.
+
+        Raises:
+            ConfigError: when there is none of this name.
+        """
+        folder = self.study(name)
+        if not folder.record.exists():
+            names = [study.name for study in self.studies()]
+            there_are = f"There are: {', '.join(names)}." if names else "There are none yet."
+            hint = did_you_mean(name, names)
+            raise ConfigError(f'there is no study "{name}" in {self.root}.{hint} {there_are}')
+        return folder
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.root.name
+
+    @property
+    def record(self) -> Path:
+        """What the study is: its specification, fingerprint and total of trials."""
+        return self.root / "study.json"
+
+    @property
+    def trials(self) -> Path:
+        """The folder of event logs and checkpoints."""
+        return self.root / "trials"
+
+    @property
+    def best(self) -> Path:
+        """The exported best configuration."""
+        return self.root / "best.toml"
+
+    @property
+    def publisher_log(self) -> Path:
+        """What the publisher had to say."""
+        return self.root / "publisher.log"
+
+    def log(self, number: int) -> Path:
+        """Return the event log of a trial."""
+        return self.trials / f"{number:04d}.jsonl"
+
+    def checkpoint(self, number: int) -> Path:
+        """Return the checkpoint of an unfinished trial."""
+        return self.trials / f"{number:04d}.npz"
+
+    def logs(self) -> list[Path]:
+        """Return the event logs that exist, by trial number."""
+        return sorted(self.trials.glob("*.jsonl"), key=lambda path: int(path.stem))
+
+    def read_record(self) -> dict[str, Any]:
+        """Return what `study.json` holds."""
+        record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
+        return record
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the study while the context lasts.
+
+        Raises:
+            StudyLockedError: when another process does, naming it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.trials.mkdir(parents=True, exist_ok=True)
+        owner_file = self.root / "owner.json"
+        lock = FileLock(self.root / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StudyLockedError(f'study "{self.name}" is being run by {_owner(owner_file)}.') from None
+        try:
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            write_atomically(
+                owner_file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started})
+            )
+            yield
+        finally:
+            owner_file.unlink(missing_ok=True)
+            lock.release()
+
+
+def _owner(file: Path) -> str:
+    try:
+        owner = json.loads(file.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']}, started {owner['started']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

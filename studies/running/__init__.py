@@ -1,0 +1,1 @@
+"""How a study runs: clock, workers, storage, ledger, driver."""

@@ -1,0 +1,1 @@
+"""How a study gets to MLflow: projection, mirror, publisher, UI."""

@@ -1,0 +1,351 @@
+"""MLflow: the tracking store behind the mirror, and what is done with it. The only module that imports mlflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mlp.errors import ConfigError
+from studies.errors import RefusedError, StudyLockedError
+from studies.records.home import Home, StudyFolder
+from studies.tracking.mirror import STUDY_KEY, Mirror, Run
+from studies.tracking.projection import Point, Study, milliseconds
+
+METRICS_PER_CALL, PAIRS_PER_CALL, RUNS_PER_PAGE = 800, 100, 1000  # MLflow takes 1000 entities a call
+REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+# With a write-ahead log that cannot break a database; a power cut may cost the last runs, which are published again.
+SYNCHRONOUS = {"mlflow.db": "NORMAL", "migrated.db": "OFF"}
+PATIENCE_SECONDS = 10.0  # how long `sync` waits for another publisher of the study
+
+# MLflow reads these when it is imported. By itself it would retry for minutes, print, and phone home.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
+
+
+class TrackingStore:
+    """MLflow's client in the words of the mirror. Its own store is made when it is first used.
+
+    Args:
+        home: whose tracking store it is.
+        uri: another one.
+    """
+
+    def __init__(self, home: Home, uri: str | None = None) -> None:
+        _set_environment()
+        _set_up_sqlite()
+        from mlflow.tracking import MlflowClient
+
+        self.uri = uri or home.tracking_uri
+        if self.uri == own_store(home):
+            create_store(home)
+        self.client: Any = MlflowClient(tracking_uri=self.uri)
+        self._artifacts = home.artifacts
+
+    def open_experiment(self, name: str, tags: Mapping[str, str]) -> str:
+        """Return the id of the experiment of this name, created or restored if need be."""
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            is_server = self.uri.startswith(("http:", "https:", "databricks"))
+            location = None if is_server else (self._artifacts / name).as_uri()
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI asks, or shows traces
+            return str(self.client.create_experiment(name, artifact_location=location, tags=kind | dict(tags)))
+        if experiment.lifecycle_stage == "deleted":
+            logging.getLogger(__name__).warning("the experiment %s had been deleted; it is restored.", name)
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def runs(self, experiment_id: str, tag: tuple[str, str] | None = None) -> Iterator[Run]:
+        """Yield the runs of an experiment that carry a tag, the deleted ones too."""
+        from mlflow.entities import ViewType
+
+        condition = f"tags.`{tag[0]}` = '{tag[1]}'" if tag else ""
+        token = None
+        while True:
+            page = self.client.search_runs([experiment_id], condition, ViewType.ALL, RUNS_PER_PAGE, page_token=token)
+            for found in page:
+                yield Run(
+                    found.info.run_id,
+                    dict(found.data.tags),
+                    found.info.status,
+                    described=bool(found.data.params) and bool(found.inputs.dataset_inputs),
+                    n_steps=None,
+                    is_deleted=found.info.lifecycle_stage == "deleted",
+                )
+            token = page.token
+            if not token:
+                return
+
+    def create_run(self, experiment_id: str, name: str, started: float, tags: Mapping[str, str]) -> str:
+        """Return the id of a new run."""
+        with _refusals():
+            run = self.client.create_run(experiment_id, milliseconds(started), dict(tags), name)
+        return str(run.info.run_id)
+
+    def log(self, run_id: str, points: Sequence[Point], parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Add metrics, parameters and tags, in as few calls as MLflow allows."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
+        params = [Param(key, value) for key, value in parameters.items()]
+        run_tags = [RunTag(key, value) for key, value in tags.items()]
+        with _refusals():
+            while metrics or params or run_tags:
+                # In each call the newest first: MLflow then sets the latest value of a metric once, not at every step.
+                now = metrics[:METRICS_PER_CALL][::-1], params[:PAIRS_PER_CALL], run_tags[:PAIRS_PER_CALL]
+                self.client.log_batch(run_id, *now)
+                metrics, params = metrics[METRICS_PER_CALL:], params[PAIRS_PER_CALL:]
+                run_tags = run_tags[PAIRS_PER_CALL:]
+
+    def log_dataset(self, run_id: str, fields: Mapping[str, str]) -> None:
+        """Add the data set as an input."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        context = [InputTag("mlflow.data.context", "training")]
+        with _refusals():
+            self.client.log_inputs(run_id, [DatasetInput(Dataset(**fields), context)])
+
+    def last_step(self, run_id: str, metric: str) -> int | None:
+        """Return the last step of a metric."""
+        return max((entry.step for entry in self.client.get_metric_history(run_id, metric)), default=None)
+
+    def set_status(self, run_id: str, status: str, ended: float | None = None) -> None:
+        """Say how a run stands, and when it ended."""
+        with _refusals():
+            if ended is None:
+                self.client.update_run(run_id, status=status)
+            else:
+                self.client.set_terminated(run_id, status, milliseconds(ended))
+
+    def delete_tag(self, run_id: str, name: str) -> None:
+        """Remove a tag."""
+        with _refusals():
+            self.client.delete_tag(run_id, name)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run."""
+        self.client.delete_run(run_id)
+
+    def upload(self, run_id: str, folder: Path) -> None:
+        """Add the files of a folder to a run."""
+        with _refusals():
+            self.client.log_artifacts(run_id, str(folder))
+
+
+def own_store(home: Home) -> str:
+    """Return the address of the home's own store."""
+    return f"sqlite:///{home.mlflow_db}"
+
+
+def create_store(home: Home) -> None:
+    """Make the home's own store, unless it is there.
+
+    MLflow's migrations take seconds, fail when two processes run them at once, and leave a wreck when killed.
+    So they run on a draft, one process at a time, and the database appears when it is whole.
+    """
+    if home.mlflow_db.exists():
+        return
+    home.root.mkdir(parents=True, exist_ok=True)
+    with FileLock(home.root / "mlflow.lock"):
+        if home.mlflow_db.exists():
+            return
+        _set_environment()
+        _set_up_sqlite()
+        from mlflow.tracking import MlflowClient
+
+        draft = home.root / "mlflow.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        MlflowClient(tracking_uri=f"sqlite:///{draft / 'migrated.db'}")
+        # A copy, for MLflow keeps a connection to the file that it migrated.
+        with closing(sqlite3.connect(draft / "migrated.db")) as database:
+            database.execute("VACUUM INTO ?", (str(draft / "mlflow.db"),))
+        with closing(sqlite3.connect(draft / "mlflow.db")) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+        (draft / "mlflow.db").replace(home.mlflow_db)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def settle_store(home: Home) -> None:
+    """Write what SQLite keeps beside the home's own store into it, for a process that leaves without closing it."""
+    if home.mlflow_db.exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(home.mlflow_db, timeout=0.2)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def open_mirror(home: Home, folder: StudyFolder) -> Mirror:
+    """Return the mirror of a study in the tracking store of the day; nothing is opened before it is used."""
+    return Mirror(folder, lambda: TrackingStore(home))
+
+
+def publishing_lock(folder: StudyFolder) -> FileLock:
+    """Return the lock that keeps a study to one publisher: two could create the same run at once."""
+    return FileLock(folder.root / "publisher.lock")
+
+
+def sync(home: Home, folder: StudyFolder) -> int:
+    """Publish all that MLflow does not show yet, and close the runs of a study that nobody is running.
+
+    Returns:
+        How many runs were written to.
+
+    Raises:
+        ConfigError: when the tracking store cannot be used, or another process is publishing the study.
+    """
+    mirror = open_mirror(home, folder)
+    with _complaints(home.tracking_uri, folder.publisher_log):
+        try:
+            with publishing_lock(folder).acquire(timeout=PATIENCE_SECONDS):
+                live = _is_running(folder)
+                mirror.publish(live=live)
+                if not live:
+                    mirror.close(artifacts=True)
+        except Timeout:
+            raise ConfigError(f'study "{folder.name}" is being published by another process; wait for it.') from None
+    return len(mirror.touched)
+
+
+def experiment_id(home: Home, name: str) -> str | None:
+    """Return the id of a study's experiment in the home's own store, or None when it is not there."""
+    if not home.mlflow_db.exists():
+        return None
+    with _complaints(own_store(home), home.root / "mlflow.log"):
+        experiment = TrackingStore(home, own_store(home)).client.get_experiment_by_name(name)
+    return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else None
+
+
+def ui_command(home: Home, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of MLflow's server over the home's own store, on the loopback only."""
+    options = {
+        "--backend-store-uri": own_store(home),
+        "--artifacts-destination": home.artifacts.as_uri(),
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": "1",
+        "--allowed-hosts": f"127.0.0.1:{port},localhost:{port}",
+    }
+    flags = [item for option in options.items() for item in option]
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return [sys.executable, "-m", "mlflow", "server", *flags], {**os.environ, **environment}
+
+
+def delete_experiment(home: Home, name: str) -> None:
+    """Delete a study's experiment, from the home's own store for good, so that a new study of its name starts clean.
+
+    Where other studies of the same name share the experiment, on a common server, only the runs of this one go.
+
+    Raises:
+        ConfigError: when a tracking store cannot be used.
+    """
+    record = home.study(name).record
+    ours = Study(home.study(name).read_record()).key if record.exists() else None
+    own = {own_store(home)} if home.mlflow_db.exists() else set()
+    for uri in {home.tracking_uri} | own:
+        with _complaints(uri, home.root / "mlflow.log"):
+            store = TrackingStore(home, uri)
+            experiment = store.client.get_experiment_by_name(name)
+            if experiment is None:
+                continue
+            identifier = str(experiment.experiment_id)
+            if experiment.lifecycle_stage == "deleted":
+                store.client.restore_experiment(identifier)  # only then can it give up its name
+            runs = [run for run in store.runs(identifier) if not run.is_deleted]
+            mine = [run for run in runs if ours in (None, run.tags.get(STUDY_KEY))]
+            if len(mine) < len(runs):
+                for run in mine:
+                    store.delete_run(run.id)
+                continue
+            store.client.rename_experiment(identifier, f"{name} (deleted {time.time():.0f})")
+            store.client.delete_experiment(identifier)
+        if uri == own_store(home):
+            _erase(home, identifier)
+            shutil.rmtree(home.artifacts / name, ignore_errors=True)
+
+
+def _erase(home: Home, identifier: str) -> None:
+    """Remove the rows of a deleted experiment. MLflow offers that only as a command; if it fails, they lie hidden."""
+    store = own_store(home)
+    options = ["--backend-store-uri", store, "--tracking-uri", store, "--experiment-ids", identifier]
+    subprocess.run([sys.executable, "-m", "mlflow", "gc", *options], check=False, capture_output=True)
+
+
+def _is_running(folder: StudyFolder) -> bool:
+    try:
+        with folder.lock():
+            return False
+    except StudyLockedError:
+        return True
+
+
+def _set_environment() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def _set_up_sqlite() -> None:
+    """Have MLflow's connections wait for the disk no more than they must: it commits eight times a trial."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    if not event.contains(Engine, "connect", _relax):
+        event.listen(Engine, "connect", _relax)
+
+
+def _relax(connection: Any, _: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        name = Path(connection.execute("PRAGMA database_list").fetchone()[2]).name
+        if name in SYNCHRONOUS:
+            connection.execute(f"PRAGMA synchronous={SYNCHRONOUS[name]}")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell what MLflow will never accept from what it may accept later."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in REFUSALS:
+            raise RefusedError(str(error)) from error
+        raise
+
+
+@contextmanager
+def _complaints(uri: str, log: Path) -> Iterator[None]:
+    """Send MLflow's own messages to a file, and say in one sentence that a store cannot be used."""
+    _set_environment()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    handler = logging.FileHandler(log, delay=True)
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "studies")]
+    for each in loggers:
+        each.addHandler(handler)
+        each.propagate = False
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        problem = str(error).strip().split("\n")[0]
+        raise ConfigError(f"the tracking store {uri} cannot be used: {problem}") from None
+    finally:
+        for each in loggers:
+            each.removeHandler(handler)
+            each.propagate = True
+        handler.close()

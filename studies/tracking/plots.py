@@ -1,0 +1,200 @@
+"""Plots of a study: its history, and which parameters mattered."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from mlp.records import label
+from studies.records.trial_log import TrialRecord
+from studies.tracking.projection import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from optuna.distributions import BaseDistribution
+
+WIDTH, HEIGHT, DPI = 9.0, 4.8, 200  # inches; shown at half size, 900 pixels wide, it reads like the page around it
+INK, MUTED, FAINT = "#1f2933", "#6b7785", "#dde3e9"
+COMPLETE, BEST, PRUNED, DIVERGED, FAILED = "#3b7dbf", "#0b3d66", "#9aa5b1", "#e08b2c", "#c8372d"
+LEAST_TRIALS = 8  # complete ones, below which importances are noise
+
+logger = logging.getLogger(__name__)
+
+
+def draw_plots(study: Study) -> dict[str, bytes]:
+    """Return `history.png` and, where there is enough to tell, `importance.png`: the content of files by name."""
+    plots = {"history.png": _png(history_figure(study))}
+    try:
+        figure = importance_figure(study)
+    except (ValueError, ImportError) as error:  # such as values that Optuna finds outside of their ranges
+        logger.warning("there is no plot of importances: %s", error)
+        return plots
+    return plots if figure is None else plots | {"importance.png": _png(figure)}
+
+
+def history_figure(study: Study) -> Figure:
+    """Return the values of all trials by number, with the best so far."""
+    figure, axes = _figure(f"{study.name}: {study.metric} by trial", HEIGHT)
+    groups = {
+        "complete": [trial for trial in study.in_order() if trial.state == "complete"],
+        "pruned": [trial for trial in study.in_order() if _is_pruned(trial, "pruner")],
+        "diverged": [trial for trial in study.in_order() if _is_pruned(trial, "diverged")],
+        "failed": [trial for trial in study.in_order() if trial.state == "failed"],
+    }
+    low, high = _limits(axes, _values(groups["complete"]) or _values(study.in_order()))
+    looks: dict[str, dict[str, Any]] = {
+        "complete": {"marker": "o", "s": 26, "color": COMPLETE, "linewidths": 0},
+        "pruned": {"marker": "o", "s": 22, "facecolors": "white", "edgecolors": PRUNED, "linewidths": 1.2},
+        "diverged": {"marker": "^", "s": 32, "color": DIVERGED, "linewidths": 0},
+        "failed": {"marker": "x", "s": 30, "color": FAILED, "linewidths": 1.6},
+    }
+    floor, is_clipped = (low if study.direction == "maximize" else high), False
+    for name, trials in groups.items():
+        if trials:
+            values = [floor if trial.value is None else trial.value for trial in trials]
+            heights = [min(max(value, low), high) for value in values]
+            is_clipped |= name == "failed" or heights != values
+            numbers = [trial.number for trial in trials]
+            axes.scatter(numbers, heights, label=f"{name} ({len(trials)})", clip_on=False, zorder=3, **looks[name])
+    _draw_best(axes, study)
+    axes.set_xlabel("trial" + (" (on the edge: off the scale, or without a value)" if is_clipped else ""), color=MUTED)
+    axes.set_xlim(-0.5, max(study.trials, default=0) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    if axes.get_legend_handles_labels()[0]:
+        tight = {"borderpad": 0.0, "columnspacing": 1.2, "handlelength": 1.3, "handletextpad": 0.5}
+        legend = axes.legend(loc="lower left", ncols=5, frameon=False, labelcolor=INK, fontsize=9.5, **tight)
+        legend.set_bbox_to_anchor((0.0, 1.02), transform=axes.transAxes)
+    return figure
+
+
+def importance_figure(study: Study) -> Figure | None:
+    """Return how much of what set good trials apart each parameter explains, or None where that cannot be told."""
+    importances = parameter_importances(study)
+    if not importances:
+        return None
+    n = len(importances)
+    figure, axes = _figure(f"{study.name}: which parameters mattered", 1.5 + 0.36 * n)
+    shares = list(importances.values())
+    axes.barh(range(n), shares, color=COMPLETE, height=0.62)
+    axes.set_yticks(range(n), list(importances), color=INK)
+    axes.invert_yaxis()
+    for row, share in enumerate(shares):
+        words = f"{share:.0%}" if share >= 0.01 else "< 1%"
+        axes.text(share + max(shares) * 0.012, row, words, va="center", color=MUTED)
+    axes.set_xlim(0, max(shares) * 1.1)
+    axes.set_xticks([])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["bottom"].set_visible(False)
+    n_complete = study.count("complete")
+    caption = f"share of the importance for {study.metric}, by PED-ANOVA over {n_complete} complete trials"
+    axes.set_xlabel(caption, color=MUTED, loc="left")
+    return figure
+
+
+def parameter_importances(study: Study) -> dict[str, float]:
+    """Return each parameter's share, largest first, by PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255).
+
+    Empty where it cannot be told: with few complete trials, or when all of them are equally good.
+    """
+    trials = [trial for trial in study.in_order() if trial.state == "complete"]
+    if len(trials) < LEAST_TRIALS or len(set(_values(trials))) < 2:
+        return {}
+    import optuna
+
+    # It would load scikit-learn, which takes a second, for evaluators that are not used here.
+    with _absent("sklearn"):
+        from optuna.importance import get_param_importances
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = {path: _distribution(entry) for path, entry in study.record["space"].items()}
+    sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
+    searched = optuna.create_study(direction=study.direction, sampler=sampler, pruner=pruner)
+    for trial in trials:
+        params = {path: value for path, value in trial.params.items() if path in space}
+        distributions = {path: space[path] for path in params}
+        searched.add_trial(optuna.create_trial(value=trial.value, params=params, distributions=distributions))
+    shares = get_param_importances(searched)
+    return shares if all(map(math.isfinite, shares.values())) and sum(shares.values()) > 0 else {}
+
+
+@contextmanager
+def _absent(module: str) -> Iterator[None]:
+    """Import as if a module were not installed, unless it is loaded already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def _distribution(entry: dict[str, Any]) -> BaseDistribution:
+    """Return what `study.json` says of a searched path as Optuna says it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if "choices" in entry:
+        return CategoricalDistribution([label(choice) for choice in entry["choices"]])
+    low, high, log, step = entry["low"], entry["high"], entry.get("log", False), entry.get("step")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log, step=int(step or 1))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def _figure(title: str, height: float) -> tuple[Figure, Axes]:
+    figure = Figure((WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    axes = figure.subplots()
+    figure.suptitle(title, x=0.012, ha="left", fontsize=13, color=INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.tick_params(colors=MUTED, length=0, labelsize=10)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _limits(axes: Axes, values: Sequence[float]) -> tuple[float, float]:
+    """Scale the vertical axis to the values that count; return the span of it that marks may use."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if low > 0 and high / low > 50:
+        axes.set_yscale("log")
+        low, high = low / 1.15, high * 1.15
+    else:
+        margin = (high - low) * 0.06 or abs(high) * 0.01 or 0.01
+        low, high = low - margin, high + margin
+    axes.set_ylim(low, high)
+    return low, high
+
+
+def _draw_best(axes: Axes, study: Study) -> None:
+    points, best = study.best_so_far(), study.best()
+    if best is not None and best.value is not None:
+        axes.scatter([best.number], [best.value], s=90, facecolors="none", edgecolors=BEST, linewidths=1.6, zorder=4)
+    if points and best is not None:
+        steps, values = [point.step for point in points], [point.value for point in points]
+        text = f"best so far (trial {best.number}: {best.value:.5g})"
+        axes.plot(steps, values, drawstyle="steps-post", color=BEST, linewidth=1.6, label=text, zorder=2)
+
+
+def _is_pruned(trial: TrialRecord, reason: str) -> bool:
+    return trial.ending is not None and trial.state == "pruned" and trial.ending.reason == reason
+
+
+def _values(trials: Sequence[TrialRecord]) -> list[float]:
+    return [trial.value for trial in trials if trial.value is not None]

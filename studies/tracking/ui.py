@@ -1,0 +1,105 @@
+"""The MLflow UI over the home, on the loopback interface only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from mlp.errors import ConfigError
+from mlp.scores import direction
+from studies.records.home import Home, StudyFolder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+
+
+def serve(console: Console, home: Home, name: str | None, port: int) -> int:
+    """Run the UI until Ctrl-C; print its address once it answers.
+
+    Args:
+        console: where the address goes.
+        home: what to show.
+        name: the study to point at; all experiments unless given.
+        port: of the loopback interface.
+
+    Raises:
+        ConfigError: when there is nothing to show, or the port is taken.
+    """
+    if not home.mlflow_db.exists():
+        raise ConfigError(f"nothing has been published in {home.root} yet. Run a study, or `studies sync NAME`.")
+    folder = home.existing_study(name) if name is not None else None
+    _check_port(port)
+    from studies.tracking.mlflow_store import experiment_id, ui_command
+
+    experiment = experiment_id(home, name) if name is not None else None
+    if name is not None and experiment is None:
+        raise ConfigError(f'study "{name}" is not published yet. Publish it with: studies sync {name}')
+    command, environment = ui_command(home, port)
+    with home.root.joinpath("ui.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    try:
+        _await_port(server, port, str(log.name))
+        path = f"/#/experiments/{experiment}/runs?{_view(folder)}" if folder else ""
+        console.print(f"MLflow UI  http://127.0.0.1:{port}{path}", highlight=False, soft_wrap=True)
+        console.print("Ctrl-C ends it.", style="dim")
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(server)
+
+
+def _view(folder: StudyFolder) -> str:
+    """Return the query that opens an experiment at its trials, the best first, instead of at MLflow's traces."""
+    ascending = direction(folder.read_record()["study"]["metric"]) == "minimize"
+    return urlencode(
+        {
+            "workflowType": "machine_learning",
+            "searchFilter": "tags.trial LIKE '%'",
+            "orderByKey": "metrics.`value`",
+            "orderByAsc": str(ascending).lower(),
+        },
+        quote_via=quote,
+    )
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(f"port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
+
+
+def _await_port(server: subprocess.Popen[bytes], port: int, log: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the MLflow server ended with exit code {server.returncode}; see {log}.")
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the MLflow server did not answer within {START_SECONDS:.0f} s; see {log}.")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and the processes that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

@@ -1,0 +1,380 @@
+"""The configuration of a training: exact round trips, the words of its refusals, hidden sizes, and dotted paths."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlp import (
+    ConfigError,
+    DataConfig,
+    EarlyStopping,
+    NetworkConfig,
+    Taper,
+    TrainConfig,
+)
+from mlp.activations import LeakyRelu
+from mlp.losses import SoftmaxCrossEntropy
+from mlp.metrics import metrics
+from mlp.optimizers import Adam, Sgd
+from mlp.paths import merge
+from mlp.schedules import Constant, Cosine
+from tests.mlp_data import (
+    quick,
+    records,
+    small_config,
+    thorough,
+)
+
+configs = records(TrainConfig)
+
+
+def from_mapping(**changes: Any) -> TrainConfig:
+    return TrainConfig.from_mapping({"data": {"name": "digits"}, **changes})
+
+
+# Round trips
+
+
+@pytest.mark.slow
+@thorough
+@given(config=configs)
+def test_from_mapping_and_to_mapping_are_exact_inverses(config: TrainConfig) -> None:
+    mapping = config.to_mapping()
+    assert TrainConfig.from_mapping(mapping) == config
+    assert TrainConfig.from_mapping(mapping).to_mapping() == mapping
+
+
+@pytest.mark.slow
+@thorough
+@given(config=configs)
+def test_a_configuration_survives_json_and_toml_to_the_last_bit(config: TrainConfig) -> None:
+    mapping = config.to_mapping()
+    for spelled in (json.loads(json.dumps(mapping)), tomllib.loads(tomli_w.dumps(mapping))):
+        assert spelled == mapping
+        again = TrainConfig.from_mapping(spelled)
+        assert again == config
+        assert repr(again) == repr(config)  # 1 and 1.0 are equal, but do not read alike
+
+
+@quick
+@given(config=configs)
+def test_making_a_configuration_leaves_the_mapping_as_it_was(config: TrainConfig) -> None:
+    mapping = config.to_mapping()
+    before = copy.deepcopy(mapping)
+    TrainConfig.from_mapping(mapping)
+    assert mapping == before
+
+
+def test_a_data_set_is_all_that_must_be_named() -> None:
+    config = from_mapping()
+    assert config == TrainConfig(data=DataConfig(name="digits"))
+    assert (config.optimizer, config.schedule, config.loss) == (Adam(), Constant(), SoftmaxCrossEntropy())
+    assert config.early_stopping is None
+
+
+def test_a_configuration_spells_out_every_field() -> None:
+    assert from_mapping().to_mapping() == {
+        "data": {
+            "name": "digits",
+            "label": "label",
+            "task": "auto",
+            "test": 0.2,
+            "scale": "unit",
+            "subset": 0,
+            "validation": 0.2,
+            "balanced": False,
+            "folds": 0,
+            "fold": 0,
+        },
+        "seed": 0,
+        "epochs": 10,
+        "batch_size": 128,
+        "network": {
+            "hidden": [128],
+            "activation": "relu",
+            "initializer": "he_normal",
+            "bias_initializer": "zeros",
+            "bias": True,
+            "normalization": "none",
+            "dropout": 0.0,
+            "input_noise": 0.0,
+        },
+        "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.0},
+        "optimizer": {
+            "name": "adam",
+            "learning_rate": 0.001,
+            "weight_decay": 0.0,
+            "l2": 0.0,
+            "clip_norm": 0.0,
+            "clip_value": 0.0,
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "eps": 1e-08,
+        },
+        "schedule": {"name": "constant", "warmup": 0.0},
+        "dtype": "float32",
+        "class_weights": [],
+        "metrics": [],
+        "diagnostics": False,
+    }
+
+
+# Refusals
+
+REFUSALS = [
+    (
+        {"optimiser": "adam"},
+        (
+            '"optimiser": is not a field of a training configuration. Did you mean "optimizer"? '
+            "Available: data, seed, epochs, batch_size, network, loss, optimizer, schedule, early_stopping, dtype, "
+            "class_weights, metrics, diagnostics."
+        ),
+    ),
+    (
+        {"optimizer": {"name": "sgd", "momentun": 0.9}},
+        (
+            '"optimizer.momentun": is not a field of the optimizer "sgd". Did you mean "momentum"? '
+            "Available: learning_rate, weight_decay, l2, clip_norm, clip_value, momentum, nesterov."
+        ),
+    ),
+    (
+        {"network": {"hiden": [3]}},
+        (
+            '"network.hiden": is not a field of "network". Did you mean "hidden"? '
+            "Available: hidden, activation, initializer, bias_initializer, bias, "
+            "normalization, dropout, input_noise."
+        ),
+    ),
+    (
+        {"network": {"hidden": {"dept": 3}}},
+        (
+            '"network.hidden.dept": is not a field of "network.hidden". Did you mean "depth"? '
+            "Available: depth, width, taper."
+        ),
+    ),
+    (
+        {"network": {"activation": "leaky-relu"}},
+        (
+            '"network.activation": there is no activation called "leaky-relu". Did you mean "leaky_relu"? '
+            "Available: identity, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, silu, mish, gelu."
+        ),
+    ),
+    (
+        {"network": {"activation": {"name": "leaky_relu", "slope": 2}}},
+        '"network.activation.slope": must be at least 0 and at most 1, got 2.',
+    ),
+    (
+        {"network": {"hidden": [64, 0]}},
+        '"network.hidden": must be at least 1 and at most 65536, got 0.',
+    ),
+    (
+        {"network": {"hidden": 64}},
+        '"network.hidden": must be a table with depth, width, taper or a list of whole numbers, got 64.',
+    ),
+    ({"schedule": 0.5}, '"schedule": must be the name of a schedule or a table with a name, got 0.5.'),
+    ({"data": {"scale": "unit"}}, '"data.name": is missing and has no default.'),
+    (
+        {"data": {"name": "digits", "scale": "max"}},
+        '"data.scale": must be "unit" or "standard" or "example" or "none", got \'max\'.',
+    ),
+    ({"data": {"name": "digits", "validation": -1}}, '"data.validation": must be at least 0, got -1.'),
+    (
+        {"data": "digits"},
+        (
+            '"data": must be a table with name, label, task, test, scale, subset, validation, balanced, folds, fold, '
+            "got 'digits'."
+        ),
+    ),
+    (
+        {"data": {"name": "digits", "label": "digit"}},
+        '"data.label": is for CSV files; "digits" has its own, so leave it out.',
+    ),
+    ({"data": {"name": "digits", "folds": 1}}, '"data.folds": must be 0, for none, or at least 2, got 1.'),
+    ({"data": {"name": "digits", "folds": 3, "fold": 3}}, '"data.fold": must be below folds = 3, got 3.'),
+    (
+        {"network": {"hidden": [8, 4], "activation": ["relu"]}},
+        '"network.activation": must list 2, one for each hidden layer, got 1.',
+    ),
+    (
+        {"network": {"hidden": [8, 4], "bias": [True, True]}},
+        '"network.bias": must list 3, one for each layer, the last included, got 2.',
+    ),
+    (
+        {"metrics": "accuracy"},
+        "\"metrics\": must be a list of names of metrics, or tables with a name, got 'accuracy'.",
+    ),
+    (
+        {"metrics": ["top_k_accuracy", {"name": "top_k_accuracy", "k": 3}]},
+        '"metrics": must name each metric once, got top_k_accuracy, top_k_accuracy.',
+    ),
+    (
+        {"schedule": "reduce_on_plateau", "data": {"name": "digits", "validation": 0}},
+        '"schedule": watches "validation/loss", but data.validation = 0 holds nothing out.',
+    ),
+    ({"epochs": 0}, '"epochs": must be at least 1, got 0.'),
+    ({"epochs": 2.5}, '"epochs": must be a whole number, got 2.5.'),
+    ({"batch_size": 0}, '"batch_size": must be at least 1, got 0.'),
+    ({"batch_size": "all"}, '"batch_size": must be a whole number or "full", got \'all\'.'),
+    (
+        {"early_stopping": 5},
+        '"early_stopping": must be a table with patience, metric, min_delta, got 5.',
+    ),
+    (
+        {"early_stopping": {"metric": "validation/acuracy"}},
+        (
+            '"early_stopping.metric": there is no metric "validation/acuracy". Did you mean "validation/accuracy"? '
+            f"There are, after train/ or validation/: {', '.join(metrics)}."
+        ),
+    ),
+    (
+        {"early_stopping": {}, "data": {"name": "digits", "validation": 0}},
+        '"early_stopping": watches "validation/loss", but data.validation = 0 holds nothing out.',
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), REFUSALS, ids=lambda value: value[:40] if isinstance(value, str) else ""
+)
+def test_a_refusal_says_where_what_must_hold_and_what_it_got(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(**changes)
+    assert str(caught.value) == message
+
+
+def test_a_configuration_without_data_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_mapping({})
+    assert str(caught.value) == '"data": is missing and has no default.'
+
+
+def test_a_seed_is_refused_with_the_exact_largest_one() -> None:
+    assert from_mapping(seed=2**32 - 1).seed == 4294967295
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(seed=2**32)
+    assert str(caught.value) == '"seed": must be at least 0 and at most 4294967295, got 4294967296.'
+
+
+def test_a_path_tells_where_the_configuration_itself_lies() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_mapping({"data": {"name": "digits"}, "optimizer": {"name": "sgd", "momentum": 1}}, path="base")
+    assert str(caught.value) == '"base.optimizer.momentum": must be at least 0 and below 1, got 1.'
+
+
+@pytest.mark.parametrize("metric", ["train/loss", "train/accuracy"])
+def test_early_stopping_on_the_training_part_needs_no_validation_part(metric: str) -> None:
+    config = from_mapping(early_stopping={"metric": metric}, data={"name": "digits", "validation": 0})
+    assert config.early_stopping == EarlyStopping(metric=metric)
+
+
+# Sizes and steps
+
+
+@pytest.mark.parametrize(
+    ("taper", "sizes"),
+    [
+        (Taper(depth=3, width=256, taper=0.5), (256, 128, 64)),
+        (Taper(depth=3, width=3, taper=0.1), (3, 1, 1)),
+        (Taper(depth=2, width=10, taper=1.5), (10, 15)),
+        (Taper(depth=0), ()),
+    ],
+)
+def test_a_taper_gives_each_layer_its_share_of_the_width(taper: Taper, sizes: tuple[int, ...]) -> None:
+    assert taper.sizes() == sizes
+    assert NetworkConfig(hidden=taper).sizes() == NetworkConfig(hidden=sizes).sizes() == sizes
+
+
+@quick
+@given(taper=records(Taper))
+def test_a_taper_has_its_depth_starts_with_its_width_and_has_no_empty_layer(taper: Taper) -> None:
+    sizes = taper.sizes()
+    assert len(sizes) == taper.depth
+    assert sizes[:1] == (taper.width,)[: taper.depth]
+    assert all(size >= 1 for size in sizes)
+
+
+def test_layer_sizes_include_inputs_and_outputs() -> None:
+    assert from_mapping(network={"hidden": [64, 32]}).layer_sizes(784, 10, "classes") == (784, 64, 32, 10)
+    assert from_mapping(network={"hidden": []}).layer_sizes(784, 10, "classes") == (784, 10)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "n", "expected"),
+    [(32, 96, (32, 3)), (32, 97, (32, 4)), (32, 31, (31, 1)), (1, 5, (1, 5)), ("full", 97, (97, 1))],
+)
+def test_the_steps_of_an_epoch_cover_every_example(batch_size: Any, n: int, expected: tuple[int, int]) -> None:
+    assert from_mapping(batch_size=batch_size).steps(n) == expected
+
+
+# Dotted paths
+
+
+def test_merge_replaces_dotted_paths_and_leaves_the_base() -> None:
+    base = small_config().to_mapping()
+    before = copy.deepcopy(base)
+    merged = merge(base, {"optimizer.learning_rate": 0.5, "epochs": 2, "network.hidden": [7]})
+    config = TrainConfig.from_mapping(merged)
+    assert (config.optimizer.learning_rate, config.epochs, config.network.hidden) == (0.5, 2, (7,))
+    merged["network"]["activation"] = "relu"
+    merged["data"]["name"] = "other"
+    assert base == before
+
+
+def test_merge_applies_outer_paths_first_whatever_their_order() -> None:
+    changes = {"optimizer.momentum": 0.5, "optimizer": {"name": "sgd", "learning_rate": 0.25}}
+    for ordered in (changes, dict(reversed(changes.items()))):
+        config = TrainConfig.from_mapping(merge(small_config().to_mapping(), ordered))
+        assert config.optimizer == Sgd(learning_rate=0.25, momentum=0.5)
+
+
+def test_merge_leaves_the_changes_as_they_were() -> None:
+    changes = {"optimizer": {"name": "sgd"}, "optimizer.momentum": 0.5}
+    merge({}, changes)
+    assert changes == {"optimizer": {"name": "sgd"}, "optimizer.momentum": 0.5}
+
+
+def test_a_field_may_be_set_on_a_part_that_is_given_by_its_bare_name() -> None:
+    base = {"data": {"name": "digits"}, "schedule": "cosine", "network": {"activation": "leaky_relu"}}
+    config = TrainConfig.from_mapping(merge(base, {"schedule.final": 0.5, "network.activation.slope": 0.25}))
+    assert config.schedule == Cosine(final=0.5)
+    assert config.network.activation == LeakyRelu(slope=0.25)
+
+
+def test_a_table_that_base_leaves_out_is_made() -> None:
+    merged = merge({"data": {"name": "digits"}}, {"early_stopping.patience": 3, "network.hidden.depth": 2})
+    config = TrainConfig.from_mapping(merged)
+    assert config.early_stopping == EarlyStopping(patience=3)
+    assert config.network.hidden == Taper(depth=2)
+
+
+def test_a_path_through_something_that_is_no_table_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        merge(small_config().to_mapping(), {"network.hidden.depth": 2})
+    assert str(caught.value) == ('"network.hidden": is the value [5, 4] and has no fields.')
+
+
+@quick
+@given(base=configs, other=configs)
+def test_merging_every_section_of_another_configuration_gives_that_configuration(
+    base: TrainConfig, other: TrainConfig
+) -> None:
+    changes = {"early_stopping": None, **other.to_mapping()}
+    assert TrainConfig.from_mapping(merge(base.to_mapping(), changes)) == other
+
+
+@quick
+@given(config=configs, rate=st.floats(1e-6, 1.0))
+def test_merging_twice_is_merging_once(config: TrainConfig, rate: float) -> None:
+    changes = {"optimizer.learning_rate": rate}
+    once = merge(config.to_mapping(), changes)
+    assert merge(once, changes) == once
+    assert merge(config.to_mapping(), {}) == config.to_mapping()
+    assert TrainConfig.from_mapping(once).optimizer.learning_rate == rate

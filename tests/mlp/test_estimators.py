@@ -1,0 +1,443 @@
+"""The estimators keep scikit-learn's contract, and are the training of `mlp` and nothing else."""
+
+from __future__ import annotations
+
+import doctest
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import neural_network
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import mlp.estimators
+from mlp import (
+    ConfigError,
+    EarlyStopping,
+    Examples,
+    Split,
+    TrainConfig,
+    Training,
+    train,
+)
+from mlp.activations import LeakyRelu, Relu, Tanh
+from mlp.estimators import MLPClassifier, MLPRegressor
+from mlp.initializers import GlorotUniform
+from mlp.losses import SoftmaxCrossEntropy
+from mlp.model_io import load_model, save_model
+from mlp.normalizations import BatchNormalization
+from mlp.optimizers import Adam
+from mlp.schedules import Cosine
+
+SMALL: dict[str, Any] = {"hidden": [6], "epochs": 4, "batch_size": 16, "random_state": 3}
+ESTIMATORS = [MLPClassifier, MLPRegressor]
+
+
+def clouds(n: int = 90, d: int = 4, k: int = 3, *, seed: int = 0) -> tuple[Any, Any]:
+    """Return points around one centre a class, and their classes."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, k, n)
+    return 2.0 * rng.normal(size=(k, d))[y] + rng.normal(size=(n, d)), y
+
+
+def digest(estimator: Any) -> str:
+    """Return what two fitted estimators agree in when their parameters do, to the last bit."""
+    return str(estimator.model_.manifest.weight_digest)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([MLPClassifier(), MLPRegressor()])  # type: ignore[untyped-decorator]
+def test_every_check_of_scikit_learn_passes(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it, scikit-learn skips one of them
+    check(estimator)
+
+
+def test_fit_is_the_training_of_the_configuration_it_stands_for() -> None:
+    x, y = clouds()
+    parts = {"activation": "tanh", "initializer": "glorot_normal", "normalization": "batch", "schedule": "cosine"}
+    classifier = MLPClassifier(
+        **SMALL,
+        **parts,
+        dropout=0.1,
+        optimizer="sgd",
+        learning_rate=0.1,
+        l2=0.01,
+        validation=20,
+        class_weights=[1, 2, 3],
+    ).fit(x, y)
+    config = TrainConfig.from_mapping(
+        {
+            "data": {"name": "X", "scale": "none", "validation": 20, "balanced": True},
+            "seed": 3,
+            "epochs": 4,
+            "batch_size": 16,
+            "network": {
+                "hidden": [6],
+                "activation": "tanh",
+                "initializer": "glorot_normal",
+                "normalization": "batch",
+                "dropout": 0.1,
+            },
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "l2": 0.01},
+            "schedule": "cosine",
+            "dtype": "float64",
+            "class_weights": [1.0, 2.0, 3.0],
+        }
+    )
+    rows, held_out = config.data.held_out(y, 3)
+    training = train(config, Split(Examples(x, y, rows), Examples(x, y, held_out), 3))
+    assert classifier.model_.manifest.config == config
+    assert digest(classifier) == training.weight_digest()
+    assert classifier.history_ == training.history
+    assert classifier.loss_curve_ == training.history["train/loss"]
+    assert classifier.n_iter_ == 4
+    assert_array_equal(classifier.network_.theta, training.network.theta)
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings"),
+    [
+        ("hidden", [[8, 8], (8, 8), np.array([8, 8]), {"depth": 2, "width": 8}]),
+        ("activation", [{"name": "leaky_relu", "slope": 0.2}, LeakyRelu(slope=0.2), [LeakyRelu(np.float64(0.2))]]),
+        ("activation", ["relu", Relu(), ["relu"], [Relu()]]),
+        ("initializer", ["glorot_uniform", GlorotUniform(), {"name": "glorot_uniform"}]),
+        ("normalization", ["batch", BatchNormalization()]),
+        ("loss", [None, "softmax_cross_entropy", SoftmaxCrossEntropy()]),
+        ("optimizer", ["adam", Adam(), {"name": "adam", "learning_rate": 1e-3}]),
+        ("schedule", ["cosine", Cosine()]),
+        ("batch_size", [90, "full", 1000]),
+        ("epochs", [3, np.int64(3)]),
+        ("early_stopping", [True, {}, {"patience": 5}, EarlyStopping()]),
+        ("early_stopping", [False, None]),
+        ("class_weights", [[1.0, 1.0, 2.0], np.array([1, 1, 2]), {2: 2.0}, {np.int64(2): 2, 0: 1}]),
+        ("random_state", [5, np.int64(5)]),
+    ],
+)
+def test_a_parameter_may_be_spelled_in_several_ways(name: str, spellings: list[Any]) -> None:
+    x, y = clouds()
+    fitted = [MLPClassifier(**(SMALL | {name: spelling})).fit(x, y) for spelling in spellings]
+    assert {digest(estimator) for estimator in fitted} == {digest(fitted[0])}
+    for estimator, spelling in zip(fitted, spellings, strict=True):
+        assert getattr(estimator, name) is spelling
+        assert digest(clone(estimator).fit(x, y)) == digest(estimator)
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", {"name": "sgd", "learning_rate": 7.0, "momentum": 0.5}, Adam(0.2, l2=0.3)]
+)
+def test_a_learning_rate_beside_the_optimizer_takes_the_place_of_its_own(optimizer: Any) -> None:
+    x, y = clouds()
+    own, beside = (
+        MLPClassifier(**SMALL, optimizer=optimizer, **rates).fit(x, y).model_.manifest.config.optimizer
+        for rates in ({}, {"learning_rate": 0.01, "weight_decay": 0.02})
+    )
+    assert (beside.learning_rate, beside.weight_decay) == (0.01, 0.02)
+    assert (type(beside), beside.l2) == (type(own), own.l2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": [0]}, r'"hidden": must be at least 1'),
+        ({"activation": "rellu"}, r'"activation": there is no activation called "rellu". Did you mean "relu"\?'),
+        ({"dropout": 1.0}, r'"dropout": must be at least 0 and below 1'),
+        ({"optimizer": {"name": "sgd", "momentun": 0.9}}, r'"optimizer.momentun": .* Did you mean "momentum"\?'),
+        ({"learning_rate": -1.0}, r'"optimizer.learning_rate": must be above 0'),
+        ({"batch_size": "all"}, r'"batch_size": must be a whole number or "full"'),
+        ({"epochs": 0}, r'"epochs": must be at least 1'),
+        ({"validation": 1000}, r'"validation": must leave something to train on'),
+        ({"early_stopping": True, "validation": 0}, r'"early_stopping": watches "validation/loss"'),
+        ({"random_state": -1}, r'"random_state": must be at least 0'),
+        ({"class_weights": [1.0]}, r'"class_weights": must hold one number for each of the 3 classes'),
+        ({"class_weights": {7: 1.0}}, r'"class_weights": 7 is none of the classes 0, 1, 2'),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_its_name_when_fitted(change: dict[str, Any], message: str) -> None:
+    estimator = MLPClassifier(**(SMALL | change))
+    with pytest.raises(ConfigError, match=message):
+        estimator.fit(*clouds())
+
+
+def test_only_what_watches_the_validation_part_takes_one_away() -> None:
+    x, y = clouds()
+    plain = MLPClassifier(**SMALL).fit(x, y)
+    assert set(plain.history_) == {"train/loss", "train/accuracy"}
+    plateau = {"name": "reduce_on_plateau", "metric": "validation/loss"}
+    for watching in ({"early_stopping": True}, {"schedule": plateau}, {"validation": 0.2}):
+        assert "validation/loss" in MLPClassifier(**SMALL, **watching).fit(x, y).history_
+
+
+def test_early_stopping_keeps_the_best_epoch() -> None:
+    x, y = clouds(60)
+    settings = SMALL | {"epochs": 300, "learning_rate": 0.1, "early_stopping": {"patience": 3}, "validation": 0.3}
+    classifier = MLPClassifier(**settings).fit(x, y)
+    losses = classifier.history_["validation/loss"]
+    best = int(np.argmin(losses)) + 1
+    assert classifier.n_iter_ == len(losses) == best + 3 < 300
+    assert classifier.model_.manifest.epochs == best
+    assert digest(MLPClassifier(**(settings | {"epochs": best})).fit(x, y)) == digest(classifier)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_arithmetic_is_in_the_type_of_the_inputs(estimator: Any) -> None:
+    x, y = clouds()
+    for given, wanted in (("float32", "float32"), ("float64", "float64"), ("int16", "float64"), ("float16", "float64")):
+        fitted = estimator(**SMALL).fit(x.astype(given), y)
+        outputs = getattr(fitted, "predict_proba", fitted.predict)(x)
+        assert (fitted.network_.dtype, outputs.dtype) == (wanted, wanted)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_rows_of_weight_zero_are_as_if_absent(estimator: Any) -> None:
+    x, y = clouds()
+    counts = np.arange(90) % 3 > 0
+    weights = np.where(counts, 0.5 + np.arange(90), 0.0)
+    with_them = estimator(**SMALL, early_stopping=True).fit(x, np.where(counts, y, 9), weights)
+    without = estimator(**SMALL, early_stopping=True).fit(x[counts], y[counts], weights[counts])
+    assert digest(with_them) == digest(without)
+    assert 9 not in getattr(with_them, "classes_", ())
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_whole_weight_is_a_repeated_row_where_a_batch_holds_all(estimator: Any) -> None:
+    x, y = clouds()
+    weights = 1 + np.arange(90) % 3
+    settings = SMALL | {"batch_size": "full", "epochs": 30}
+    weighted = estimator(**settings).fit(x, y, weights)
+    repeated = estimator(**settings).fit(x.repeat(weights, axis=0), y.repeat(weights))
+    assert_allclose(weighted.predict(x), repeated.predict(x), rtol=1e-9)
+    assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-9)
+
+
+def test_class_weights_are_weights_of_the_examples() -> None:
+    x, y = clouds()
+    y[:40] = 0
+    names = np.array(["ant", "bee", "cat"])[y]
+    by_class = {"bee": 2.0, "cat": 0.5}
+    own = 1.0 + np.arange(90) % 2
+    by_name = MLPClassifier(**SMALL, class_weights=by_class).fit(x, names, own)
+    by_row = MLPClassifier(**SMALL).fit(x, names, own * [by_class.get(name, 1.0) for name in names])
+    assert digest(by_name) == digest(by_row)
+    balanced = MLPClassifier(**SMALL, class_weights="balanced").fit(x, names)
+    inverse = MLPClassifier(**SMALL).fit(x, names, 1.0 / np.bincount(y)[y])
+    assert_allclose(balanced.predict_proba(x), inverse.predict_proba(x), rtol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_partial_fit_runs_the_epochs_of_fit_one_at_a_time_through_a_pickle(estimator: Any, schedule: str) -> None:
+    x, y = clouds()
+    first = {"classes": [0, 1, 2]} if estimator is MLPClassifier else {}
+    at_once = estimator(**SMALL, schedule=schedule).fit(x, y)
+    stepwise = estimator(**SMALL, schedule=schedule).partial_fit(x, y, **first)
+    for _ in range(3):
+        stepwise = pickle.loads(pickle.dumps(stepwise)).partial_fit(x, y)
+    assert digest(stepwise) == digest(at_once)
+    assert stepwise.history_ == at_once.history_
+    assert stepwise.partial_fit(x, y).n_iter_ == at_once.partial_fit(x, y).n_iter_ == 5
+    assert digest(stepwise) == digest(at_once)
+
+
+def test_partial_fit_goes_on_for_ever_with_as_many_examples_as_come() -> None:
+    x, y = clouds(400)
+    classifier = MLPClassifier([16], batch_size=10, epochs=2, schedule="polynomial", learning_rate=0.02, random_state=0)
+    accuracy = [
+        classifier.partial_fit(x[start:stop], y[start:stop], classes=[0, 1, 2]).score(x, y)
+        for start, stop in ((0, 40), (40, 41), (41, 200), (200, 400))
+    ]
+    assert accuracy[-1] > max(0.85, accuracy[0])
+    assert classifier.n_iter_ == 4
+
+
+def test_partial_fit_goes_on_from_the_best_epoch_of_an_early_stop() -> None:
+    x, y = clouds()
+    classifier = MLPClassifier(**SMALL, early_stopping=True).fit(x, y)
+    best = classifier.network_.theta
+    classifier.set_params(early_stopping=False, learning_rate=1e-9).partial_fit(x, y).partial_fit(x, y)
+    assert_allclose(classifier.network_.theta, best, atol=1e-6)
+    assert classifier.n_iter_ == 6
+    assert {key: len(values) for key, values in classifier.history_.items()} == {"train/loss": 2, "train/accuracy": 2}
+    assert len(classifier.set_params(validation=0.2).partial_fit(x, y).history_["validation/loss"]) == 1
+
+
+def test_a_training_knows_how_many_steps_it_took_and_its_estimator_too() -> None:
+    x, y = clouds(50)
+    config = MLPRegressor(**SMALL).fit(x, y).model_.manifest.config
+    data = Split(Examples(x, y[:, None] * 1.0, np.arange(50)), None, 1, "values")
+    training = Training(config, data)
+    training.run_epoch()
+    assert training.steps == Training.resume(training.state(), data).steps == 4
+    # Adam corrects its running means by the number of steps: a gradient that stays the same moves it by the rate.
+    one = np.ones((1, 1))
+    regressor = MLPRegressor([], batch_size=1, learning_rate=0.1, random_state=0, loss="mean_absolute_error")
+    regressor.partial_fit(one.repeat(7, axis=0), np.full(7, 1e6))
+    before = regressor.predict(one)[0]
+    after = regressor.partial_fit(one, [1e6]).predict(one)[0]
+    assert after - before == pytest.approx(0.2, rel=1e-6)
+
+
+def test_partial_fit_says_what_it_cannot_do() -> None:
+    x, y = clouds()
+    with pytest.raises(ValueError, match=r"classes must be given to the first call"):
+        MLPClassifier(**SMALL).partial_fit(x, y)
+    with pytest.raises(ValueError, match=r"classes must be those of the first call, \[0 1 2\], got \[0, 1\]"):
+        MLPClassifier(**SMALL).fit(x, y).partial_fit(x, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="previously unseen"):
+        MLPClassifier(**SMALL).partial_fit(x, y, classes=[0, 1])
+    with pytest.raises(ConfigError, match='"early_stopping": is not for partial_fit'):
+        MLPRegressor(**SMALL, early_stopping=True).partial_fit(x, y)
+    with pytest.raises(ConfigError, match=r"targets must have shape \(90, 1\)"):
+        MLPRegressor(**SMALL).fit(x, y).partial_fit(x, np.stack([y, y], axis=1))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_training_that_diverges_is_an_error_and_what_was_learnt_before_stays(estimator: Any) -> None:
+    x, y = clouds()
+    fitted = estimator(**SMALL).fit(x, y)
+    before = digest(fitted)
+    fitted.set_params(learning_rate=1e300)
+    with pytest.raises(ValueError, match=r"no longer finite in epoch \d\. Lower learning_rate, or scale X and y\."):
+        fitted.fit(x, y)
+    with pytest.raises(ValueError, match="no longer finite"):
+        fitted.partial_fit(x, y)
+    assert digest(fitted) == before
+
+
+def test_the_random_state_decides_the_result() -> None:
+    x, y = clouds()
+
+    def fit(state: Any) -> str:
+        return digest(MLPClassifier(**(SMALL | {"random_state": state})).fit(x, y))
+
+    assert fit(1) == fit(1) != fit(2)
+    assert fit(np.random.RandomState(1)) == fit(np.random.RandomState(1)) != fit(np.random.RandomState(2))
+    assert fit(None) != fit(None)
+
+
+def test_labels_are_learnt_each_on_its_own() -> None:
+    x, y = clouds(200)
+    table = np.stack([y == 0, y != 1, x[:, 0] > 0], axis=1).astype(int)
+    classifier = MLPClassifier([16], learning_rate=0.02, epochs=100, random_state=0).fit(x, table)
+    predicted = classifier.predict(x)
+    assert classifier.score(x, table) > 0.85
+    assert_array_equal(classifier.classes_, [0, 1, 2])
+    assert_array_equal(predicted, classifier.predict_proba(x) > 0.5)
+    assert_array_equal(predicted, classifier.decision_function(x) > 0)
+    again = MLPClassifier(**SMALL).partial_fit(x, table).partial_fit(x, table)
+    assert again.predict(x).shape == table.shape
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error"])
+def test_two_classes_are_decided_by_the_sign_whatever_the_loss(loss: str) -> None:
+    x, y = clouds(k=2)
+    names = np.array(["no", "yes"])[y]
+    classifier = MLPClassifier(**(SMALL | {"epochs": 60}), loss=loss).fit(x, names)
+    probabilities = classifier.predict_proba(x)
+    assert classifier.score(x, names) > 0.8
+    assert classifier.decision_function(x).shape == (90,)
+    assert_array_equal(classifier.predict(x) == "yes", classifier.decision_function(x) > 0)
+    assert_array_equal(classifier.predict(x), classifier.classes_[probabilities.argmax(axis=1)])
+    assert_allclose(probabilities.sum(axis=1), 1.0)
+
+
+def test_values_come_back_in_the_shape_in_which_they_were_given() -> None:
+    x, y = clouds()
+    for targets in (y, y[:, None], np.stack([y, -y], axis=1)):
+        assert MLPRegressor(**SMALL).fit(x, targets).predict(x).shape == targets.shape
+
+
+def test_estimators_work_inside_pipelines_and_searches() -> None:
+    x, y = clouds(150)
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**(SMALL | {"epochs": 20})))
+    assert cross_val_score(pipeline, x, y, cv=3).min() > 0.6
+    grid = {
+        "mlpclassifier__hidden": [[8], [8, 8], {"depth": 2, "width": 4}],
+        "mlpclassifier__activation": ["tanh", {"name": "leaky_relu", "slope": 0.1}, Tanh()],
+        "mlpclassifier__learning_rate": np.geomspace(1e-9, 0.02, 2),
+    }
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(x, y)
+    assert search.best_params_["mlpclassifier__learning_rate"] == pytest.approx(0.02)
+    assert search.best_estimator_.score(x, y) > 0.85
+
+
+def test_a_prediction_may_be_made_from_several_threads_at_once() -> None:
+    x, y = clouds(2000)
+    classifier = MLPClassifier(**(SMALL | {"hidden": [64, 64]})).fit(x, y)
+    alone = classifier.predict_proba(x)
+    with ThreadPoolExecutor(4) as pool:
+        for together in pool.map(classifier.predict_proba, [x] * 16):
+            assert_array_equal(together, alone)
+
+
+def test_the_model_is_written_without_pickle(tmp_path: Path) -> None:
+    x, y = clouds()
+    names = np.array(["ant", "bee", "cat"])[y]
+    classifier = MLPClassifier(**SMALL).fit(x, names)
+    model = load_model(save_model(tmp_path / "model", classifier.model_))
+    assert model.classes == ("ant", "bee", "cat")
+    assert_array_equal(model.predict_proba(x), classifier.predict_proba(x))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_nothing_is_there_before_fit(estimator: Any) -> None:
+    unfitted = estimator()
+    with pytest.raises(NotFittedError):
+        unfitted.predict([[0.0]])
+    assert not any(hasattr(unfitted, name) for name in ("network_", "model_", "history_", "loss_curve_", "n_iter_"))
+
+
+def test_the_classifier_does_as_well_as_scikit_learns_on_the_digits() -> None:
+    x, y = load_digits(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(x / 16.0, y, random_state=0)
+    settings = {"batch_size": 64, "random_state": 0}
+    mine = MLPClassifier([32], learning_rate=3e-3, epochs=30, **settings).fit(x_train, y_train)
+    theirs = neural_network.MLPClassifier([32], learning_rate_init=3e-3, max_iter=30, n_iter_no_change=30, **settings)
+    with pytest.warns(match="Maximum iterations"):
+        theirs.fit(x_train, y_train)
+    assert theirs.score(x_test, y_test) > 0.95
+    assert mine.score(x_test, y_test) > theirs.score(x_test, y_test) - 0.015
+
+
+def test_the_regressor_does_as_well_as_scikit_learns_on_diabetes() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0)
+    settings = {"batch_size": 64, "random_state": 0}
+
+    def score(regressor: Any) -> float:
+        pipeline = make_pipeline(StandardScaler(), regressor)
+        return float(
+            TransformedTargetRegressor(pipeline, transformer=StandardScaler())
+            .fit(x_train, y_train)
+            .score(x_test, y_test)
+        )
+
+    theirs = neural_network.MLPRegressor(
+        hidden_layer_sizes=[16],
+        activation="tanh",
+        alpha=0.0,
+        learning_rate_init=3e-3,
+        max_iter=30,
+        n_iter_no_change=30,
+        **settings,
+    )
+    with pytest.warns(match="Maximum iterations"):
+        reference = score(theirs)
+    assert reference > 0.3
+    assert score(MLPRegressor([16], activation="tanh", learning_rate=3e-3, epochs=30, **settings)) > reference - 0.05
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    results = doctest.testmod(mlp.estimators)
+    assert results.attempted > 8
+    assert results.failed == 0

@@ -1,0 +1,499 @@
+"""Models on disk: the same predictions afterwards, and nothing taken on trust."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import re
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlp import ConfigError, Training
+from mlp.activations import activations
+from mlp.arrays import digest
+from mlp.model import Model
+from mlp.model_io import check_writable, load_model, save_model
+from mlp.scaling import Scaling
+from mlp.training import train
+from tests.mlp_data import blobs, small_config
+
+DATA = blobs()
+RAW = DATA.test_inputs
+
+
+@functools.cache
+def trained_once(dtype: str) -> Training:
+    return trained({"dtype": dtype})
+
+
+def trained(changes: dict[str, Any] | None = None) -> Training:
+    config = small_config({"epochs": 2} | (changes or {}))
+    training = Training(config, DATA.split(config.data, config.seed))
+    while training.status == "running":
+        training.run_epoch()
+    return training
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model saved as a folder."""
+    return save_model(tmp_path / "model", Model.of(trained(), DATA.classes))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A model saved as one file."""
+    return save_model(tmp_path / "model.json", Model.of(trained(), DATA.classes))
+
+
+@pytest.fixture(params=["model", "model.json"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A saved model, of either form."""
+    return save_model(tmp_path / request.param, Model.of(trained(), DATA.classes))
+
+
+def manifest_of(place: Path) -> Path:
+    return place if place.is_file() else place / "model.json"
+
+
+def change(place: Path, changes: dict[str, Any]) -> None:
+    """Replace some keys of a manifest."""
+    file = manifest_of(place)
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize("name", ["model", "model.json"])
+@pytest.mark.parametrize("activation", list(activations))
+@pytest.mark.parametrize("hidden", [[], [7], {"depth": 2, "width": 9, "taper": 0.5}])
+def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path, activation: str, hidden: Any, name: str) -> None:
+    training = trained({"network.activation": activation, "network.hidden": hidden})
+    model = load_model(save_model(tmp_path / name, Model.of(training, DATA.classes)))
+    expected = training.outputs(DATA.test(training.data.train.scaling))
+    assert model.outputs(RAW).tobytes() == expected.tobytes()
+    assert model.manifest.config == training.config
+    assert model.manifest.weight_digest == training.weight_digest()
+
+
+@pytest.mark.parametrize("name", ["model", "model.json"])
+def test_a_model_of_double_precision_stays_one(tmp_path: Path, name: str) -> None:
+    training = trained({"dtype": "float64"})
+    model = load_model(save_model(tmp_path / name, Model.of(training, DATA.classes)))
+    assert model.outputs(RAW).dtype == np.float64
+    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.scaling)).tobytes()
+
+
+def test_the_best_weights_are_saved_and_not_the_last(tmp_path: Path) -> None:
+    changes = {"epochs": 30, "optimizer.learning_rate": 0.3, "early_stopping": {"patience": 3}}
+    config = small_config(changes)
+    training = train(config, DATA)
+    assert training.kept_epoch < training.epoch
+    at_the_last = trained(changes)
+    assert at_the_last.network.theta.tobytes() != training.kept_theta.tobytes()
+    model = load_model(save_model(tmp_path / "model", Model.of(at_the_last, DATA.classes)))
+    assert model.theta.tobytes() == training.kept_theta.tobytes()
+    assert model.manifest.epochs == training.kept_epoch
+    assert model.metrics["validation/loss"] == min(training.history["validation/loss"])
+
+
+def test_probabilities_are_those_of_softmax_and_the_likeliest_is_predicted(folder: Path) -> None:
+    model = load_model(folder)
+    z = model.outputs(RAW).astype(np.float64)
+    expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(RAW), expected, rtol=1e-5)
+    assert model.predict(RAW).tolist() == expected.argmax(axis=1).tolist()
+
+
+def test_large_outputs_do_not_overflow(folder: Path) -> None:
+    model = load_model(folder)
+    huge = Model(model.manifest, model.theta * np.float32(1e4))
+    probabilities = huge.predict_proba(RAW)
+    assert np.abs(huge.outputs(RAW)).max() > 1e4
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def test_raw_inputs_are_scaled_as_in_training(folder: Path) -> None:
+    model = load_model(folder)
+    assert model.manifest.scaling == Scaling((1 / 255,))
+    assert model.outputs(RAW.tolist()).tobytes() == model.outputs(RAW).tobytes()
+    assert not np.allclose(model.outputs(RAW / 255), model.outputs(RAW))
+
+
+def test_predictions_do_not_depend_on_the_number_of_threads(folder: Path) -> None:
+    model = load_model(folder)
+    many = np.tile(RAW, (60, 1))
+    expected = model.outputs(many).tobytes()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(outputs.tobytes() == expected for outputs in pool.map(model.outputs, [many] * 16))
+
+
+def test_no_examples_give_no_predictions(folder: Path) -> None:
+    assert load_model(folder).predict_proba(RAW[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("inputs", [RAW[0], RAW[:, :-1], RAW[None], 3.0])
+def test_inputs_of_another_shape_are_refused(folder: Path, inputs: Any) -> None:
+    with pytest.raises(ValueError, match=r"inputs must have shape \(n, 6\)"):
+        load_model(folder).predict(inputs)
+
+
+def test_a_model_is_two_files_one_of_which_a_person_can_read(folder: Path) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == ["model.json", "weights.npz"]
+    manifest = json.loads((folder / "model.json").read_text())
+    assert (manifest["format"], manifest["version"]) == ("mlp-model", 2)
+    assert manifest["sizes"] == [6, 5, 4, 3]
+    assert manifest["classes"] == ["a", "b", "c"]
+    assert manifest["task"] == "classes"
+    assert manifest["config"]["network"]["activation"] == "tanh"
+    assert set(manifest["metrics"]) == {"train/loss", "train/accuracy", "validation/loss", "validation/accuracy"}
+    with np.load(folder / "weights.npz", allow_pickle=False) as weights:
+        assert weights["theta"].shape == (6 * 5 + 5 * 4 + 4 * 3 + 5 + 4 + 3,)
+
+
+def test_a_model_can_be_one_file_that_a_person_can_read(file: Path, folder: Path) -> None:
+    whole, manifest = (json.loads(manifest_of(place).read_text()) for place in (file, folder))
+    theta = np.array(whole.pop("theta"), np.float32)
+    assert whole == manifest
+    assert theta.tobytes() == load_model(folder).theta.tobytes()
+    assert file.read_text().splitlines()[:3] == ["{", ' "format": "mlp-model",', ' "version": 2,']
+    assert {line.split(":")[0] for line in file.read_text().splitlines() if len(line) > 100} == {' "theta"'}
+
+
+def bit_patterns(dtype: str) -> st.SearchStrategy[np.ndarray[Any, Any]]:
+    """Return a strategy for 74 finite numbers of a type, of any bits that it has."""
+    width = np.dtype(dtype).itemsize
+    words = st.lists(st.binary(min_size=width, max_size=width), min_size=1, max_size=74)
+    return words.map(lambda drawn: np.nan_to_num(np.resize(np.frombuffer(b"".join(drawn), dtype), 74)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_numbers_in_a_file_are_the_same_bits(
+    tmp_path_factory: pytest.TempPathFactory, dtype: str, data: st.DataObject
+) -> None:
+    theta = data.draw(bit_patterns(dtype))
+    manifest = replace(Model.of(trained_once(dtype), DATA.classes).manifest, weight_digest=digest(theta))
+    model = load_model(save_model(tmp_path_factory.getbasetemp() / "bits.json", Model(manifest, theta)))
+    assert model.theta.dtype == dtype
+    assert model.theta.tobytes() == theta.tobytes()
+
+
+def test_saving_again_replaces_the_model_and_leaves_nothing_behind(place: Path) -> None:
+    other = Model.of(trained({"network.hidden": [2]}), DATA.classes, metrics={"test/loss": 0.5})
+    save_model(place, other)
+    assert load_model(place).manifest == other.manifest
+    assert load_model(place).metrics == {"test/loss": 0.5}
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_what_is_empty_is_filled_and_missing_folders_are_made(tmp_path: Path) -> None:
+    model = Model.of(trained(), DATA.classes)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.json").touch()
+    for name in ("empty", "empty.json", "a/b/c", "d/e/f.json"):
+        place = tmp_path / name
+        assert load_model(save_model(place, model)).manifest == model.manifest
+
+
+def test_through_a_link_what_is_behind_it_is_replaced(place: Path) -> None:
+    link = place.with_name("link" + place.suffix)
+    link.symlink_to(place, target_is_directory=place.is_dir())
+    other = Model.of(trained({"network.hidden": [2]}), DATA.classes)
+    save_model(link, other)
+    assert link.is_symlink()
+    assert load_model(place).manifest == other.manifest
+
+
+def occupy_with_file(place: Path) -> None:
+    place.write_text("mine")
+
+
+def occupy_with_table(place: Path) -> None:
+    place.write_text('{"format": "theirs", "theta": [1.0]}')
+
+
+def occupy_with_manifest(place: Path) -> None:
+    save_model(place.parent / "other", Model.of(trained(), DATA.classes))
+    (place.parent / "other" / "model.json").rename(place)
+
+
+def occupy_with_folder(place: Path) -> None:
+    place.mkdir()
+    (place / "thesis.txt").write_text("mine")
+
+
+def occupy_with_model_and_more(place: Path) -> None:
+    save_model(place, Model.of(trained(), DATA.classes))
+    (place / "thesis.txt").write_text("mine")
+
+
+def occupy_with_other_json(place: Path) -> None:
+    place.mkdir()
+    (place / "model.json").write_text('{"format": "theirs"}')
+    (place / "weights.npz").write_text("mine")
+
+
+IN_THE_WAY = [
+    *(("place", occupy) for occupy in (occupy_with_file, occupy_with_folder)),
+    *(("place", occupy) for occupy in (occupy_with_model_and_more, occupy_with_other_json)),
+    *(("place.json", occupy) for occupy in (occupy_with_file, occupy_with_folder, occupy_with_table)),
+    ("place.json", occupy_with_manifest),
+]
+
+
+@pytest.mark.parametrize(("name", "occupy"), IN_THE_WAY)
+def test_what_is_no_model_is_never_overwritten(tmp_path: Path, name: str, occupy: Callable[[Path], None]) -> None:
+    place = tmp_path / name
+    occupy(place)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for refuse in (check_writable, lambda place: save_model(place, Model.of(trained(), DATA.classes))):
+        with pytest.raises(ConfigError, match=f"{name}: is there already and is no saved model"):
+            refuse(place)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_model_that_cannot_be_written_leaves_the_one_before(place: Path) -> None:
+    before = load_model(place)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_model(place, Model(before.manifest, before.theta, {"test/loss": float("nan")}))
+    assert load_model(place).manifest == before.manifest
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_not_saved(place: Path, number: float) -> None:
+    before = load_model(place)
+    theta = before.theta.copy()
+    theta[-1] = number
+    with pytest.raises(ConfigError, match=rf"{place.name}: .* only where its parameters are finite"):
+        save_model(place, Model(before.manifest, theta))
+    assert load_model(place).theta.tobytes() == before.theta.tobytes()
+
+
+def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_model(place)
+    replace = Path.replace
+
+    def refuse_draft(self: Path, target: Path) -> Path:
+        if ".draft." in self.name:
+            raise OSError("the disk is gone")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_draft)
+    with pytest.raises(OSError, match="the disk is gone"):
+        save_model(place, Model.of(trained({"network.hidden": [2]}), DATA.classes))
+    assert load_model(place).manifest == before.manifest
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("format", "theirs", '"format" must be "mlp-model"'),
+        ("version", 1, '"version" must be 2, the one this program reads, got 1'),
+        ("sizes", [6, 5, 5, 3], r'"sizes": must be \[6, 5, 4, 3\] by config and classes, got \[6, 5, 5, 3\]'),
+        ("sizes", [7, 5, 4, 3], r"theta.* must (have shape \(79,\)|be a list of 79 numbers)"),
+        ("sizes", [6], '"sizes": must hold the inputs and the outputs'),
+        ("sizes", 6, '"sizes": must be a list of'),
+        ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
+        ("task", "values", 'the loss "softmax_cross_entropy" learns classes, but the targets are values'),
+        ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
+        ("scaling", {"factor": [1, 2]}, '"scaling.factor": must hold one number'),
+        ("scaling", {"factor": [1], "centre": ["1"]}, '"scaling.centre": must be a number'),
+        ("scaling", {"factor": [1], "centre": [1]}, '"scaling": must hold 6 centres, one an input, got 1'),
+        ("weight_digest", "0" * 64, "the parameters must have the digest 0000"),
+        ("metrics", {"test/loss": "low"}, '"metrics": must be a table of numbers'),
+        ("extra", 1, '"extra": is not a field of a model.s manifest'),
+        ("config", {"data": {"name": "blobs"}, "epoch": 3}, '"config.epoch": is not a field'),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(place: Path, key: str, value: Any, said: str) -> None:
+    change(place, {key: value})
+    with pytest.raises(ConfigError, match=rf"{place}.*{said}"):
+        load_model(place)
+
+
+@pytest.mark.parametrize(
+    "key", ["format", "version", "sizes", "classes", "scaling", "task", "weight_digest", "config", "metrics"]
+)
+def test_a_manifest_that_lacks_a_key_is_refused(place: Path, key: str) -> None:
+    manifest = json.loads(manifest_of(place).read_text())
+    del manifest[key]
+    manifest_of(place).write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=rf'model\.json: "{key}"'):
+        load_model(place)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\ud83d"])
+def test_a_manifest_that_is_no_table_is_refused(place: Path, text: str) -> None:
+    manifest_of(place).write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(ConfigError, match=r"model\.json: "):
+        load_model(place)
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.npz"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ConfigError, match=rf"{name}: there is no such file\. Is .*model a saved model\?"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("theta", "said"),
+    [
+        (None, r'"theta": is missing\. Of a model in a folder, give the folder'),
+        ([], '"theta": must be a list of 74 numbers by sizes and config, got 0 of them'),
+        ([0.0] * 73, "must be a list of 74 numbers .* got 73 of them"),
+        ([0.0] * 75, "must be a list of 74 numbers .* got 75 of them"),
+        ("0" * 74, "must be a list of 74 numbers .* got str"),
+        ({"0": 1.0}, "must be a list of 74 numbers .* got dict"),
+        ([0.0] * 73 + ["1"], "must hold numbers of type float32, got '1' in place 73"),
+        ([True] * 74, "must hold numbers of type float32, got True in place 0"),
+        ([None] * 74, "must hold numbers of type float32, got None"),
+        ([[0.0]] * 74, "must hold numbers of type float32, got"),
+        ([0.0, 1e39] + [0.0] * 72, r"must hold numbers of type float32, got 1e\+39 in place 1"),
+        ([10**400] * 74, "must hold numbers of type float32, got 1000"),
+        ([0.0] * 74, "the parameters must have the digest"),
+    ],
+)
+def test_hostile_numbers_are_refused(file: Path, theta: Any, said: str) -> None:
+    change(file, {"theta": theta})
+    with pytest.raises(ConfigError, match=rf"model\.json: .*{said}"):
+        load_model(file)
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused(file: Path, word: str) -> None:
+    file.write_text(file.read_text().replace('"theta": [', f'"theta": [{word}, '))
+    with pytest.raises(ConfigError, match=rf"model\.json: cannot be read: {word} is no number"):
+        load_model(file)
+
+
+def test_a_number_too_large_for_any_type_is_refused(file: Path) -> None:
+    file.write_text(re.sub(r'"theta": \[[^,]*', '"theta": [1e999', file.read_text()))
+    with pytest.raises(ConfigError, match="must hold numbers of type float32, got inf in place 0"):
+        load_model(file)
+
+
+def test_the_manifest_of_a_folder_is_not_taken_for_a_model(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r'"theta": is missing\. Of a model in a folder, give the folder'):
+        load_model(folder / "model.json")
+    with pytest.raises(ConfigError, match="is no saved model"):
+        save_model(folder / "model.json", load_model(folder))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json: there is no such file"):
+        load_model(tmp_path / "none.json")
+
+
+def test_a_torn_file_is_refused_wherever_it_is_torn(file: Path) -> None:
+    whole = file.read_bytes()
+    for length in range(0, len(whole) - 2, 7):
+        file.write_bytes(whole[:length])
+        with pytest.raises(ConfigError, match=r"model\.json: cannot be read"):
+            load_model(file)
+
+
+def header(shape: str = "(74,)", descr: str = "'<f4'", version: bytes = b"\x01\x00") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY" + version + len(text).to_bytes(2 if version == b"\x01\x00" else 4, "little") + text
+
+
+def archive(content: bytes, name: str = "theta.npy", compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as writer:
+        writer.writestr(name, content)
+    return file.getvalue()
+
+
+def two_members() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, theta=np.zeros(74, np.float32), more=np.zeros(1))
+    return file.getvalue()
+
+
+VALUES = bytes(74 * 4)
+HOSTILE = {
+    "nothing": (b"", "cannot be read"),
+    "no archive": (b"PK\x03\x04 and so on", "cannot be read"),
+    "another name": (archive(header() + VALUES, "weights.npy"), r"must hold theta\.npy and nothing else"),
+    "two members": (two_members(), r"must hold theta\.npy and nothing else"),
+    "compressed": (archive(header() + VALUES, compression=zipfile.ZIP_DEFLATED), "must not be compressed"),
+    "128 GiB": (archive(header("(34359738368,)")), r"must have shape \(74,\) .* got \(34359738368,\)"),
+    "an overflow": (archive(header("(4294967296, 4294967296)")), r"must have shape \(74,\)"),
+    "a matrix": (archive(header("(74, 1)") + VALUES), r"must have shape \(74,\)"),
+    "other bytes first": (archive(header(descr="'>f4'") + VALUES), "must have .* type float32 .* got .*>f4"),
+    "pickle": (archive(header(descr="'|O'") + b"\x80\x04K\x01."), "must have .* type float32 .* got .* object"),
+    "a later version": (archive(header(version=b"\x02\x00") + VALUES), "of the .npy version 1.0, got 2.0"),
+    "too few values": (archive(header() + VALUES[:-1]), "must hold 296 bytes of values, and holds 295"),
+    "too many values": (archive(header() + VALUES + b"\0"), "must hold 296 bytes of values"),
+    "no npy": (archive(b"values"), "cannot be read"),
+    "code for a header": (archive(header("__import__('os').getcwd()")), "cannot be read"),
+    "other values": (archive(header() + VALUES), "must have the digest"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_weights_are_refused(folder: Path, content: bytes, said: str) -> None:
+    (folder / "weights.npz").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"weights\.npz: .*{said}"):
+        load_model(folder)
+
+
+def test_a_manifest_that_agrees_with_a_claim_of_gigabytes_costs_no_memory(place: Path) -> None:
+    hidden = [65536] * 9
+    sizes = [6, *hidden, 3]
+    n = sum(a * b for a, b in pairwise(sizes)) + sum(sizes[1:])
+    manifest = json.loads(manifest_of(place).read_text())
+    manifest["config"]["network"]["hidden"] = hidden
+    change(place, {"sizes": sizes, "config": manifest["config"]})
+    if place.is_dir():
+        (place / "weights.npz").write_bytes(archive(header(f"({n},)") + VALUES))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match=f"(claims {4 * n} bytes in a file of|must be a list of {n} numbers)"):
+            load_model(place)
+        assert n * 4 > 128 * 2**30
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_torn_weights_are_refused_wherever_they_are_torn(folder: Path) -> None:
+    whole = (folder / "weights.npz").read_bytes()
+    for length in range(0, len(whole), 7):
+        (folder / "weights.npz").write_bytes(whole[:length])
+        with pytest.raises(ConfigError, match=r"weights\.npz: cannot be read"):
+            load_model(folder)
+
+
+@settings(deadline=None, max_examples=200)
+@given(place=st.integers(0, 10**6), mask=st.integers(1, 255))
+def test_a_damaged_byte_is_refused_or_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, place: int, mask: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    model = Model.of(trained(), DATA.classes)
+    save_model(folder, model)
+    content = bytearray((folder / "weights.npz").read_bytes())
+    content[place % len(content)] ^= mask
+    (folder / "weights.npz").write_bytes(content)
+    try:
+        assert load_model(folder).theta.tobytes() == model.theta.tobytes()
+    except ConfigError as refused:
+        assert "weights.npz" in str(refused)  # noqa: PT017 - either outcome is right

@@ -1,0 +1,409 @@
+"""Parts by name: registering, looking up, checking fields, and the exact words of every refusal."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from abc import abstractmethod
+from dataclasses import FrozenInstanceError, dataclass
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlp import (
+    ConfigError,
+    EarlyStopping,
+    NetworkConfig,
+    Taper,
+)
+from mlp.activations import LeakyRelu, Relu, activations
+from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.initializers import Uniform
+from mlp.optimizers import Adam, Sgd, optimizers
+from mlp.paths import join_path
+from mlp.records import (
+    AbstractRecord,
+    Bounds,
+    decode,
+    encode,
+    field_types,
+    label,
+    number,
+)
+from mlp.registry import AbstractPart, Registry
+from mlp.schedules import Cosine, Exponential, schedules
+from tests.mlp_data import (
+    FAMILIES,
+    METRIC_KEYS,
+    quick,
+    records,
+    thorough,
+)
+
+
+class AbstractShape(AbstractPart):
+    """A family of the tests' own."""
+
+    @abstractmethod
+    def area(self) -> float: ...
+
+
+shapes: Registry[AbstractShape] = Registry("shape")
+AbstractShape.family = shapes
+
+
+@shapes.register("square")
+@dataclass(frozen=True)
+class Square(AbstractShape):
+    """A square."""
+
+    side: float = number(1.0, above=0.0)
+
+    def area(self) -> float:
+        return self.side**2
+
+
+@shapes.register("disc")
+@dataclass(frozen=True)
+class Disc(AbstractShape):
+    """A disc."""
+
+    radius: float = number(1.0, above=0.0)
+
+    def area(self) -> float:
+        return math.pi * self.radius**2
+
+
+@dataclass(frozen=True)
+class Drawing(AbstractRecord):
+    """A drawing: one field of each kind."""
+
+    title: str
+    copies: int = number(1, at_least=1, at_most=9)
+    scale: float = number(1.0, above=0.0, below=2.0)
+    framed: bool = False
+    paper: Literal["a4", "a3"] = "a4"
+    marks: tuple[int, ...] = number((), at_least=0)
+    pages: int | Literal["all"] = number("all", at_least=1)
+    shape: AbstractShape = Square()
+    second: AbstractShape | None = None
+
+
+def refusal(cls: type[AbstractRecord], mapping: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        cls.from_mapping(mapping)
+    return str(caught.value)
+
+
+# The registry
+
+
+def test_parts_come_in_the_order_of_their_definition() -> None:
+    assert list(shapes) == ["square", "disc"]
+    assert list(activations)[:2] == ["identity", "relu"]
+
+
+def test_a_part_knows_its_name_and_its_family() -> None:
+    assert (Disc.name, Disc.family) == ("disc", shapes)
+
+
+def test_a_name_cannot_be_taken_twice() -> None:
+    with pytest.raises(ValueError, match=r'^there is already a shape called "disc"\.$'):
+        shapes.register("disc")(Square)
+    assert shapes.lookup("disc") is Disc
+    assert Square.name == "square"
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_all() -> None:
+    with pytest.raises(ConfigError) as caught:
+        shapes.lookup("dics", path="drawing.shape")
+    assert str(caught.value) == (
+        '"drawing.shape": there is no shape called "dics". Did you mean "disc"? Available: square, disc.'
+    )
+    with pytest.raises(ConfigError) as caught:
+        shapes.lookup("xyz")
+    assert str(caught.value) == 'there is no shape called "xyz". Available: square, disc.'
+
+
+def test_did_you_mean_is_silent_when_no_word_is_close() -> None:
+    assert did_you_mean("rellu", activations) == ' Did you mean "relu"?'
+    assert did_you_mean("xyz", activations) == ""
+
+
+def test_join_path_leaves_out_empty_steps() -> None:
+    assert join_path("", "optimizer", "", "momentum") == "optimizer.momentum"
+    assert join_path("", "") == ""
+
+
+# What is refused, and how
+
+REFUSALS = [
+    ({}, '"title": is missing and has no default.'),
+    (
+        {"title": "t", "copise": 2},
+        (
+            '"copise": is not a field of this table. Did you mean "copies"? '
+            "Available: title, copies, scale, framed, paper, marks, pages, shape, second."
+        ),
+    ),
+    (
+        {"title": "t", "xyz": 2},
+        '"xyz": is not a field of this table. Available: title, copies, scale, framed, paper, marks, pages, shape, '
+        "second.",
+    ),
+    ({"title": 1}, '"title": must be a string, got 1.'),
+    ({"title": "t", "copies": "2"}, "\"copies\": must be a whole number, got '2'."),
+    ({"title": "t", "copies": 2.0}, '"copies": must be a whole number, got 2.0.'),
+    ({"title": "t", "copies": True}, '"copies": must be a whole number, got True.'),
+    ({"title": "t", "copies": None}, '"copies": must be a whole number, got None.'),
+    ({"title": "t", "copies": 0}, '"copies": must be at least 1 and at most 9, got 0.'),
+    ({"title": "t", "copies": 10}, '"copies": must be at least 1 and at most 9, got 10.'),
+    ({"title": "t", "scale": "big"}, "\"scale\": must be a number, got 'big'."),
+    ({"title": "t", "scale": False}, '"scale": must be a number, got False.'),
+    ({"title": "t", "scale": 0}, '"scale": must be above 0 and below 2, got 0.'),
+    ({"title": "t", "scale": 2.0}, '"scale": must be above 0 and below 2, got 2.0.'),
+    ({"title": "t", "framed": 1}, '"framed": must be true or false, got 1.'),
+    ({"title": "t", "paper": "a5"}, '"paper": must be "a4" or "a3", got \'a5\'.'),
+    ({"title": "t", "marks": 3}, '"marks": must be a list of whole numbers, got 3.'),
+    ({"title": "t", "marks": "12"}, "\"marks\": must be a list of whole numbers, got '12'."),
+    ({"title": "t", "marks": [1, "2"]}, "\"marks\": must be a whole number, got '2'."),
+    ({"title": "t", "marks": [1, -2]}, '"marks": must be at least 0, got -2.'),
+    ({"title": "t", "pages": "some"}, '"pages": must be a whole number or "all", got \'some\'.'),
+    ({"title": "t", "pages": 0}, '"pages": must be at least 1, got 0.'),
+    ({"title": "t", "shape": 3}, '"shape": must be the name of a shape or a table with a name, got 3.'),
+    (
+        {"title": "t", "shape": {"side": 2.0}},
+        "\"shape\": must be the name of a shape or a table with a name, got {'side': 2.0}.",
+    ),
+    (
+        {"title": "t", "second": "dics"},
+        '"second": there is no shape called "dics". Did you mean "disc"? Available: square, disc.',
+    ),
+    (
+        {"title": "t", "shape": {"name": "disc", "side": 2.0}},
+        '"shape.side": is not a field of the shape "disc". Available: radius.',
+    ),
+    ({"title": "t", "shape": {"name": "disc", "radius": 0}}, '"shape.radius": must be above 0, got 0.'),
+]
+
+
+@pytest.mark.parametrize(("mapping", "message"), REFUSALS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_refusal_says_where_what_must_hold_and_what_it_got(mapping: dict[str, Any], message: str) -> None:
+    assert refusal(Drawing, mapping) == message
+
+
+def test_python_callers_are_checked_like_files() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Adam(learning_rate=-1.0)
+    assert str(caught.value) == '"learning_rate": must be above 0, got -1.0.'
+    assert (caught.value.path, caught.value.problem) == ("learning_rate", "must be above 0, got -1.0.")
+
+
+def test_fields_at_odds_with_one_another_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Uniform(low=0.5, high=0.25)
+    assert str(caught.value) == '"low": must not be above high = 0.25, got 0.5.'
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("cls", [Adam, Uniform])
+def test_a_number_that_is_not_finite_is_told_that_it_must_be(cls: type[AbstractRecord], value: float) -> None:
+    field = next(iter(field_types(cls)))
+    assert "finite" in refusal(cls, {field: value})
+
+
+@pytest.mark.parametrize("cls", [Adam, Taper])
+def test_a_whole_number_too_large_for_a_float_is_refused_like_any_other(cls: type[AbstractRecord]) -> None:
+    field = next(iter(field_types(cls)))
+    assert refusal(cls, {field: 10**400}).startswith(f'"{field}": must be ')
+
+
+def test_a_bound_is_named_with_all_its_digits() -> None:
+    assert str(Bounds(at_least=0, at_most=2**32 - 1)) == "at least 0 and at most 4294967295"
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
+def test_a_family_has_the_article_of_its_kind(family: Registry[Any]) -> None:
+    article = "an" if family.kind[0] in "aeiou" else "a"
+    with pytest.raises(ConfigError) as caught:
+        family.decode(3)
+    assert str(caught.value) == f"must be the name of {article} {family.kind} or a table with a name, got 3."
+
+
+@pytest.mark.parametrize(
+    "text", ["above 0", "at least 0 and at most 1", "at least 0 and below 1", "above -1 and below 1", "finite"]
+)
+def test_bounds_read_as_words(text: str) -> None:
+    words = {
+        "above 0": Bounds(above=0.0),
+        "at least 0 and at most 1": Bounds(at_least=0.0, at_most=1.0),
+        "at least 0 and below 1": Bounds(at_least=0.0, below=1.0),
+        "above -1 and below 1": Bounds(above=-1.0, below=1.0),
+        "finite": Bounds(),
+    }
+    assert str(words[text]) == text
+
+
+NUMBERS = [
+    pytest.param(annotation, bounds, id=f"{family.kind}-{name}-{field}")
+    for family in FAMILIES
+    for name in family
+    for field, (annotation, bounds) in field_types(family.lookup(name)).items()
+    if annotation in (int, float)
+]
+
+
+@pytest.mark.parametrize(("annotation", "bounds"), NUMBERS)
+def test_a_number_is_admitted_at_its_bounds_and_refused_beyond(annotation: type, bounds: Bounds) -> None:
+    def admitted(value: float) -> bool:
+        try:
+            return decode(annotation, value, path="", bounds=bounds) == value
+        except ConfigError:
+            return False
+
+    def step(limit: float, sign: int) -> float:
+        """Return the next number up or down."""
+        return int(limit) + sign if annotation is int else math.nextafter(limit, sign * math.inf)
+
+    for limit, outwards in ((bounds.at_least, -1), (bounds.at_most, 1)):
+        if math.isfinite(limit):
+            assert admitted(annotation(limit))
+            assert not admitted(step(limit, outwards))
+    for limit, inwards in ((bounds.above, 1), (bounds.below, -1)):
+        if math.isfinite(limit):
+            assert not admitted(annotation(limit))
+            assert admitted(step(limit, inwards))
+    for value in (math.inf, -math.inf, math.nan):
+        assert not admitted(value)
+
+
+# What is accepted, and as what
+
+
+def test_omitted_fields_take_their_defaults() -> None:
+    assert Drawing.from_mapping({"title": "t"}) == Drawing(title="t")
+    assert Drawing(title="t").shape == Square(side=1.0)
+
+
+def test_a_whole_number_becomes_a_float_where_a_float_is_meant() -> None:
+    drawing = Drawing.from_mapping({"title": "t", "scale": 1})
+    assert type(drawing.scale) is float
+    assert drawing.to_mapping()["scale"] == 1.0
+
+
+def test_a_list_becomes_a_tuple_so_that_a_record_can_be_hashed() -> None:
+    assert Drawing.from_mapping({"title": "t", "marks": [1, 2]}).marks == (1, 2)
+    assert hash(Drawing(title="t", marks=[1, 2])) == hash(Drawing(title="t", marks=(1, 2)))
+
+
+def test_a_part_may_be_a_name_a_table_or_the_finished_thing() -> None:
+    for shape in ("disc", {"name": "disc"}, {"name": "disc", "radius": 1}, Disc()):
+        assert Drawing.from_mapping({"title": "t", "shape": shape}).shape == Disc(radius=1.0)
+
+
+def test_a_part_of_another_family_is_refused() -> None:
+    assert refusal(Drawing, {"title": "t", "shape": Relu()}).startswith('"shape": must be the name of a shape')
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Adam().learning_rate = 1.0  # type: ignore[misc]
+
+
+def test_an_error_seen_from_outside_carries_the_longer_path() -> None:
+    with pytest.raises(ConfigError) as caught, errors_in("study.toml:", path="base"), errors_in(path="optimizer"):
+        raise ConfigError("must be above 0, got -1.0.", path="learning_rate")
+    assert str(caught.value) == 'study.toml: "base.optimizer.learning_rate": must be above 0, got -1.0.'
+    with pytest.raises(ConfigError) as caught, errors_in():
+        raise ConfigError("nothing to run.")
+    assert str(caught.value) == "nothing to run."
+
+
+def test_an_error_comes_back_whole_from_another_process() -> None:
+    for error in (ConfigError("must hold.", path="a.b", place="x.toml:"), ConfigError("must hold.")):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is ConfigError
+        assert (str(again), again.path, again.problem) == (str(error), error.path, error.problem)
+
+
+# Round trips
+
+
+@thorough
+@given(record=records(Drawing))
+def test_from_mapping_and_to_mapping_are_inverses(record: Drawing) -> None:
+    mapping = record.to_mapping()
+    assert Drawing.from_mapping(mapping) == record
+    assert Drawing.from_mapping(mapping).to_mapping() == mapping
+    assert Drawing(**mapping) == record
+
+
+@quick
+@given(text=st.text(), found=st.sampled_from(METRIC_KEYS))
+def test_a_metric_is_refused_unless_it_is_one_of_the_known_keys(text: str, found: str) -> None:
+    assert EarlyStopping(metric=found).metric == found
+    if text not in METRIC_KEYS:
+        assert refusal(EarlyStopping, {"metric": text}).startswith(f'"metric": there is no metric "{text}".')
+
+
+def test_a_part_without_fields_is_spelled_by_its_name_and_others_by_a_table() -> None:
+    assert encode(Relu()) == "relu"
+    assert encode(LeakyRelu(slope=0.5)) == {"name": "leaky_relu", "slope": 0.5}
+    assert encode(None) is None
+    assert encode((1, 2)) == [1, 2]
+
+
+def test_a_field_that_holds_nothing_is_left_out() -> None:
+    assert "second" not in Drawing(title="t").to_mapping()
+    assert Drawing(title="t", second="disc").to_mapping()["second"] == {"name": "disc", "radius": 1.0}
+
+
+def test_decode_tells_the_members_of_a_union_apart() -> None:
+    annotation, bounds = field_types(NetworkConfig)["hidden"]
+    assert decode(annotation, [3, 2], path="hidden", bounds=bounds) == (3, 2)
+    assert decode(annotation, {"depth": 2}, path="hidden", bounds=bounds) == Taper(depth=2)
+    with pytest.raises(ConfigError) as caught:
+        decode(annotation, 3, path="hidden", bounds=bounds)
+    assert str(caught.value) == (
+        '"hidden": must be a table with depth, width, taper or a list of whole numbers, got 3.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Relu(), "relu"),
+        (LeakyRelu(slope=0.1), "leaky_relu(slope=0.1)"),
+        (
+            Sgd(momentum=0.9),
+            "sgd(momentum=0.9)",
+        ),
+        (Cosine(), "cosine"),
+        (Exponential(factor=0.5), "exponential(factor=0.5)"),
+        ((512, 256), "512-256"),
+        ([512], "512"),
+        (Taper(depth=2, width=64, taper=0.5), "(depth=2, width=64, taper=0.5)"),
+        ({"name": "leaky_relu", "slope": 0.1}, "leaky_relu(slope=0.1)"),
+        ({"name": "relu"}, "relu"),
+        ("full", "full"),
+        (True, True),
+        (3, 3),
+        (1e-3, 1e-3),
+    ],
+    ids=str,
+)
+def test_a_value_is_labelled_as_it_is_shown(value: Any, expected: Any) -> None:
+    assert label(value) == expected
+    assert type(label(value)) is type(expected)
+
+
+def test_what_is_no_value_of_a_field_has_no_label() -> None:
+    with pytest.raises(TypeError, match="has no label"):
+        label(object())
+
+
+def test_lookups_and_decodes_of_the_real_families_agree() -> None:
+    assert optimizers.decode({"name": "sgd", "momentum": 0.5}) == Sgd(momentum=0.5)
+    assert schedules.lookup("cosine") is Cosine

@@ -1,0 +1,323 @@
+"""What a person sees: in a wide terminal every word as it is, in a narrow one folded, but nothing cut off."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from mlp.paths import flatten
+from mlp.records import label
+from mlp.training import EpochMetrics
+from studies.commands.display import (
+    Pace,
+    duration,
+    epoch_line,
+    list_view,
+    plan_view,
+    progress,
+    shown,
+    standing,
+    study_view,
+    summary_view,
+    training_view,
+    trial_view,
+)
+from studies.models.export import Provenance
+from studies.models.retrain import RetrainResult
+from studies.records.home import Home
+from studies.records.results import StudyResults, load_study
+from studies.records.trial_log import Ending
+from studies.running.driver import Snapshot
+from studies.search.spec import make_spec
+from tests.tracking_data import (
+    COMPLETE,
+    CREATED,
+    DIVERGED,
+    FAILED,
+    PRUNED,
+    FakeStudy,
+)
+
+WIDTHS = pytest.mark.parametrize("width", [60, 200])
+STANDING = Snapshot(total=50, done=12, running=4, pruned=3, failed=1, resumed=0, best=(7, 0.97123456))
+TABLES: dict[str, Any] = {
+    "study": {"name": "plan", "trials": 40, "seed": 5, "parallelism": 3, "pruner": {"name": "median"}},
+    "base": {
+        "epochs": 20,
+        "data": {"name": "digits"},
+        "network": {"hidden": {"depth": 2, "width": 256, "taper": 0.5}},
+        "optimizer": {"name": "adam", "learning_rate": 0.00123456},
+    },
+    "space": {
+        "network.hidden.width": {"low": 32, "high": 512, "step": 32},
+        "network.activation": ["relu", {"name": "leaky_relu", "slope": 0.1}],
+        "optimizer": ["adam", {"name": "sgd", "momentum": 0.9}],
+        "optimizer.learning_rate": {"low": 1e-4, "high": 0.3, "log": True},
+        "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": "sgd"}},
+    },
+}
+
+
+def render(view: RenderableType, width: int) -> str:
+    """Return what a terminal of some width shows, from which nothing may be missing."""
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(view)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text, "something is cut off"
+    return text
+
+
+def assert_shows(text: str, width: int, *parts: Any) -> None:
+    """Assert that all parts are there as words; in a narrow terminal only numbers are, for names may be folded."""
+    words = re.split(r"[\s,;]+", text)
+    wanted = [part for part in map(str, parts) if width > 100 or re.fullmatch(r"\d+(\.\d+)?", part)]
+    assert wanted
+    assert [part for part in wanted if part not in words] == []
+
+
+def in_one_line(text: str) -> str:
+    """Return a text without its line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(name="study")
+def study_fixture(tmp_path: Path) -> FakeStudy:
+    """A study with trials of every kind, one of them still running."""
+    study = FakeStudy(Home(tmp_path), trials=9)
+    endings: list[Ending | None] = [COMPLETE, PRUNED, DIVERGED, FAILED, COMPLETE, COMPLETE, None]
+    for number, ending in enumerate(endings):
+        study.advance(number, 2 + number % 3, ending)
+    return study
+
+
+@pytest.fixture(name="results")
+def results_fixture(study: FakeStudy, tmp_path: Path) -> StudyResults:
+    """That study, read."""
+    return load_study(study.folder.name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0s"),
+        (0.04, "0.0s"),
+        (9.94, "9.9s"),
+        (10, "10s"),
+        (59.4, "59s"),
+        (59.6, "1m 00s"),
+        (125, "2m 05s"),
+        (3599.4, "59m 59s"),
+        (3599.6, "1h 00m"),
+        (4320, "1h 12m"),
+        (360_000, "100h 00m"),
+    ],
+)
+def test_a_duration_is_said_as_a_person_would(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_standing_names_what_there_is_and_leaves_out_what_there_is_not() -> None:
+    assert standing(STANDING) == "12/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7)"
+    assert standing(replace(STANDING, pruned=0, failed=0, best=None)) == "12/50 trials · 4 running"
+
+
+@WIDTHS
+def test_a_plan_shows_settings_data_base_and_space(width: int) -> None:
+    data = {
+        "name": "digits",
+        "n_train": 1150,
+        "n_validation": 288,
+        "n_features": 64,
+        "task": "classes",
+        "n_targets": 10,
+    }
+    text = render(plan_view(make_spec(TABLES), {"data": data}), width)
+    assert_shows(text, width, 40, 3, 5, "validation/accuracy", "maximized", 1150, 288, "64-256-128-10", 20)
+    assert_shows(text, width, 256, "relu", "adam", "0.001235", 512, 32, "leaky_relu(slope=0.1)", "0.3", "0.0001")
+    if width > 100:
+        assert_shows(text, width, *TABLES["space"])
+        assert re.search(r"optimizer.nesterov +False, True +optimizer is sgd\(momentum=0.9\)", text)
+
+
+@WIDTHS
+def test_a_summary_puts_the_best_beside_the_default(results: StudyResults, width: int) -> None:
+    best, default = results.ranked()[0], results.trials[0]
+    assert best.number != default.number
+    text = render(summary_view(results), width)
+    assert_shows(text, width, results.metric, f"{best.value:.4f}", f"{default.value:.4f}")
+    for trial in (best, default):
+        assert_shows(text, width, *trial.params, *map(shown, trial.params.values()))
+
+
+@WIDTHS
+def test_a_study_without_a_complete_trial_says_so(results: StudyResults, width: int) -> None:
+    incomplete = replace(results, trials=results.trials[1:4])
+    said = in_one_line(render(summary_view(incomplete), width))
+    assert said.startswith("No trial is complete: 1 pruner, 1 diverged, 1 MemoryError. The first of them: studies show")
+
+
+@WIDTHS
+def test_a_study_shows_its_standing_and_its_best_trials(results: StudyResults, width: int) -> None:
+    text = render(study_view(results, 2, width), width)
+    assert "7 of 9 trials: 3 complete, 2 pruned, 1 failed, 1 running" in in_one_line(text)
+    first, second, third = results.ranked()
+    for trial in (first, second):
+        assert_shows(text, width, f"{trial.value:.4f}", trial.n_epochs, *map(shown, trial.params.values()))
+    assert f"{third.value:.4f}" not in text
+    assert text.index(f"{first.value:.4f}") < text.index(f"{second.value:.4f}")
+
+
+@WIDTHS
+def test_a_study_that_has_not_begun_can_be_shown(tmp_path: Path, width: int) -> None:
+    empty = FakeStudy(Home(tmp_path), name="empty")
+    results = load_study(empty.folder.name, tmp_path)
+    assert "0 of 4 trials: none yet" in in_one_line(render(study_view(results, 10, width), width))
+    assert in_one_line(render(summary_view(results), width)) == "No trial is complete."
+    assert re.search(r"^ *empty +0/4 ", render(list_view([results]), width), re.M)
+
+
+@WIDTHS
+@pytest.mark.parametrize("number", range(7))
+def test_a_trial_shows_how_it_ended_its_configuration_and_its_epochs(
+    results: StudyResults, number: int, width: int
+) -> None:
+    trial = results.trial(number)
+    text = render(trial_view(results, trial), width)
+    assert in_one_line(text).startswith(f"trial {number} of digits: {trial.state}")
+    assert time.strftime("started %Y-%m-%d", time.localtime(CREATED)) in text
+    config = flatten(trial.config)
+    assert_shows(text, width, *config, *(shown(label(leaf)) for leaf in config.values()), *trial.history)
+    for epoch, *values in zip(range(1, trial.n_epochs + 1), *trial.history.values(), strict=True):
+        assert re.search(rf"^ +{epoch} +" + " +".join(f"{value:.4f}" for value in values), text, re.M)
+    ending = trial.ending or Ending("complete")
+    assert ending.weight_digest in re.sub(r"\s", "", text)
+    assert ending.error in text
+    assert f"({ending.reason})" in text or not ending.reason
+
+
+@WIDTHS
+def test_a_list_has_a_line_a_study(results: StudyResults, width: int) -> None:
+    text = render(list_view([results]), width)
+    best = results.ranked()[0]
+    assert_shows(text, width, "digits", "6/9", f"{best.value:.4f}", f"{best.number})", results.metric)
+    assert width < 100 or time.strftime("%Y-%m-%d", time.localtime(CREATED)) in text
+
+
+def test_text_of_a_study_is_never_taken_for_markup(study: FakeStudy, tmp_path: Path) -> None:
+    study.advance(7, 1, Ending("failed", "[red]Error", error="ValueError: [bold]unclosed [/nothing]"))
+    results = load_study(study.folder.name, tmp_path)
+    text = render(trial_view(results, results.trial(7)), 200)
+    assert "failed ([red]Error)" in text
+    assert "ValueError: [bold]unclosed [/nothing]" in text
+
+
+def retrained(**changes: Any) -> RetrainResult:
+    """Return what a training may come to."""
+    values: dict[str, Any] = {
+        "config": make_spec(TABLES).base,
+        "n_train": 1150,
+        "epochs": 20,
+        "kept_epoch": 14,
+        "scores": {"train/loss": 0.0512345, "validation/accuracy": 0.9681818},
+        "test": None,
+        "weight_digest": "ab" * 32,
+        "seconds": 65.0,
+        "reproduced": True,
+        "differences": (),
+        "warnings": (),
+        "saved": None,
+    }
+    return RetrainResult(**values | changes)
+
+
+PROVENANCE = Provenance(
+    study="digits",
+    trial=3,
+    metric="validation/accuracy",
+    value=0.9681818,
+    kept_epoch=14,
+    weight_digest="ab" * 32,
+    data_digest="cd" * 32,
+    cpu="Z80",
+    blas="blas 1.0",
+    scores={},
+    versions={},
+)
+
+
+@WIDTHS
+def test_a_training_shows_its_scores_and_that_it_came_out_as_recorded(width: int) -> None:
+    text = render(training_view(retrained(test={"test/accuracy": 0.95}, saved=Path("a[b]")), PROVENANCE), width)
+    assert "1150 examples, 1m 05s; epoch 14 of 20 is kept" in in_one_line(text)
+    assert_shows(text, width, "train/loss", "0.0512", "0.9682", "test/accuracy", "0.9500", "a[b]")
+    assert "ab" * 32 in re.sub(r"\s", "", text)
+    assert "reproduced exactly: validation/accuracy 0.9681818 and the weights" in in_one_line(text)
+
+
+@WIDTHS
+def test_a_training_shows_every_difference_and_every_warning(width: int) -> None:
+    result = retrained(reproduced=False, differences=("a is 1, recorded is 2.",), warnings=("[b] is 3 here.",))
+    text = in_one_line(render(training_view(result, PROVENANCE), width))
+    assert "warning: [b] is 3 here." in text
+    assert "different: a is 1, recorded is 2." in text
+    assert "reproduced" not in text
+    assert "reproduced" not in render(training_view(retrained(reproduced=None), None), width)
+
+
+def test_an_epoch_is_a_line() -> None:
+    line = epoch_line(EpochMetrics(7, {"train/loss": 0.25, "validation/accuracy": 1.0}), 100)
+    assert line == "epoch   7/100  train/loss 0.2500  validation/accuracy 1.0000"
+
+
+def test_in_a_pipe_a_line_is_printed_when_trials_have_ended_and_not_too_often() -> None:
+    console = Console(width=200, file=io.StringIO())
+    with progress(console) as display:
+        for done in range(51):
+            display.update(replace(STANDING, done=done))
+            display.update(replace(STANDING, done=done))
+    lines = written(console).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("1/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7) · ")
+    assert lines[1].startswith("50/50 trials · ")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_remark_is_shown_as_it_is(is_terminal: bool) -> None:
+    console = Console(width=200, file=io.StringIO(), force_terminal=is_terminal, color_system=None, _environ={})
+    with progress(console) as display:
+        display.notice("[base] is no point of [space].")
+    assert "[base] is no point of [space]." in written(console)
+
+
+def test_the_time_that_is_left_is_reckoned_from_the_trials_of_this_launch() -> None:
+    resumed = replace(STANDING, done=30, resumed=30)
+    pace = Pace(started=time.monotonic() - 100)
+    assert pace.words(resumed) == "starting"
+    assert pace.words(replace(resumed, done=40)) == "0.1 trials/s · 1m 40s left"
+    assert pace.words(replace(resumed, done=50, resumed=50)) == "done"
+
+
+@WIDTHS
+def test_in_a_terminal_the_progress_is_drawn_in_place_and_leaves_nothing(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, _environ={})
+    with progress(console) as display:
+        display.update(STANDING)
+    text = written(console)
+    assert "12/50 trials" in text
+    assert "0.9712" in text
+    n_lines = text.partition("12/50")[2].count("\n")
+    assert text.endswith("\r" + "\x1b[1A\x1b[2K" * (n_lines + 1)), "the bar's line too"
+
+
+def written(console: Console) -> str:
+    """Return what a console has written to its text file."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()

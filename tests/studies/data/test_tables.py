@@ -1,0 +1,179 @@
+"""CSV files: what their columns become, and how what cannot be believed is refused, by line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlp.errors import ConfigError
+from studies.data.tables import (
+    FEW_CATEGORIES,
+    MANY_CATEGORIES,
+    Table,
+    encode,
+    encode_as,
+    read_table,
+)
+
+
+def table(folder: Path, text: str) -> Table:
+    file = folder / "table.csv"
+    file.write_text(text, encoding="utf-8")
+    return read_table(file)
+
+
+def refusal(folder: Path, text: str) -> str:
+    """Return how a file is refused when all its columns are wanted, without the name that must come first."""
+    with pytest.raises(ConfigError) as error:
+        encode(table(folder, text))
+    start = f"{folder / 'table.csv'}: "
+    assert str(error.value).startswith(start)
+    return str(error.value).removeprefix(start)
+
+
+def test_numbers_are_inputs_as_they_are_and_texts_an_input_each(tmp_path: Path) -> None:
+    inputs, names = encode(table(tmp_path, "size,colour\n3,red\n200,blue\n7,red\n"))
+    assert names == ("size", "colour=blue", "colour=red")
+    assert inputs.tolist() == [[3, 0, 1], [200, 1, 0], [7, 0, 1]]
+    assert inputs.dtype == np.uint8
+
+
+def test_truth_values_are_0_and_1(tmp_path: Path) -> None:
+    inputs, names = encode(table(tmp_path, "a,b\nTrue,1\nFalse,2\n"))
+    assert (inputs.tolist(), names) == ([[1, 1], [0, 2]], ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "dtype"),
+    [
+        (["0", "255"], np.uint8),
+        (["0", "256"], np.float32),
+        (["-1", "3"], np.float32),
+        (["0.5", "0.25"], np.float32),
+        (["0.1", "0.5"], np.float64),
+        (["16777217", "0"], np.float64),
+        (["1e30", "-1e30"], np.float64),
+    ],
+)
+def test_inputs_have_the_narrowest_type_that_holds_them_exactly(
+    tmp_path: Path, cells: list[str], dtype: type[np.generic]
+) -> None:
+    inputs, _ = encode(table(tmp_path, "a,b\n" + "".join(f"{cell},0\n" for cell in cells)))
+    assert inputs.dtype == dtype
+    assert inputs[:, 0].tolist() == [float(cell) for cell in cells]
+
+
+def test_what_spreadsheets_write_is_read_as_a_person_sees_it(tmp_path: Path) -> None:
+    text = '\ufeff a , "b, c"\r\n\r\n1, "x, y"\r\n   \r\n2, "say ""hi"""\r\n\r\n'
+    inputs, names = encode(table(tmp_path, text))
+    assert names == ("a", 'b, c=say "hi"', "b, c=x, y")
+    assert inputs.tolist() == [[1, 0, 1], [2, 1, 0]]
+
+
+def test_a_few_texts_among_numbers_are_categories(tmp_path: Path) -> None:
+    _, names = encode(table(tmp_path, "children,a\n0,1\n1,1\n3+,1\n"))
+    assert names == ("children=0", "children=1", "children=3+", "a")
+
+
+NUMBERS = "".join(f"{i},1\n" for i in range(FEW_CATEGORIES))
+REFUSED = {
+    "nothing at all": ("", "is empty. Its first line must name the columns."),
+    "nothing but lines": ("\n  \n\n", "is empty. Its first line must name the columns."),
+    "no row": ("a,b\n", "has no line below the names of its columns."),
+    "a name twice": ("a,b, a\n1,2,3\n", '2 columns are called "a". Give each a name of its own.'),
+    "no name": (",a\n0,1\n", "column 1 has no name. Name it, or leave it out if it numbers the rows."),
+    "semicolons": ("a;b\n1;2\n", "is separated by ';'. Columns must be separated by commas."),
+    "tabs": ("a\tb\n1\t2\n", "is separated by '\\t'. Columns must be separated by commas."),
+    "more cells than names": ("a,b\n1,2,3\n4,5,6\n", "line 2: there are 3 cells, but 2 columns have names."),
+    "more cells in one line": (
+        "a,b\n1,2\n4,5,6\n",
+        "cannot be read as CSV: Error tokenizing data. C error: Expected 2",
+    ),
+    "an open quote": ('a,b\n1,"2\n3,4\n', "cannot be read as CSV: Error tokenizing data. C error: EOF inside string"),
+    "no value": (
+        "a,b\n1,2\n3,\n",
+        'line 3, column "b": there is no value. Fill it in, or leave out the line or the col',
+    ),
+    "a cell too few": ("a,b\n1,2\n3\n5,6\n", 'line 3, column "b": there is no value. '),
+    "a word for no value": ("a,b\n1,2\nNA,3\n", 'line 3, column "a": there is no value. '),
+    "no values below what goes over lines": (
+        'a,b\n"x\n\ny",2\n\nz,\nz,\n',
+        'line 6, column "b": there is no value, nor in 1 other lines. ',
+    ),
+    "infinity": ("a,b\n1,2\n3,-inf\n", 'line 3, column "b": must be finite and at most 1e+30, got -inf.'),
+    "what is infinite in float64": ("a,b\n1,1e999\n", 'line 2, column "b": must be finite and at most 1e+30, got inf.'),
+    "what is too much": ("a,b\n1,2\n3,1e31\n", 'line 3, column "b": must be finite and at most 1e+30, got 1e+31.'),
+    "a text among numbers": (
+        f"a,b\n{NUMBERS}?,1\n",
+        f"line {FEW_CATEGORIES + 2}, column \"a\": '?' is no number, but 0 is. Fill it in, or leave out",
+    ),
+    "too many categories": (
+        "a,b\n" + "".join(f"name{i},1\n" for i in range(MANY_CATEGORIES + 1)),
+        f'column "a": would be {MANY_CATEGORIES + 1} categories; leave it out.',
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused_by_line_and_column(tmp_path: Path, text: str, problem: str) -> None:
+    assert refusal(tmp_path, text).startswith(problem)
+
+
+def test_a_file_that_is_missing_a_folder_or_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.csv: there is no such file"):
+        read_table(tmp_path / "nowhere.csv")
+    with pytest.raises(ConfigError, match=r"cannot be read as CSV: .*directory"):
+        read_table(tmp_path)
+    (tmp_path / "table.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(ConfigError, match=r"table.csv: cannot be read as CSV: .*utf-8"):
+        read_table(tmp_path / "table.csv")
+
+
+def test_another_table_is_encoded_as_the_first_one_was_whatever_the_order_of_its_columns(tmp_path: Path) -> None:
+    _, names = encode(table(tmp_path, "size,colour\n3,red\n200,blue\n7,green\n"))
+    inputs = encode_as(table(tmp_path, "colour,size\nred,5\ngreen,6\n"), names)
+    assert inputs.tolist() == [[5, 0, 0, 1], [6, 0, 1, 0]]
+
+
+def test_categories_that_look_like_numbers_are_known_again(tmp_path: Path) -> None:
+    _, names = encode(table(tmp_path, "children,a\n0,1\n1,1\n3+,1\n"))
+    assert encode_as(table(tmp_path, "children,a\n1,7\n0,8\n"), names).tolist() == [[0, 1, 0, 7], [1, 0, 0, 8]]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "size,colour\n1,pink\n",
+            "line 2, column \"colour\": 'pink' is none of 'blue', 'red', which the model has learnt",
+        ),
+        ("size,color\n1,red\n", 'column "color": is none of those that the model has learnt from.'),
+        ("size\n1\n", 'there is no column "colour".'),
+        (
+            "colour,sise\nred,1\n",
+            'column "sise": is none of those that the model has learnt from. Did you mean "size"?',
+        ),
+        ("size,colour\nbig,red\n", "line 2, column \"size\": must hold numbers, got 'big'."),
+    ],
+)
+def test_a_table_with_other_columns_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    _, names = encode(table(tmp_path, "size,colour\n3,red\n200,blue\n"))
+    with pytest.raises(ConfigError) as error:
+        encode_as(table(tmp_path, text), names)
+    assert str(error.value).startswith(f"{tmp_path / 'table.csv'}: {problem}")
+
+
+CELLS = st.integers(-(10**6), 10**6) | st.floats(-1e30, 1e30) | st.sampled_from(["red", "blue", "say=so"])
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12))
+def test_a_table_encoded_as_itself_is_the_same(tmp_path: Path, rows: list[tuple[object, object]]) -> None:
+    read = table(tmp_path, "a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    inputs, names = encode(read)
+    np.testing.assert_array_equal(encode_as(read, names), inputs)
+    assert len(names) == inputs.shape[1]

@@ -1,0 +1,367 @@
+"""Predicting and judging with a saved model: every kind of file, what is said of it, and what is refused unread."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import gzip
+import io
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlp.arrays import Array
+from mlp.config import TrainConfig
+from mlp.data import Dataset
+from mlp.errors import ConfigError
+from mlp.model import Model
+from mlp.model_io import load_model, save_model
+from mlp.training import train
+from studies.data.cache import open_dataset
+from studies.data.prepare import read_csv
+from studies.models.predict import evaluate_model, read_inputs, write_predictions
+from studies.models.retrain import retrain
+from tests.mlp_data import blobs, small_config
+from tests.study_data import prepared_digits  # noqa: F401 - a fixture
+
+DATA = blobs()
+INPUTS = np.asarray(DATA.test_inputs)
+FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(20))
+
+
+@functools.cache
+def model() -> Model:
+    """A model of the blobs: 6 inputs, 3 classes."""
+    return Model.of(train(small_config(), DATA), DATA.classes)
+
+
+def model_of(file: Path, **data: Any) -> Model:
+    """Return a model of a CSV file, after an epoch."""
+    loss = "mean_squared_error" if data.get("task") == "values" else "softmax_cross_entropy"
+    config = TrainConfig.from_mapping({"epochs": 1, "loss": loss, "data": {"name": str(file), **data}})
+    dataset = read_csv(file, config.data)
+    return Model.of(train(config, dataset), dataset.classes, columns=dataset.columns)
+
+
+def predictions(model: Model, inputs: Array) -> list[list[str]]:
+    text = io.StringIO()
+    write_predictions(model, inputs, text)
+    return list(csv.reader(text.getvalue().splitlines()))
+
+
+def refusal(file: Path, **options: Any) -> str:
+    """Return how a file is refused, without its name, which must come first."""
+    with pytest.raises(ConfigError) as error:
+        read_inputs(file, model(), **options)
+    assert str(error.value).startswith(f"{file}: ")
+    return str(error.value).removeprefix(f"{file}: ")
+
+
+def npy(array: Array) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def idx(array: Array, kind: int = 8) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
+
+
+def lines(array: Array) -> bytes:
+    header = ",".join(f"x{i}" for i in range(array.shape[1]))
+    return "\n".join([header, *(",".join(map(str, row)) for row in array.tolist())]).encode()
+
+
+def archive(member: bytes, compression: int = zipfile.ZIP_DEFLATED, name: str = "x.npy") -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as zipped:
+        zipped.writestr(name, member)
+    return stream.getvalue()
+
+
+FILES = {
+    "x.npy": npy(INPUTS),
+    "pictures.npy": npy(INPUTS.reshape(-1, 2, 3)),
+    "columns.npy": npy(np.asfortranarray(INPUTS)),
+    "floats.npy": npy(INPUTS.astype(np.float64)),
+    "stored.npz": archive(npy(INPUTS), zipfile.ZIP_STORED),
+    "packed.npz": archive(npy(INPUTS)),
+    "x-idx3-ubyte": idx(INPUTS.reshape(-1, 2, 3)),
+    "x-idx2-ubyte.gz": gzip.compress(idx(INPUTS)),
+    "x-idx2-int": idx(INPUTS.astype(">i4"), 0x0C),
+    "x-idx2-double.gz": gzip.compress(idx(INPUTS.astype(">f8"), 0x0E)),
+    "x.csv": lines(INPUTS),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_inputs_in_any_file_give_the_same_predictions(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILES[name])
+    inputs = read_inputs(tmp_path / name, model())
+    np.testing.assert_array_equal(inputs, INPUTS)
+    assert predictions(model(), inputs) == predictions(model(), INPUTS)
+
+
+def test_a_prediction_is_the_likeliest_class_and_all_their_probabilities() -> None:
+    header, *rows = predictions(model(), INPUTS)
+    assert header == ["label", "a", "b", "c"]
+    probabilities = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    np.testing.assert_allclose(probabilities, model().predict_proba(INPUTS), rtol=1e-5)
+    assert [row[0] for row in rows] == [DATA.classes[which] for which in model().predict(INPUTS)]
+
+
+def test_values_are_predicted_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text("x,y\n" + "".join(f"{i},{i / 7}\n" for i in range(20)))
+    fitted = model_of(file, label="y", task="values")
+    inputs = read_inputs(file, fitted)
+    header, *rows = predictions(fitted, inputs)
+    assert header == ["y"]
+    np.testing.assert_allclose([float(row[0]) for row in rows], fitted.predict(inputs)[:, 0], rtol=1e-5)
+
+
+def test_labels_are_predicted_with_the_probability_of_each() -> None:
+    targets = (np.arange(140).reshape(70, 2) % 3 == 0).astype(np.uint8)
+    data = Dataset("many", DATA.inputs, targets, DATA.test_inputs, targets[:20], ("round", "red"), 255.0, "")
+    fitted = Model.of(train(small_config({"loss": "binary_cross_entropy"}), data), data.classes)
+    header, *rows = predictions(fitted, INPUTS)
+    assert (header, len(rows)) == (["round", "red"], len(INPUTS))
+    assert all(0 <= float(cell) <= 1 for row in rows for cell in row)
+
+
+def test_no_examples_give_the_header_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(archive(npy(INPUTS[:0])))
+    assert predictions(model(), read_inputs(tmp_path / "x.npz", model())) == [["label", "a", "b", "c"]]
+
+
+def test_the_answers_in_a_csv_file_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    rows = "".join(f"{','.join(map(str, row))},?\n" for row in INPUTS.tolist())
+    for name in ("label", "answer"):
+        file.write_text(f"a,b,c,d,e,f,{name}\n{rows}")
+        np.testing.assert_array_equal(read_inputs(file, model(), label=name), INPUTS)
+    assert refusal(file).startswith(
+        "column \"answer\": must hold numbers, got '?'. If it holds the answers, leave it out"
+    )
+    assert refusal(file, label="anser") == 'there is no column "anser". Did you mean "answer"?'
+
+
+def test_one_of_several_arrays_is_chosen_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    np.savez(file, train=INPUTS[:3], test=INPUTS)
+    np.testing.assert_array_equal(read_inputs(file, model(), array="train"), INPUTS[:3])
+    assert refusal(file) == "holds 2 arrays; say which: --array train or test."
+    assert refusal(file, array="tests") == 'holds no array "tests". Did you mean "test"? It has: train, test.'
+
+
+def test_a_model_of_a_csv_file_knows_its_columns_in_any_order(tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(FLOWERS)
+    fitted = model_of(file, label="kind")
+    other = tmp_path / "other.csv"
+    other.write_text("kind,colour,petal\n?,red,3\n?,blue,6\n")
+    assert read_inputs(other, fitted).tolist() == [[3, 0, 1], [6, 1, 0]]
+    other.write_text("colour,petal\ngreen,3\n")
+    with pytest.raises(
+        ConfigError, match="line 2, column \"colour\": 'green' is none of 'blue', 'red', which the model"
+    ):
+        read_inputs(other, fitted)
+
+
+HUGE = 1 << 40
+
+
+def npy_claiming(n: int, dtype: str = "|u1") -> bytes:
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({n}, 6)}}"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(60)
+
+
+def lying_archive() -> bytes:
+    """Return an archive whose directory claims as many bytes as the header of its array."""
+    member = npy_claiming(500_000_000)
+    whole = bytearray(archive(member))
+    claimed = struct.pack("<I", len(member) - 60 + 3_000_000_000)
+    for signature, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        start = whole.index(signature) + place
+        whole[start : start + 4] = claimed
+    return bytes(whole)
+
+
+HOSTILE = {
+    "more rows than there are.npy": (npy_claiming(HUGE), "cannot be read: mmap length is greater than file size."),
+    "objects.npy": (npy_claiming(1, "|O"), "cannot be read: Array can't be memory-mapped: Python objects in dtype."),
+    "nothing.npy": (b"", "cannot be read: "),
+    "more rows than there are.npz": (
+        archive(npy_claiming(HUGE)),
+        f"x.npy claims to hold {HUGE}×6 values of type uint8",
+    ),
+    "a lying directory.npz": (lying_archive(), "x.npy claims to hold 500000000×6 values of type uint8, but does not."),
+    "objects.npz": (archive(npy_claiming(1, "|O")), "x.npy claims to hold 1×6 values of type object, but does not."),
+    "another packing.npz": (archive(npy(INPUTS), zipfile.ZIP_BZIP2), "x.npy claims to hold 20×6 values of type uint8"),
+    "no archive.npz": (npy(INPUTS), "cannot be read: File is not a zip file."),
+    "empty.npz": (b"PK\x05\x06" + bytes(18), "holds no array."),
+    "no array.npz": (archive(b"hello", name="x.txt"), "cannot be read: EOF: reading magic string"),
+    "more than there is.idx": (struct.pack(">HBB2I", 0, 8, 2, 1 << 31, 1 << 31), f"claims to hold {1 << 31}×{1 << 31}"),
+    "more than there is.gz": (
+        gzip.compress(struct.pack(">HBB2I", 0, 8, 2, 1 << 20, 6) + bytes(99)),
+        f"claims to hold {1 << 20}×6 values of type uint8, but does not.",
+    ),
+    "less than there is.idx": (idx(INPUTS) + b"0", "claims to hold 20×6 values of type uint8, but does not."),
+    "no dimensions.idx": (b"\0\0\x08\0", "is no IDX file, which would begin with 00 00, a type and a number of"),
+    "no such type.idx": (b"\0\0\x07\x01\0\0\0\x01", "is no IDX file"),
+    "cut.idx": (b"\0\0\x08\x03\0\0", "ends within its header."),
+    "text.txt": (b"hello", "is no IDX file"),
+    "empty.gz": (gzip.compress(b""), "is no IDX file"),
+    "broken.gz": (gzip.compress(idx(INPUTS))[:-20], "cannot be read"),
+    "wide.npy": (npy(INPUTS[:, :5]), "the model takes 6 inputs an example, but here there are 5."),
+    "flat.npy": (npy(INPUTS[:, 0]), "the model takes 6 inputs an example, but here there are 1."),
+    "single.npy": (npy(np.float64(1)), "must hold a row an example, and holds a single value."),
+    "texts.npy": (npy(np.full((2, 6), "a")), "inputs must be numbers, got the type <U1."),
+    "complex.npy": (npy(np.ones((2, 6), complex)), "inputs must be numbers, got the type complex128."),
+    "infinite.npy": (
+        npy(np.full((2, 6), np.inf)),
+        "inputs must be finite and at most 1e+30, got inf in row 0, column 0.",
+    ),
+    "wide.csv": (lines(INPUTS[:, :5]), "the model takes 6 inputs an example, but here there are 5."),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_inputs_is_refused_by_name_without_taking_memory(tmp_path: Path, name: str) -> None:
+    content, problem = HOSTILE[name]
+    (tmp_path / name).write_bytes(content)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with Path("/proc/self/statm").open() as statm:
+        in_use = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + (1 << 28), before[1]))
+    try:
+        said = refusal(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert said.startswith(problem)
+
+
+def test_a_file_that_is_missing_or_a_folder_is_refused_by_name(tmp_path: Path) -> None:
+    for name in ("x.csv", "x.npy", "x.npz", "x-ubyte"):
+        assert refusal(tmp_path / name) == "there is no such file."
+        (tmp_path / name).mkdir()
+        assert refusal(tmp_path / name).startswith("cannot be read")
+
+
+@functools.cache
+def digits_model(digits: Path) -> Model:
+    dataset = open_dataset(digits)
+    config = TrainConfig.from_mapping({"epochs": 2, "data": {"name": "digits"}, "metrics": ["f1_macro"]})
+    return Model.of(train(config, dataset), dataset.classes)
+
+
+def test_a_model_is_judged_by_a_part_of_its_data(digits: Path) -> None:
+    dataset = open_dataset(digits)
+    fitted = digits_model(digits)
+    found = evaluate_model(fitted, "digits", extra=["roc_auc"])
+    assert list(found) == ["test/loss", "test/accuracy", "test/f1_macro", "test/roc_auc"]
+    assert found["test/accuracy"] == np.mean(fitted.predict(dataset.test_inputs) == dataset.test_targets)
+    found = evaluate_model(fitted, "digits", part="train")
+    assert found["train/accuracy"] == np.mean(fitted.predict(dataset.inputs) == dataset.targets)
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_model_is_judged_as_its_training_judged_it(tmp_path: Path) -> None:
+    config = small_config({"data": {"name": "digits"}, "network.hidden": [16], "metrics": ["f1_macro"]})
+    result = retrain(config, test=True, save=tmp_path / "model.json")
+    assert evaluate_model(load_model(tmp_path / "model.json"), "digits") == result.test
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_model_is_not_judged_by_other_data_or_metrics_than_its_own() -> None:
+    with pytest.raises(
+        ConfigError, match=r'goes from 6 inputs to 3 classes \(a, b, c\), but "digits" from 64 inputs to'
+    ):
+        evaluate_model(model(), "digits")
+    with pytest.raises(ConfigError, match='the metric "r2" judges values, but the targets are classes'):
+        evaluate_model(model(), "digits", extra=["r2"])
+    with pytest.raises(ConfigError, match=r'there is no metric called "acuracy". Did you mean "accuracy"\?'):
+        evaluate_model(model(), "digits", extra=["acuracy"])
+    with pytest.raises(ConfigError, match='there is no data set called "digit"'):
+        evaluate_model(model(), "digit")
+
+
+def test_a_model_is_judged_by_its_own_file_in_parts_and_by_any_other_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
+    file, other = tmp_path / "own.csv", tmp_path / "other.csv"
+    file.write_text(FLOWERS)
+    other.write_text(FLOWERS)
+    fitted = model_of(file, label="kind")
+    dataset = read_csv(file, fitted.manifest.config.data)
+    right = [
+        np.mean(fitted.predict(x) == y)
+        for x, y in ((dataset.test_inputs, dataset.test_targets), (dataset.inputs, dataset.targets))
+    ]
+    assert evaluate_model(fitted, str(file))["test/accuracy"] == right[0]
+    assert evaluate_model(fitted, str(file), part="train")["train/accuracy"] == right[1]
+    whole = evaluate_model(fitted, "other.csv", data_dir=tmp_path)
+    assert whole["data/accuracy"] == pytest.approx((4 * right[0] + 16 * right[1]) / 20)
+    with pytest.raises(ConfigError, match=r"other.csv: is not what the model has learnt from, so it has no parts"):
+        evaluate_model(fitted, str(other), part="test")
+    other.write_text(FLOWERS.replace("kind", "sort").replace("red,b", "red,c"))
+    with pytest.raises(ConfigError, match=r'there is no column "kind" to predict'):
+        evaluate_model(fitted, str(other))
+    with pytest.raises(ConfigError, match=r"line 3, column \"sort\": 'c' is none of the classes of the model: a, b."):
+        evaluate_model(fitted, str(other), label="sort")
+
+
+def test_a_file_without_a_test_part_has_none_to_judge_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "own.csv"
+    file.write_text(FLOWERS)
+    with pytest.raises(ConfigError, match=r'"own.csv" has no test part.'):
+        evaluate_model(model_of(file, label="kind", test=0), str(file))
+
+
+@pytest.mark.slow
+def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(digits)
+    monkeypatch.chdir(tmp_path)
+    save_model(Path("model"), digits_model(digits))
+    save_model(Path("model.json"), digits_model(digits))
+    np.save("x.npy", dataset.test_inputs)
+
+    def studies(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "studies", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    shown = studies("predict", "model", "x.npy")
+    assert (shown.returncode, shown.stderr, len(shown.stdout.splitlines())) == (0, "", 360)
+    written = studies("predict", "model.json", "x.npy", "-o", "out.csv")
+    assert (written.returncode, written.stdout) == (0, "359 predictions are in out.csv\n")
+    assert Path("out.csv").read_text() == shown.stdout
+    judged = studies("evaluate", "model", "--data", "digits", "--metric", "top_k_accuracy")
+    assert [line.split()[0] for line in judged.stdout.splitlines()] == [
+        "test/loss",
+        "test/accuracy",
+        "test/f1_macro",
+        "test/top_k_accuracy",
+    ]
+    for mistake, problem in (
+        (("predict", "nowhere", "x.npy"), "nowhere/model.json: there is no such file. Is nowhere a saved model?"),
+        (("predict", "model", "y.npy"), "y.npy: there is no such file."),
+        (
+            ("predict", "model", "x.npy", "-o", "no/out.csv"),
+            "no/out.csv: cannot be written: No such file or directory. Ch",
+        ),
+        (("evaluate", "model", "--data", "y.csv"), "there is no file "),
+        (("evaluate", "model", "--data", "mnis"), 'there is no data set called "mnis"'),
+    ):
+        answer = studies(*mistake)
+        assert (answer.returncode, answer.stdout) == (2, "")
+        assert problem in answer.stderr
+        assert len(answer.stderr.splitlines()) == 1

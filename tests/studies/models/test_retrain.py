@@ -1,0 +1,258 @@
+"""Training a configuration again: to the same bits, on other seeds, on all data; and what is said when it differs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlp import (
+    ConfigError,
+    Dataset,
+    EpochMetrics,
+    TrainConfig,
+    Training,
+)
+from mlp.model_io import load_model
+from mlp.paths import merge
+from mlp.training import train
+from studies.data.cache import open_dataset
+from studies.data.published import prepare
+from studies.models.export import Provenance, export_trial, read_config
+from studies.models.machine import machine, versions
+from studies.models.retrain import retrain
+from studies.records.results import StudyResults
+from studies.records.trial_log import Ending, TrialLog
+
+CONFIG = TrainConfig.from_mapping(
+    {
+        "data": {"name": "digits"},
+        "seed": 1,
+        "epochs": 40,
+        "batch_size": 64,
+        "network": {"hidden": [16]},
+        "optimizer": {"name": "adam", "learning_rate": 0.03},
+        "schedule": "cosine",
+        "early_stopping": {"patience": 2, "metric": "validation/accuracy"},
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """The digits, cached where only this test looks."""
+    monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
+    return open_dataset(prepare("digits"))
+
+
+@pytest.fixture
+def original(digits: Dataset) -> Training:
+    """A training that stops early, so that the kept epoch is neither the last nor `epochs`."""
+    training = train(CONFIG, digits)
+    assert training.kept_epoch < training.epoch < CONFIG.epochs
+    return training
+
+
+@pytest.fixture
+def provenance(original: Training, digits: Dataset) -> Provenance:
+    """What an export of that training records."""
+    kept = original.kept_epoch
+    scores = {key: values[kept - 1] for key, values in original.history.items()}
+    return Provenance(
+        study="digits",
+        trial=0,
+        metric="validation/accuracy",
+        value=scores["validation/accuracy"],
+        kept_epoch=kept,
+        weight_digest=original.weight_digest(),
+        data_digest=digits.digest,
+        scores=scores,
+        versions=versions(),
+        **machine(),
+    )
+
+
+def varied(changes: dict[str, Any]) -> TrainConfig:
+    return TrainConfig.from_mapping(merge(CONFIG.to_mapping(), changes))
+
+
+def test_an_export_of_a_study_trains_again_to_the_same_bits(tmp_path: Path, original: Training) -> None:
+    log = TrialLog(tmp_path / "0000.jsonl")
+    log.asked(0, {}, CONFIG.to_mapping())
+    for epoch in range(original.epoch):
+        log.epoch(epoch + 1, {key: values[epoch] for key, values in original.history.items()})
+    kept = original.kept_epoch
+    value = original.history["validation/accuracy"][kept - 1]
+    log.ended(Ending("complete", "", value, kept, original.weight_digest()))
+    assert log.record is not None
+    record = {
+        "study": {"metric": "validation/accuracy", "trials": 1},
+        "space": {},
+        "data": {"digest": open_dataset(prepare("digits")).digest},
+    }
+    file = export_trial(StudyResults("digits", record, [log.record]), None, tmp_path / "best.toml")
+    result = retrain(*read_config(file))
+    assert result.reproduced is True
+    assert (result.differences, result.warnings) == ((), ())
+    assert result.weight_digest == original.weight_digest()
+    assert result.scores["validation/accuracy"] == value
+    assert (result.epochs, result.kept_epoch) == (original.epoch, kept)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("value", 0.5, "validation/accuracy is .*, recorded is 0.5"),
+        ("weight_digest", "0" * 64, "the weights have the digest .*, recorded is 0000"),
+        ("kept_epoch", 1, "epoch .* is kept, recorded is 1"),
+        ("metric", "validation/loss", "validation/loss is .*, recorded is"),
+    ],
+)
+def test_another_outcome_on_the_same_machine_is_a_failure(
+    provenance: Provenance, field: str, value: Any, said: str
+) -> None:
+    result = retrain(CONFIG, replace(provenance, **{field: value}))
+    assert result.reproduced is False
+    (difference,) = result.differences
+    assert re.match(said, difference)
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "said"),
+    [
+        ({"cpu": "Z80"}, "cpu is .* here, recorded is Z80"),
+        ({"blas": "atlas 3"}, "blas is .* here, recorded is atlas 3"),
+        ({"versions": versions() | {"numpy": "1.0"}}, r"numpy is .* here, recorded is 1\.0"),
+    ],
+)
+def test_another_outcome_on_another_machine_is_a_warning(
+    provenance: Provenance, elsewhere: dict[str, Any], said: str
+) -> None:
+    result = retrain(CONFIG, replace(provenance, weight_digest="0" * 64, **elsewhere))
+    assert result.reproduced is False
+    assert result.differences == ()
+    weights, where = result.warnings
+    assert weights.startswith("the weights have the digest")
+    assert re.match(said, where)
+
+
+def test_the_same_outcome_on_another_machine_is_exact(provenance: Provenance) -> None:
+    result = retrain(CONFIG, replace(provenance, cpu="Z80"))
+    assert result.reproduced is True
+    assert (result.differences, result.warnings) == ((), ())
+
+
+def test_other_data_is_a_failure_wherever_it_is_trained(provenance: Provenance) -> None:
+    result = retrain(CONFIG, replace(provenance, data_digest="da", weight_digest="0" * 64, cpu="Z80"))
+    assert result.reproduced is False
+    assert result.differences[0].endswith("recorded is da.")
+    assert len(result.differences) == 2
+    assert result.warnings == ()
+
+
+def test_without_a_record_nothing_is_compared(original: Training) -> None:
+    result = retrain(CONFIG)
+    assert result.reproduced is None
+    assert result.weight_digest == original.weight_digest()
+
+
+def test_another_seed_replaces_the_configured_one_and_is_not_compared(provenance: Provenance, digits: Dataset) -> None:
+    result = retrain(CONFIG, provenance, seed=5)
+    assert result.reproduced is None
+    assert result.differences == ()
+    assert result.config == replace(CONFIG, seed=5)
+    assert result.weight_digest == train(replace(CONFIG, seed=5), digits).weight_digest() != provenance.weight_digest
+
+
+def test_other_data_is_mentioned_where_nothing_is_compared(provenance: Provenance) -> None:
+    result = retrain(CONFIG, replace(provenance, data_digest="da"), seed=5)
+    assert result.reproduced is None
+    assert [warning.partition(" has ")[0] for warning in result.warnings] == ['the data set "digits"']
+
+
+def test_a_refit_learns_from_all_examples_for_as_long_as_the_kept_epoch(
+    provenance: Provenance, digits: Dataset
+) -> None:
+    epochs: list[EpochMetrics] = []
+    result = retrain(CONFIG, provenance, refit=True, on_epoch=epochs.append)
+    by_hand = Training(varied({"early_stopping": None, "data.validation": 0}), digits.whole(CONFIG.data))
+    assert result.config == by_hand.config
+    for _ in range(provenance.kept_epoch):
+        by_hand.run_epoch()
+    assert result.n_train == len(digits.inputs)
+    assert result.epochs == result.kept_epoch == len(epochs) == provenance.kept_epoch
+    assert result.weight_digest == by_hand.weight_digest()
+    assert set(result.scores) == {"train/loss", "train/accuracy"}
+    assert result.reproduced is None
+
+
+def test_a_refit_keeps_the_horizon_of_its_schedule(provenance: Provenance, digits: Dataset) -> None:
+    changes = {"early_stopping": None, "data.validation": 0, "epochs": provenance.kept_epoch}
+    squeezed = train(varied(changes), digits)
+    assert retrain(CONFIG, provenance, refit=True).weight_digest != squeezed.weight_digest()
+
+
+def test_a_refit_without_a_record_finds_the_kept_epoch_first(original: Training, provenance: Provenance) -> None:
+    epochs: list[int] = []
+    result = retrain(CONFIG, refit=True, on_epoch=lambda metrics: epochs.append(metrics.epoch))
+    assert epochs == [*range(1, original.epoch + 1), *range(1, original.kept_epoch + 1)]
+    assert result.weight_digest == retrain(CONFIG, provenance, refit=True).weight_digest
+
+
+def test_a_refit_without_early_stopping_trains_once_to_the_end() -> None:
+    epochs: list[EpochMetrics] = []
+    config = varied({"early_stopping": None, "epochs": 3})
+    assert retrain(config, refit=True, on_epoch=epochs.append).epochs == len(epochs) == 3
+
+
+def test_a_refit_for_longer_than_the_configuration_trains_is_refused(provenance: Provenance) -> None:
+    with pytest.raises(ConfigError, match=r'"provenance\.kept_epoch": must be from 1 to epochs = 40, got 41'):
+        retrain(CONFIG, replace(provenance, kept_epoch=41), refit=True)
+
+
+def test_the_test_part_is_judged_by_the_kept_weights_and_only_when_asked(
+    tmp_path: Path, original: Training, digits: Dataset
+) -> None:
+    assert retrain(CONFIG).test is None
+    result = retrain(CONFIG, test=True, save=tmp_path / "model")
+    assert result.test == original.evaluate(digits.test(original.data.train.scaling), "test")
+    predicted = load_model(tmp_path / "model").predict(digits.test_inputs)
+    assert result.test["test/accuracy"] == np.mean(predicted == digits.test_targets) > 0.8
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_what_is_saved_is_what_was_trained(tmp_path: Path, refit: bool) -> None:
+    result = retrain(CONFIG, test=True, refit=refit, save=tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert result.saved == tmp_path / "model"
+    assert model.manifest.weight_digest == result.weight_digest
+    assert model.manifest.config == result.config
+    assert model.manifest.epochs == result.kept_epoch
+    assert model.metrics == {**result.scores, **(result.test or {})}
+    assert model.classes == tuple("0123456789")
+
+
+def test_a_place_that_is_taken_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").touch()
+    epochs: list[EpochMetrics] = []
+    with pytest.raises(ConfigError, match="is no saved model"):
+        retrain(CONFIG, save=tmp_path / "thesis", on_epoch=epochs.append)
+    assert epochs == []
+
+
+def test_a_training_that_diverges_is_refused_and_not_saved(tmp_path: Path) -> None:
+    config = varied({"optimizer": {"name": "sgd", "learning_rate": 1e30}, "early_stopping": None})
+    with pytest.raises(ConfigError, match=r'"optimizer\.learning_rate": the training diverged in epoch 1'):
+        retrain(config, save=tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_unknown_data_set_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'"data\.name": there is no data set called "digit"'):
+        retrain(varied({"data.name": "digit"}))

@@ -1,0 +1,191 @@
+"""Reading a study from its record and its logs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mlp import ConfigError, TrainConfig
+from studies.records.results import StudyResults, load_studies, load_study
+from studies.records.trial_log import Ending, TrialLog
+
+CONFIG = TrainConfig.from_mapping({"data": {"name": "digits"}, "epochs": 3}).to_mapping()
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    study = {"name": "digits", "metric": "validation/accuracy", "trials": 6} | changes
+    return {"version": 1, "name": "digits", "created": 1.7e9, "study": study, "space": {"seed": {}, "epochs": {}}}
+
+
+def write_record(home: Path, content: dict[str, Any], name: str = "digits") -> Path:
+    folder = home / "studies" / name
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    (folder / "study.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_trial(
+    folder: Path, number: int, values: list[float], ending: Ending | None = None, params: dict[str, Any] | None = None
+) -> None:
+    log = TrialLog(folder / "trials" / f"{number:04d}.jsonl")
+    log.asked(number, params or {}, CONFIG)
+    for epoch, value in enumerate(values, start=1):
+        log.epoch(epoch, {"validation/accuracy": value, "validation/loss": 1 - value})
+    if ending:
+        log.ended(ending)
+
+
+def complete(value: float, epoch: int = 1) -> Ending:
+    return Ending("complete", "", value, epoch, "ab" * 32, seconds=2.5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study of six, five of them begun: one in each state, and two complete ones with the same value."""
+    folder = write_record(tmp_path, record())
+    write_trial(folder, 0, [0.5, 0.8, 0.7], complete(0.8, 2), {"epochs": 3})
+    write_trial(folder, 1, [0.4, 0.9], Ending("pruned", "pruner", 0.9, 2, seconds=1.0), {"epochs": 2, "seed": 7})
+    write_trial(folder, 2, [0.9], complete(0.9), {"epochs": 1})
+    write_trial(folder, 3, [0.9], complete(0.9), {"epochs": 1})
+    write_trial(folder, 4, [], Ending("failed", "MemoryError", error="Traceback"))
+    write_trial(folder, 5, [0.95])
+    return folder
+
+
+def read(folder: Path) -> StudyResults:
+    return load_study(folder.name, folder.parent.parent)
+
+
+def test_the_best_is_complete_and_the_first_of_equals(folder: Path) -> None:
+    results = read(folder)
+    assert results.best is not None
+    assert results.best.number == 2
+    assert [trial.number for trial in results.ranked()] == [2, 3, 0]
+    assert [trial.number for trial in results.top(2)] == [2, 3]
+    assert [trial.number for trial in results.top(100)] == [2, 3, 0]
+
+
+def test_where_less_is_better_the_least_is_best(folder: Path) -> None:
+    write_record(folder.parent.parent, record(metric="validation/loss"))
+    results = read(folder)
+    assert results.direction == "minimize"
+    assert [trial.number for trial in results.ranked()] == [0, 2, 3]
+
+
+def test_a_study_without_a_complete_trial_has_no_best(tmp_path: Path) -> None:
+    folder = write_record(tmp_path, record())
+    write_trial(folder, 0, [0.9], Ending("pruned", "pruner", 0.9, 1))
+    results = read(folder)
+    assert results.best is None
+    assert results.ranked() == []
+
+
+def test_counts_name_every_state(folder: Path) -> None:
+    assert read(folder).counts() == {"complete": 3, "pruned": 1, "failed": 1, "running": 1}
+
+
+def test_a_study_is_complete_when_all_its_trials_have_ended(folder: Path) -> None:
+    assert not read(folder).is_complete  # trial 5 runs
+    write_trial(folder, 5, [0.95], complete(0.95))
+    assert read(folder).is_complete
+    write_record(folder.parent.parent, record(trials=7))
+    assert not read(folder).is_complete
+
+
+def test_a_trial_is_found_by_its_number(folder: Path) -> None:
+    results = read(folder)
+    assert results.trial(4).state == "failed"
+    assert results.config(2) == TrainConfig.from_mapping(CONFIG)
+
+
+def test_a_trial_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
+    write_trial(folder, 8, [])
+    with pytest.raises(ConfigError, match=r'study "digits" has no trial 7\. It has: 0 to 5, 8\.'):
+        read(folder).trial(7)
+
+
+def test_trials_come_by_number_even_past_four_digits(tmp_path: Path) -> None:
+    folder = write_record(tmp_path, record())
+    for number in (10000, 9999, 2):
+        write_trial(folder, number, [])
+    assert [trial.number for trial in read(folder).trials] == [2, 9999, 10000]
+
+
+def test_the_frame_has_a_row_a_trial(folder: Path) -> None:
+    frame = read(folder).trials_frame()
+    assert frame["number"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert frame["state"].tolist() == ["complete", "pruned", "complete", "complete", "failed", "running"]
+    assert frame["reason"].tolist() == ["", "pruner", "", "", "MemoryError", ""]
+    assert frame["value"].dropna().tolist() == [0.8, 0.9, 0.9, 0.9]
+    assert frame["epochs"].tolist() == [3, 2, 1, 1, 0, 1]
+    assert frame.loc[0, "seconds"] == 2.5
+    assert frame.loc[0, ["final/validation/accuracy", "best/validation/accuracy"]].tolist() == [0.7, 0.8]
+    assert frame.loc[0, ["final/validation/loss", "best/validation/loss"]].tolist() == [1 - 0.7, 1 - 0.8]
+    assert frame.loc[[4], "best/validation/loss"].isna().all()
+
+
+def test_the_frame_tells_the_time_in_utc(folder: Path) -> None:
+    frame = read(folder).trials_frame()
+    now = pd.Timestamp(datetime.now(UTC))
+    assert ((now - frame["started"]).dt.total_seconds().between(0, 60)).all()
+    assert frame["ended"].isna().tolist() == [False] * 5 + [True]
+
+
+def test_parameters_stand_in_the_order_of_the_space_and_whole_numbers_stay_whole(folder: Path) -> None:
+    frame = read(folder).trials_frame()
+    assert [name for name in frame if str(name).startswith("params.")] == ["params.seed", "params.epochs"]
+    assert frame["params.seed"].dtype == "Int64"
+    assert frame.loc[1, "params.seed"] == 7
+    assert frame["params.seed"].isna().sum() == 5
+
+
+def test_the_frame_of_a_study_without_trials_has_its_columns(tmp_path: Path) -> None:
+    frame = read(write_record(tmp_path, record())).trials_frame()
+    assert len(frame) == 0
+    assert {"number", "started", "params.seed"} <= set(frame)
+
+
+def test_a_log_whose_beginning_is_being_written_is_no_trial_yet(folder: Path) -> None:
+    (folder / "trials" / "0006.jsonl").write_text('{"event": "asked", "ti')
+    assert len(read(folder).trials) == 6
+
+
+def test_a_damaged_log_is_refused_by_its_name(folder: Path) -> None:
+    file = folder / "trials" / "0003.jsonl"
+    file.write_text("{}\n")
+    with pytest.raises(ConfigError) as refused:
+        read(folder)
+    assert str(refused.value) == f"{file}: is no event log of a trial: it lacks 'trial'."
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', "{"])
+def test_a_damaged_record_is_refused_by_its_name(folder: Path, content: str) -> None:
+    (folder / "study.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"study\.json: is no record of a study"):
+        read(folder)
+
+
+def test_a_record_of_another_version_is_refused(folder: Path) -> None:
+    write_record(folder.parent.parent, record() | {"version": 2})
+    with pytest.raises(ConfigError, match=r"study\.json: has version 2, this program reads 1"):
+        read(folder)
+
+
+def test_a_study_that_does_not_exist_is_refused_with_a_near_name(folder: Path) -> None:
+    with pytest.raises(ConfigError, match='Did you mean "digits"'):
+        load_study("digit", folder.parent.parent)
+
+
+def test_all_studies_of_a_home_are_listed_by_name(folder: Path) -> None:
+    write_record(folder.parent.parent, record() | {"name": "a"}, "a")
+    studies = load_studies(folder.parent.parent)
+    assert [(study.name, len(study.trials), study.total) for study in studies] == [("a", 0, 6), ("digits", 6, 6)]
+
+
+def test_a_home_without_studies_lists_none(tmp_path: Path) -> None:
+    assert load_studies(tmp_path / "nowhere") == []

@@ -1,0 +1,202 @@
+"""The event log of a trial: what is written is read back, once, whatever moment the writer is killed at."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studies.records.trial_log import (
+    Ending,
+    TrialLog,
+    TrialRecord,
+    read_log,
+)
+
+PARAMS = {"network.activation": "leaky_relu(slope=0.1)", "batch_size": 64, "optimizer.nesterov": True}
+CONFIG = {"data": {"name": "digits"}, "epochs": 3, "note": "50\N{PER MILLE SIGN} — no ASCII"}
+EPOCHS = [
+    {"train/loss": 1.5, "validation/accuracy": 0.1},
+    {"train/loss": 0.1 + 0.2, "validation/accuracy": 0.9},
+    {"train/loss": 1e-300, "validation/accuracy": 0.5},
+]
+ENDING = Ending("complete", "", 0.9, 2, "f" * 64, seconds=1.25)
+FAILURE = Ending("failed", "ValueError", error='Traceback:\n  line "1"\nValueError: ä', seconds=0.5)
+N_EVENTS = len(EPOCHS) + 2
+
+
+def write(log: TrialLog, ending: Ending | None = ENDING) -> None:
+    """Write all events, as a driver does that replays a study from its beginning."""
+    log.asked(7, PARAMS, CONFIG)
+    for epoch, metrics in enumerate(EPOCHS, start=1):
+        log.epoch(epoch, metrics)
+    if ending is not None:
+        log.ended(ending)
+
+
+def read(file: Path) -> TrialRecord:
+    record = read_log(file)
+    assert record is not None
+    return record
+
+
+def timeless(file: Path) -> list[dict[str, object]]:
+    """Return the events of a log without their times."""
+    return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    file = tmp_path_factory.mktemp("log") / "0007.jsonl"
+    write(TrialLog(file))
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("ending", [None, ENDING, FAILURE, Ending("pruned", "diverged")])
+def test_what_is_written_is_read_back(tmp_path: Path, ending: Ending | None) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    write(log, ending)
+    record = read(log.file)
+    assert record == log.record
+    assert (record.number, record.params, record.config) == (7, PARAMS, CONFIG)
+    assert record.history == {key: [metrics[key] for metrics in EPOCHS] for key in EPOCHS[0]}
+    assert record.ending == ending
+    assert record.state == (ending.state if ending else "running")
+    assert record.value == (ending.value if ending else None)
+    assert record.n_epochs == len(EPOCHS)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
+def test_every_number_is_read_back_to_the_last_bit(
+    values: list[float], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log = TrialLog(tmp_path_factory.mktemp("log") / "0007.jsonl")
+    log.asked(0, {}, {})
+    for epoch, value in enumerate(values, start=1):
+        log.epoch(epoch, {"train/loss": value})
+    assert [value.hex() for value in read(log.file).history["train/loss"]] == [value.hex() for value in values]
+
+
+def test_each_event_is_a_line_of_json_with_its_time(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    write(log)
+    events = [json.loads(line) for line in log.file.read_text().split("\n")[:-1]]
+    assert [event["event"] for event in events] == ["asked", "epoch", "epoch", "epoch", "ended"]
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+    record = read(log.file)
+    assert [record.started, *record.epoch_times, record.ended] == times
+
+
+def test_times_stay_those_at_which_things_happened(tmp_path: Path) -> None:
+    file = tmp_path / "0007.jsonl"
+    write(TrialLog(file))
+    before = read(file)
+    write(TrialLog(file))
+    assert read(file) == before
+
+
+def test_an_event_that_is_replayed_is_not_written_again(tmp_path: Path) -> None:
+    file = tmp_path / "0007.jsonl"
+    write(TrialLog(file))
+    content = file.read_bytes()
+    write(TrialLog(file), Ending("pruned", "pruner"))
+    write(TrialLog(file))
+    assert file.read_bytes() == content
+
+
+def test_events_are_in_the_file_as_soon_as_they_are_written(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    log.asked(7, PARAMS, CONFIG)
+    assert read(log.file).n_epochs == 0
+    log.epoch(1, EPOCHS[0])
+    assert read(log.file).n_epochs == 1
+
+
+def test_a_log_that_is_missing_or_empty_tells_no_trial(tmp_path: Path) -> None:
+    file = tmp_path / "0007.jsonl"
+    assert read_log(file) is None
+    assert TrialLog(file).record is None
+    file.write_bytes(b"")
+    assert read_log(file) is None
+    write(TrialLog(file))
+    assert read(file).ending == ENDING
+
+
+def test_nothing_is_written_before_something_happens(tmp_path: Path) -> None:
+    assert not TrialLog(tmp_path / "0007.jsonl").file.exists()
+
+
+def test_an_epoch_before_the_beginning_is_an_error(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    with pytest.raises(RuntimeError, match=r"0007\.jsonl has no beginning"):
+        log.epoch(1, EPOCHS[0])
+    with pytest.raises(RuntimeError, match=r"0007\.jsonl has no beginning"):
+        log.ended(ENDING)
+    assert not log.file.exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_not_finite_is_refused_and_the_log_stays_whole(tmp_path: Path, value: float) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    log.asked(7, PARAMS, CONFIG)
+    before = log.file.read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        log.epoch(1, {"train/loss": value})
+    assert log.file.read_bytes() == before
+    write(log)
+    assert read(log.file).n_epochs == len(EPOCHS)
+
+
+def test_a_torn_last_line_is_cut_and_the_log_goes_on(tmp_path: Path, whole_log: bytes) -> None:
+    file = tmp_path / "0007.jsonl"
+    lines = whole_log.splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:2]) + b'{"event": "epo')
+    assert read(file).n_epochs == 1
+    log = TrialLog(file)
+    assert file.read_bytes() == b"".join(lines[:2])
+    log.epoch(2, EPOCHS[1])
+    assert read(file).history["validation/accuracy"] == [0.1, 0.9]
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_a_log_that_is_cut_anywhere_is_read_up_to_there_and_completed(
+    data: st.DataObject, whole_log: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cut = data.draw(st.integers(0, len(whole_log)))
+    file = tmp_path_factory.mktemp("log") / "0007.jsonl"
+    file.write_bytes(whole_log[:cut])
+    n_whole = whole_log[:cut].count(b"\n")
+    record = read_log(file)
+    events = 0 if record is None else 1 + record.n_epochs + (record.ending is not None)
+    assert events == n_whole
+    write(TrialLog(file))
+    kept = b"".join(whole_log.splitlines(keepends=True)[:n_whole])
+    assert file.read_bytes().startswith(kept)
+    complete = file.with_name("complete.jsonl")
+    complete.write_bytes(whole_log)
+    assert timeless(file) == timeless(complete)
+    assert len(timeless(file)) == N_EVENTS
+
+
+def test_the_summary_has_the_best_and_the_last_value_of_every_metric(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    write(log)
+    assert read(log.file).summary() == {
+        "final/train/loss": 1e-300,
+        "final/validation/accuracy": 0.5,
+        "best/train/loss": 1e-300,
+        "best/validation/accuracy": 0.9,
+    }
+
+
+def test_a_trial_without_epochs_has_an_empty_summary(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl")
+    log.asked(7, PARAMS, CONFIG)
+    assert read(log.file).summary() == {}

@@ -1,0 +1,426 @@
+"""The driver: one trial table, whoever computes it, in whatever order results come, however often it is stopped."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from studies.errors import WorkerLostError
+from studies.records.trial_log import read_log
+from studies.running.driver import MAX_LOSSES, Driver, Snapshot
+from studies.running.engines import AbstractEngine, InProcess, LocalProcesses
+from studies.running.segments import Progress, Segment, run_segment
+from tests.study_data import (
+    STUDY,
+    log_table,
+    open_ledger,
+    rows,
+    run,
+    run_until,
+    small_study,
+    study_folder,
+    trial_table,
+)
+
+Tables = tuple[list[Any], list[Any]]
+
+TRIALS = STUDY["trials"]
+
+
+class Changed(InProcess):
+    """Computes at once, but may change a segment first, or fail it."""
+
+    def __init__(self, change: Callable[[Segment], Segment]) -> None:
+        self.change = change
+        self.segments: list[Segment] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Compute the changed segment."""
+        self.segments.append(args[0])
+        return super().submit(lambda segment: fn(self.change(segment)), *args, **kwargs)
+
+
+class Shuffled(AbstractEngine):
+    """Computes at once, but hands the results out later, and in any order.
+
+    Attributes:
+        most: how many results were held back at once.
+    """
+
+    def __init__(self, n_workers: int, seed: int) -> None:
+        self.n_workers = n_workers
+        self.most = 0
+        self._dice = random.Random(seed)
+        self._lock = threading.Lock()
+        self._held: list[tuple[Future[Any], Any]] = []
+        self._trials: dict[Future[Any], int] = {}
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Compute, and let some result go after a moment: this one or another."""
+        future: Future[Any] = Future()
+        assert args[0].trial not in [trial for other, trial in self._trials.items() if not other.done()]
+        self._trials[future] = args[0].trial
+        with self._lock:
+            self._held.append((future, fn(*args, **kwargs)))
+            self.most = max(self.most, len(self._held))
+        threading.Timer(self._dice.uniform(0.0, 0.005), self._release).start()
+        return future
+
+    def _release(self) -> None:
+        with self._lock:
+            future, result = self._held.pop(self._dice.randrange(len(self._held)))
+        future.set_result(result)
+
+
+def fast_and_slow(fast: Iterable[int], slow: Iterable[int]) -> list[Any]:
+    """Return parameters, those of `slow` that are not in `fast` for the slow suite only."""
+    fast = list(fast)
+    return [*fast, *(pytest.param(value, marks=pytest.mark.slow) for value in slow if value not in fast)]
+
+
+def tables(root: Path) -> Tables:
+    return trial_table(root), log_table(root)
+
+
+def fail_at(trial: int, epoch: int) -> Callable[[Segment], Segment]:
+    """Return a change that fails whatever would train this epoch of this trial."""
+
+    def change(segment: Segment) -> Segment:
+        if segment.trial == trial and segment.start < epoch <= segment.start + segment.epochs:
+            raise ZeroDivisionError("no such luck")
+        return segment
+
+    return change
+
+
+def lose(trial: int, times: int) -> Callable[[Segment], Segment]:
+    """Return a change that loses the worker that often at each segment of a trial."""
+    lost: Counter[int] = Counter()
+
+    def change(segment: Segment) -> Segment:
+        if segment.trial == trial and lost[segment.start] < times:
+            lost[segment.start] += 1
+            raise WorkerLostError("killed")
+        return segment
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def reference(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The small study as it comes out in one go, in this process."""
+    root = tmp_path_factory.mktemp("reference")
+    run(small_study(), root, digits)
+    return tables(root)
+
+
+def test_the_study_of_these_tests_completes_and_prunes(reference: Tables) -> None:
+    states = Counter(row[1] for row in reference[0])
+    assert states["COMPLETE"] >= 3
+    assert states["PRUNED"] >= 3
+    assert len({row[6]["epoch_cost"] for row in reference[0]}) >= 3
+
+
+@pytest.mark.parametrize("seed", fast_and_slow([0, 1], range(2, 12)))
+def test_the_order_in_which_results_come_decides_nothing(
+    tmp_path: Path, digits: Path, reference: Tables, seed: int
+) -> None:
+    engine = Shuffled(3, seed)
+    run(small_study(), tmp_path, digits, engine=engine)
+    assert tables(tmp_path) == reference
+    assert 1 < engine.most <= 3
+
+
+@pytest.mark.parametrize("seed", fast_and_slow([0], range(1, 12)))
+def test_how_epochs_fall_into_segments_decides_nothing(
+    tmp_path: Path, digits: Path, reference: Tables, seed: int
+) -> None:
+    dice = random.Random(seed)
+    engine = Changed(lambda segment: replace(segment, epochs=dice.randint(1, 5)))
+    run(small_study(), tmp_path, digits, engine=engine)
+    assert tables(tmp_path) == reference
+
+
+@pytest.mark.slow
+def test_other_processes_come_to_the_same(tmp_path: Path, digits: Path, reference: Tables) -> None:
+    with LocalProcesses(2) as engine:
+        run(small_study(), tmp_path, digits, engine=engine)
+    assert tables(tmp_path) == reference
+
+
+def test_exactly_the_total_is_asked_and_nothing_is_left_running(tmp_path: Path, digits: Path) -> None:
+    run(small_study({"trials": 2, "parallelism": 6}), tmp_path, digits)
+    assert [row.state for row in rows(tmp_path)] == [TrialState.COMPLETE, TrialState.COMPLETE]
+    assert [file.name for file in sorted(study_folder(tmp_path).trials.iterdir())] == ["0000.jsonl", "0001.jsonl"]
+
+
+def test_no_more_trials_are_in_flight_than_the_study_allows(tmp_path: Path, digits: Path) -> None:
+    seen: list[Snapshot] = []
+    run(small_study({"parallelism": 2, "trials": 6}), tmp_path, digits, engine=Shuffled(5, 0), on_change=seen.append)
+    assert max(snapshot.running for snapshot in seen) == 2
+
+
+@pytest.mark.parametrize("n_events", fast_and_slow([0, 5, 12], range(22)))
+def test_a_study_that_is_stopped_goes_on_to_the_same_table(
+    tmp_path: Path, digits: Path, reference: Tables, n_events: int
+) -> None:
+    run_until(n_events, small_study(), tmp_path, digits)
+    assert trial_table(tmp_path) != reference[0]
+    run(small_study(), tmp_path, digits)
+    assert tables(tmp_path) == reference
+
+
+def test_a_study_that_is_stopped_again_and_again_comes_to_the_same_table(
+    tmp_path: Path, digits: Path, reference: Tables
+) -> None:
+    for n_events in range(4, 40, 6):
+        run_until(n_events, small_study(), tmp_path, digits)
+    assert tables(tmp_path) == reference
+
+
+@pytest.mark.parametrize("n_events", [6, 13])
+def test_what_a_stopped_study_has_recorded_is_a_part_of_the_whole_table(
+    tmp_path: Path, digits: Path, reference: Tables, n_events: int
+) -> None:
+    run_until(n_events, small_study(), tmp_path, digits)
+    stopped, logs = tables(tmp_path)
+    assert 0 < len(stopped) <= len(reference[0])
+    for row, whole in zip(stopped, reference[0], strict=False):
+        assert row == whole or (row[1], row[3]) == ("RUNNING", whole[3])
+    for log, whole in zip(logs, reference[1], strict=False):
+        assert log == whole[: len(log)]
+
+
+@pytest.mark.parametrize("n_events", fast_and_slow([9], range(20)))
+def test_a_driver_that_dies_between_two_events_is_healed(
+    tmp_path: Path, digits: Path, reference: Tables, n_events: int
+) -> None:
+    left = n_events
+
+    def die(_: Snapshot) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(small_study(), tmp_path, digits, on_change=die)
+    run(small_study(), tmp_path, digits)
+    assert tables(tmp_path) == reference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_statements", fast_and_slow([0, 50, 100], range(0, 126, 3)))
+def test_a_driver_that_dies_while_it_writes_to_the_database_is_healed(
+    tmp_path: Path, digits: Path, reference: Tables, n_statements: int
+) -> None:
+    ledger, storage = open_ledger(small_study(), tmp_path, digits)
+    left = n_statements
+
+    @event.listens_for(storage.engine, "before_cursor_execute")
+    def _(_: Any, __: Any, statement: str, *___: Any) -> None:
+        nonlocal left
+        left -= statement.startswith(("INSERT", "UPDATE"))
+        if left < 0:
+            raise KeyboardInterrupt
+
+    driver = Driver(ledger, InProcess(), digits, on_change=None, should_stop=lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        driver.run()
+    storage.engine.dispose()
+    run(small_study(), tmp_path, digits)
+    assert tables(tmp_path) == reference
+
+
+def test_a_stopped_study_goes_on_from_its_checkpoints(tmp_path: Path, digits: Path) -> None:
+    run_until(12, small_study(), tmp_path, digits)
+    folder = study_folder(tmp_path)
+    checkpoints = [int(file.stem) for file in folder.trials.glob("*.npz")]
+    assert checkpoints
+    engine = Changed(lambda segment: segment)
+    run(small_study(), tmp_path, digits, engine=engine)
+    first = {segment.trial: segment.start for segment in reversed(engine.segments)}
+    assert all(first.get(number, 1) > 0 for number in checkpoints)
+    assert not list(folder.trials.glob("*.npz"))
+
+
+def test_a_complete_study_is_replayed_without_computing_anything(
+    tmp_path: Path, digits: Path, reference: Tables
+) -> None:
+    run(small_study(), tmp_path, digits)
+    engine = Changed(lambda segment: segment)
+    seen: list[Snapshot] = []
+    ledger = run(small_study(), tmp_path, digits, engine=engine, on_change=seen.append)
+    assert engine.segments == []
+    assert tables(tmp_path) == reference
+    assert (seen[-1].done, seen[-1].resumed, seen[-1].best) == (TRIALS, TRIALS, ledger.best)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "successive_halving"])
+@pytest.mark.parametrize("seed", fast_and_slow([16], [*range(5), 19]))
+def test_a_total_that_is_raised_later_goes_on_from_what_there_is(
+    tmp_path: Path, digits: Path, seed: int, pruner: str
+) -> None:
+    """The slow trial that was the last one at first is not judged again by those that come after it."""
+    options = {"median": {"startup_trials": 1}, "successive_halving": {"factor": 2}}[pruner]
+    study = {"seed": seed, "parallelism": 2, "sampler": "random", "pruner": {"name": pruner, **options}}
+    base = {"epochs": 5, "network": {"hidden": []}, "optimizer": {"name": "adam", "learning_rate": 1e-5}}
+    space = {
+        "network.hidden": [[], [200, 100]],
+        "optimizer.learning_rate": {"low": 1e-5, "high": 0.1, "log": True},
+    }
+    for trials in (2, 5, 8):
+        run(small_study(study | {"trials": trials}, base, space), tmp_path / "whole", digits)
+    final = tables(tmp_path / "whole")
+    for trials in (2, 5, 8):
+        for n_events in (3, 6, 11):
+            run_until(n_events, small_study(study | {"trials": trials}, base, space), tmp_path / "torn", digits)
+        run(small_study(study | {"trials": trials}, base, space), tmp_path / "torn", digits)
+        assert [rows[:trials] for rows in tables(tmp_path / "torn")] == [rows[:trials] for rows in final]
+
+
+def test_a_total_that_is_lowered_asks_no_more(tmp_path: Path, digits: Path) -> None:
+    run(small_study({"pruner": "none", "trials": 5}), tmp_path, digits)
+    before = tables(tmp_path)
+    run(small_study({"pruner": "none", "trials": 3}), tmp_path, digits)
+    assert tables(tmp_path) == before
+
+
+def test_an_error_in_a_segment_fails_its_trial_and_no_other(tmp_path: Path, digits: Path) -> None:
+    engine = Changed(fail_at(trial=2, epoch=1))
+    run(small_study(), tmp_path, digits, engine=engine)
+    states = [row.state for row in rows(tmp_path)]
+    assert states[2] == TrialState.FAIL
+    assert states.count(TrialState.FAIL) == 1
+    assert all(state.is_finished() for state in states)
+    assert rows(tmp_path)[2].user_attrs["reason"] == "ZeroDivisionError"
+    record = read_log(study_folder(tmp_path).log(2))
+    assert record is not None
+    assert record.ending is not None
+    assert (record.state, record.ending.reason, record.value) == ("failed", "ZeroDivisionError", None)
+    assert record.ending.error.startswith("Traceback (most recent call last)")
+    assert "in fail_at" not in record.ending.error
+    assert record.ending.error.rstrip().endswith("ZeroDivisionError: no such luck")
+    assert [segment.trial for segment in engine.segments].count(2) <= 2  # with its epochs together, then one by one
+
+
+def test_a_failed_trial_keeps_the_epochs_before_it_failed(tmp_path: Path, digits: Path) -> None:
+    def change(segment: Segment) -> Segment:
+        return fail_at(trial=1, epoch=3)(replace(segment, epochs=1))
+
+    run(small_study({"pruner": "none"}), tmp_path, digits, engine=Changed(change))
+    assert list(rows(tmp_path)[1].intermediate_values) == [1, 2]
+    assert not study_folder(tmp_path).checkpoint(1).exists()
+
+
+def test_a_study_with_a_failed_trial_is_replayed_to_the_same_table(tmp_path: Path, digits: Path) -> None:
+    engine = Changed(lambda segment: fail_at(trial=1, epoch=3)(replace(segment, epochs=1)))
+    run(small_study({"trials": 5}), tmp_path, digits, engine=engine)
+    before = tables(tmp_path)
+    ledger = run(small_study({"trials": 5}), tmp_path, digits, engine=engine)
+    assert tables(tmp_path) == before
+    assert ledger.counts["failed"] == 1
+
+
+def test_a_training_that_fails_does_so_after_the_same_epoch_however_epochs_fall_into_segments(
+    tmp_path: Path, digits: Path
+) -> None:
+    for epochs in (1, 4):
+        engine = Changed(lambda s, n=epochs: fail_at(trial=2, epoch=3)(replace(s, epochs=min(n, s.epochs))))
+        run(small_study({"pruner": "none", "trials": 4}), tmp_path / str(epochs), digits, engine=engine)
+    assert trial_table(tmp_path / "1") == trial_table(tmp_path / "4")
+
+
+def test_a_segment_whose_worker_is_lost_is_computed_again(tmp_path: Path, digits: Path, reference: Tables) -> None:
+    losing = lose(trial=4, times=MAX_LOSSES - 1)
+    engine = Changed(lambda segment: losing(replace(segment, epochs=1)))
+    run(small_study(), tmp_path, digits, engine=engine)
+    assert tables(tmp_path) == reference
+    starts = Counter(segment.start for segment in engine.segments if segment.trial == 4)
+    assert set(starts.values()) == {MAX_LOSSES}
+
+
+def test_a_trial_that_costs_one_worker_after_another_has_failed(tmp_path: Path, digits: Path) -> None:
+    engine = Changed(lose(trial=2, times=MAX_LOSSES))
+    run(small_study(), tmp_path, digits, engine=engine)
+    assert [segment.trial for segment in engine.segments].count(2) == MAX_LOSSES
+    found = {row.number: (row.state, row.user_attrs["reason"]) for row in rows(tmp_path)}
+    assert found[2] == (TrialState.FAIL, "worker_lost")
+    assert sum(state == TrialState.FAIL for state, _ in found.values()) == 1
+
+
+def test_no_more_segments_are_submitted_than_there_are_workers(tmp_path: Path, digits: Path) -> None:
+    engine = Shuffled(1, 0)
+    run(small_study({"trials": 4}), tmp_path, digits, engine=engine)
+    assert engine.most == 1
+
+
+def test_epochs_beyond_a_pruning_leave_no_trace(tmp_path: Path, digits: Path, reference: Tables) -> None:
+    ahead: Counter[int] = Counter()
+
+    def far(segment: Segment) -> Progress:
+        ahead[segment.trial] += segment.epochs
+        return run_segment(replace(segment, epochs=4))
+
+    class Far(InProcess):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            return super().submit(far, *args)
+
+    run(small_study(), tmp_path, digits, engine=Far())
+    assert tables(tmp_path) == reference
+    assert set(ahead) == set(range(TRIALS))
+
+
+def test_a_failure_that_is_in_the_log_stands_though_the_driver_died_before_its_row_was_written(
+    tmp_path: Path, digits: Path
+) -> None:
+    ledger, storage = open_ledger(small_study(), tmp_path, digits)
+
+    @event.listens_for(storage.engine, "before_cursor_execute")
+    def _(*_: Any) -> None:
+        record = read_log(study_folder(tmp_path).log(2))
+        if record is not None and record.ending is not None:
+            raise KeyboardInterrupt
+
+    engine = Changed(fail_at(trial=2, epoch=1))
+    with pytest.raises(KeyboardInterrupt):
+        Driver(ledger, engine, digits, on_change=None, should_stop=lambda: False).run()
+    storage.engine.dispose()
+    run(small_study(), tmp_path, digits)
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    records = [read_log(file) for file in study_folder(tmp_path).logs()]
+    assert [states[record.state] for record in records if record] == [row.state for row in rows(tmp_path)]
+
+
+def test_snapshots_tell_where_the_study_stands(tmp_path: Path, digits: Path) -> None:
+    seen: list[Snapshot] = []
+    ledger = run(small_study(), tmp_path, digits, on_change=seen.append)
+    found = rows(tmp_path)
+    last = seen[-1]
+    assert (last.total, last.done, last.running, last.failed, last.resumed) == (TRIALS, TRIALS, 0, 0, 0)
+    assert last.pruned == sum(row.state == TrialState.PRUNED for row in found)
+    complete = [(row.value, -row.number) for row in found if row.state == TrialState.COMPLETE]
+    assert last.best == ledger.best == (-max(complete)[1], max(complete)[0])
+    assert all(one.done <= two.done for one, two in pairwise(seen))
+    assert seen[0].best is None
+
+
+def test_a_resumed_study_tells_how_much_was_there(tmp_path: Path, digits: Path) -> None:
+    run_until(12, small_study(), tmp_path, digits)
+    ended = sum(row.state.is_finished() for row in rows(tmp_path))
+    seen: list[Snapshot] = []
+    run(small_study(), tmp_path, digits, on_change=seen.append)
+    assert 0 < ended < TRIALS
+    assert seen[-1].resumed == ended

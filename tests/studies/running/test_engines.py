@@ -1,0 +1,332 @@
+"""Engines: a worker that dies takes its own segment with it and nothing else, and none outlives its driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlp.config import TrainConfig
+from mlp.training import CorruptStateError, TrainingState
+from studies.errors import WorkerLostError
+from studies.running.engines import (
+    AbstractEngine,
+    InProcess,
+    LocalProcesses,
+    failure_class,
+    failure_text,
+    open_engine,
+)
+from studies.running.segments import Segment, run_segment
+from tests.study_data import BASE, prepared_digits  # noqa: F401 - a fixture
+
+SOON = 20.0  # seconds within which a result must come; a worker starts in well under one
+HEAVY = {"optuna", "sqlalchemy", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "rich", "typer"}
+
+PARENT = """
+import os, signal, sys, time
+from studies.running.engines import LocalProcesses
+
+def nap(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+if __name__ == "__main__":
+    engine = LocalProcesses(2)
+    print(*(future.result() for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]), flush=True)
+    engine.submit(nap, 600)
+    sys.stdin.read()
+"""
+
+GROUP = """
+import os, signal, sys, time
+from studies.running.engines import LocalProcesses
+
+def nap(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+if __name__ == "__main__":
+    interrupts = []
+    signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
+    engine = LocalProcesses(2)
+    print("starting", flush=True)
+    while not interrupts:
+        time.sleep(0.01)
+    before = sorted(future.result() for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)])
+    futures = [engine.submit(nap, 0.5), engine.submit(nap, 0.5)]
+    print("busy", flush=True)
+    print(before == sorted(future.result() for future in futures), len(interrupts) > 1, flush=True)
+    engine.shutdown()
+"""
+
+ANSWER = """
+import multiprocessing.connection, os, signal
+from studies.running.engines import LocalProcesses
+
+def die_while_answering():
+    def write_half(connection, data, *_):
+        os.write(connection.fileno(), bytes(data)[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    multiprocessing.connection.Connection._send = write_half
+
+if __name__ == "__main__":
+    engine = LocalProcesses(1)
+    process_id = engine.submit(os.getpid).result(20)
+    try:
+        print(type(engine.submit(die_while_answering).exception(4)).__name__, flush=True)
+        print("replaced" if engine.submit(os.getpid).result(20) != process_id else "the same", flush=True)
+    finally:
+        os._exit(0)
+"""
+
+
+def nap(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def wait_for(file: Path, told: Path) -> str:
+    """Tell who computes this, then wait until there is a file."""
+    told.write_text(str(os.getpid()))
+    while not file.exists():
+        time.sleep(0.01)
+    return "done"
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def length(data: bytes) -> int:
+    return len(data)
+
+
+def answer_of(size: int) -> bytes:
+    return bytes(size)
+
+
+def modules_after(segment: Segment) -> list[str]:
+    """Return the top-level modules that a worker has imported once it has run a segment."""
+    run_segment(segment)
+    return sorted({name.partition(".")[0] for name in sys.modules})
+
+
+def segment_of(digits: Path, epochs: int = 2) -> Segment:
+    return Segment(0, 0, epochs, TrainConfig.from_mapping(BASE), digits, None)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = SOON) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_up(process_id: int) -> bool:
+    """Return whether a process runs; one that is dead and not yet waited for does not."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def kill(process_id: int) -> None:
+    os.kill(process_id, signal.SIGKILL)
+    assert eventually(lambda: not is_up(process_id))
+
+
+def insist(engine: AbstractEngine, fn: Callable[..., Any], *args: Any) -> Any:
+    """Return what `fn` gives, submitted again when its worker is lost, as the driver does."""
+    for _ in range(3):
+        try:
+            return engine.submit(fn, *args).result(SOON)
+        except WorkerLostError:
+            continue
+    raise AssertionError("no worker comes back")
+
+
+@pytest.fixture
+def engine() -> Iterator[LocalProcesses]:
+    engine = LocalProcesses(2)
+    yield engine
+    engine.shutdown()
+
+
+def test_processes_compute_what_the_driver_itself_would(engine: LocalProcesses, digits: Path) -> None:
+    here = InProcess().submit(run_segment, segment_of(digits)).result()
+    there = engine.submit(run_segment, segment_of(digits)).result(SOON)
+    assert there.history == here.history
+    assert (there.epoch, there.status) == (here.epoch, here.status) == (2, "running")
+    assert TrainingState.from_bytes(there.state).weight_digest() == TrainingState.from_bytes(here.state).weight_digest()
+
+
+def test_segments_run_side_by_side_in_processes_of_their_own(engine: LocalProcesses) -> None:
+    process_ids = {future.result(SOON) for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]}
+    assert len(process_ids) == 2
+    assert os.getpid() not in process_ids
+    assert process_ids == set(engine.process_ids())
+
+
+def test_large_states_go_there_and_back(engine: LocalProcesses) -> None:
+    size = 20_000_000
+    assert engine.submit(length, bytes(size)).result(SOON) == size
+    assert len(engine.submit(answer_of, size).result(SOON)) == size
+
+
+@pytest.mark.parametrize("name", ["processes", "in-process"])
+def test_an_error_in_a_segment_comes_back_and_costs_no_worker(name: Any) -> None:
+    with open_engine(name, 1) as engine:
+        before = engine.submit(nap, 0).result(SOON)
+        future = engine.submit(fail, CorruptStateError("torn"))
+        with pytest.raises(CorruptStateError, match="torn"):
+            future.result(SOON)
+        assert "CorruptStateError: torn" in failure_text(future.exception() or ValueError())
+        assert engine.submit(nap, 0).result(SOON) == before
+
+
+@pytest.mark.slow
+def test_an_engine_by_name_has_as_many_workers_as_it_is_given() -> None:
+    with open_engine("processes", 3) as engine:
+        assert engine.n_workers == 3
+        assert len({future.result(SOON) for future in [engine.submit(nap, 0.3) for _ in range(3)]}) == 3
+    assert open_engine("in-process", 3).n_workers == 1
+
+
+def test_a_killed_worker_fails_its_own_segment_alone_and_is_replaced(engine: LocalProcesses, tmp_path: Path) -> None:
+    go, told = tmp_path / "go", [tmp_path / "one", tmp_path / "two"]
+    lost, other = (engine.submit(wait_for, go, file) for file in told)
+    assert eventually(lambda: all(file.exists() and file.read_text() for file in told))
+    victim, survivor = (int(file.read_text()) for file in told)
+    kill(victim)
+    with pytest.raises(WorkerLostError):
+        lost.result(SOON)
+    replacement = insist(engine, nap, 0)
+    assert replacement not in (victim, survivor)
+    assert not other.done()
+    go.touch()
+    assert other.result(SOON) == "done"
+    assert is_up(survivor)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_idle_is_replaced(engine: LocalProcesses) -> None:
+    for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]:
+        future.result(SOON)
+    victims = engine.process_ids()
+    for process_id in victims:
+        kill(process_id)
+    assert insist(engine, nap, 0) not in victims
+    assert insist(engine, nap, 0) not in victims
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_again_and_again_are_replaced_each_time(engine: LocalProcesses) -> None:
+    seen = set()
+    for _ in range(3):
+        process_id = insist(engine, nap, 0)
+        assert process_id not in seen
+        seen.add(process_id)
+        kill(process_id)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_is_given_a_segment_harms_no_other(engine: LocalProcesses) -> None:
+    engine.submit(nap, 0).result(SOON)
+    (victim,) = {future.result(SOON) for future in [engine.submit(nap, 0)]}
+    os.kill(victim, signal.SIGSTOP)
+    lost = engine.submit(length, bytes(5_000_000))  # more than a pipe holds: half of it is written
+    time.sleep(0.5)
+    kill(victim)
+    with pytest.raises(WorkerLostError):
+        lost.result(SOON)
+    assert insist(engine, length, bytes(5_000_000)) == 5_000_000
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_answers_is_lost_and_replaced(tmp_path: Path) -> None:
+    """In a process of its own: a driver that waits for the other half of the answer could not even exit."""
+    script = tmp_path / "answer.py"
+    script.write_text(ANSWER)
+    output = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert output.splitlines() == ["WorkerLostError", "replaced"]
+
+
+def test_workers_are_gone_when_the_engine_is_shut_down(engine: LocalProcesses) -> None:
+    busy = engine.submit(nap, 600)
+    assert eventually(lambda: len(engine.process_ids()) == 2)
+    process_ids = engine.process_ids()
+    engine.shutdown()
+    assert eventually(lambda: not any(map(is_up, process_ids)))
+    assert isinstance(busy.exception(SOON), WorkerLostError)
+
+
+def test_an_engine_can_be_shut_down_before_its_workers_are_up_and_twice() -> None:
+    engine = LocalProcesses(2)
+    engine.shutdown()
+    process_ids = engine.process_ids()
+    engine.shutdown()
+    assert eventually(lambda: not any(map(is_up, process_ids)))
+
+
+@pytest.mark.slow
+def test_workers_leave_when_their_driver_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(word) for word in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        assert all(map(is_up, workers))
+        parent.kill()
+    assert eventually(lambda: not any(map(is_up, workers)), seconds=5.0)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_the_drivers_business(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of the group; it may come while the workers are still starting."""
+    script = tmp_path / "group.py"
+    script.write_text(GROUP)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as group:
+        assert group.stdout is not None
+        assert group.stdout.readline() == "starting\n"
+        for _ in range(5):
+            os.killpg(group.pid, signal.SIGINT)
+            time.sleep(0.05)
+        assert group.stdout.readline() == "busy\n"
+        os.killpg(group.pid, signal.SIGINT)
+        assert group.stdout.readline() == "True True\n"
+    assert group.returncode == 0
+
+
+def test_a_worker_imports_nothing_heavy(engine: LocalProcesses, digits: Path) -> None:
+    modules = set(engine.submit(modules_after, segment_of(digits)).result(SOON))
+    assert {"mlp", "studies", "numpy"} <= modules
+    assert modules & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (WorkerLostError("gone"), "worker_lost"),
+        (MemoryError(), "out_of_memory"),
+        (CorruptStateError("torn"), "CorruptStateError"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+    ],
+)
+def test_a_failure_is_recorded_under_its_class(error: Exception, name: str) -> None:
+    assert failure_class(error) == name

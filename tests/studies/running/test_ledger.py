@@ -1,0 +1,395 @@
+"""What a study knows: base as trial 0, divergence, the best; and that a record is checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from mlp.config import TrainConfig
+from mlp.training import TrainingState, train
+from studies.data.cache import open_dataset
+from studies.errors import HistoryMismatchError
+from studies.records.trial_log import read_log
+from tests.study_data import (
+    log_table,
+    rows,
+    run,
+    run_until,
+    small_study,
+    study_folder,
+    trial_table,
+)
+
+RATES = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.3, "log": True}}
+DIVERGES_AT_ONCE = {"optimizer": {"name": "sgd", "learning_rate": 1e30}}
+# One step an epoch: the weights of the first are huge, their outputs finite; those of the second are not.
+DIVERGES_LATER = {
+    "network": {"hidden": []},
+    "batch_size": "full",
+    "optimizer": {"name": "sgd", "learning_rate": 1e38},
+}
+
+
+Tables = tuple[list[Any], list[Any]]
+
+
+@pytest.fixture(scope="module")
+def complete_home(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of the small study as it comes out in one go; not to be changed."""
+    root = tmp_path_factory.mktemp("complete")
+    run(small_study(), root, digits)
+    return root
+
+
+@pytest.fixture(scope="module")
+def stopped_home(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of the small study when it was stopped halfway; not to be changed."""
+    root = tmp_path_factory.mktemp("stopped")
+    run_until(12, small_study(), root, digits)
+    return root
+
+
+@pytest.fixture(scope="module")
+def reference(complete_home: Path) -> Tables:
+    """What is recorded of the small study."""
+    return tables(complete_home)
+
+
+@pytest.fixture
+def complete(complete_home: Path, tmp_path: Path) -> Path:
+    """A complete study, to be changed."""
+    return shutil.copytree(complete_home, tmp_path / "complete")
+
+
+@pytest.fixture
+def stopped(stopped_home: Path, tmp_path: Path) -> Path:
+    """A stopped study, to be changed or to go on with."""
+    return shutil.copytree(stopped_home, tmp_path / "stopped")
+
+
+def tables(root: Path) -> Tables:
+    return trial_table(root), log_table(root)
+
+
+def change_row(root: Path, statement: str, *values: Any) -> None:
+    """Change Optuna's database behind everyone's back."""
+    with sqlite3.connect(root / "optuna.db") as database:
+        assert database.execute(statement, values).rowcount == 1
+    database.close()
+
+
+def change_attribute(root: Path, number: int, key: str, change: Callable[[Any], Any]) -> None:
+    was = rows(root)[number].user_attrs[key]
+    where = "key = ? AND trial_id = (SELECT trial_id FROM trials WHERE number = ?)"
+    statement = f"UPDATE trial_user_attributes SET value_json = ? WHERE {where}"
+    change_row(root, statement, json.dumps(change(was)), key, number)
+
+
+def number_of(root: Path, state: TrialState) -> int:
+    """Return the last trial after trial 0 that ended so."""
+    return [row.number for row in rows(root) if row.number > 0 and row.state == state][-1]
+
+
+def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
+    spec = small_study({"trials": 1})
+    ledger = run(spec, tmp_path, digits)
+    (row,) = rows(tmp_path)
+    assert row.params == spec.point_of_base()
+    trained = train(spec.base, open_dataset(digits))
+    assert list(row.intermediate_values.values()) == trained.history["validation/accuracy"]
+    assert (row.value, row.user_attrs["weight_digest"]) == (row.intermediate_values[3], trained.weight_digest())
+    assert ledger.best == (0, row.value)
+    record = read_log(study_folder(tmp_path).log(0))
+    assert record is not None
+    assert record.history == trained.history
+    assert TrainConfig.from_mapping(record.config) == spec.base
+
+
+@pytest.mark.parametrize(
+    "pruner", [{"name": "median", "startup_trials": 1}, {"name": "successive_halving", "factor": 2}]
+)
+def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path: Path, digits: Path, pruner: dict[str, Any]) -> None:
+    base = {"optimizer": {"name": "adam", "learning_rate": 1e-4}, "epochs": 8, "batch_size": 16}
+    space = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.03, "log": True}}  # base is at the bad end
+    run(small_study({"pruner": pruner}, base, space), tmp_path, digits)
+    found = rows(tmp_path)
+    assert sum(row.state == TrialState.PRUNED for row in found) >= 2
+    assert (found[0].state, list(found[0].intermediate_values)) == (TrialState.COMPLETE, list(range(1, 9)))
+    assert min(row.value for row in found if row.state == TrialState.COMPLETE) == found[0].value
+
+
+def test_every_trial_is_what_training_its_configuration_gives(tmp_path: Path, digits: Path) -> None:
+    run(small_study({"pruner": "none", "trials": 5}), tmp_path, digits)
+    spec = small_study()
+    for row in rows(tmp_path):
+        record = read_log(study_folder(tmp_path).log(row.number))
+        assert record is not None
+        config = TrainConfig.from_mapping(record.config)
+        assert config == spec.space.configure(row.params)
+        trained = train(config, open_dataset(digits))
+        assert record.history == trained.history
+        assert row.user_attrs["weight_digest"] == trained.weight_digest()
+
+
+def test_the_value_is_that_of_the_weights_that_are_kept(tmp_path: Path, digits: Path) -> None:
+    """Under early stopping these are of the best epoch by its own metric, not of the last."""
+    base = {
+        "epochs": 20,
+        "optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.9},
+        "early_stopping": {"patience": 2},
+    }
+    run(small_study({"trials": 1}, base, {}), tmp_path, digits)
+    (row,) = rows(tmp_path)
+    record = read_log(study_folder(tmp_path).log(0))
+    assert record is not None
+    kept = 1 + int(np.argmin(record.history["validation/loss"]))
+    assert kept == record.n_epochs - 2 < 18
+    assert row.value == record.history["validation/accuracy"][kept - 1] != record.history["validation/accuracy"][-1]
+    assert row.user_attrs["kept_epoch"] == kept
+
+
+def test_a_base_outside_the_space_is_trained_and_teaches_the_sampler_nothing(tmp_path: Path, digits: Path) -> None:
+    study = {"parallelism": 1, "trials": 6, "sampler": {"name": "tpe", "startup_trials": 2}}
+    rates = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-3}}
+    for name, rate in (("good", 0.02), ("bad", 1e-9)):
+        spec = small_study(study, {"optimizer": {"name": "adam", "learning_rate": rate}}, rates)
+        assert spec.point_of_base() is None
+        run(spec, tmp_path / name, digits)
+    good, bad = rows(tmp_path / "good"), rows(tmp_path / "bad")
+    assert good[0].params == bad[0].params == {}
+    assert (good[0].state, len(good[0].intermediate_values)) == (TrialState.COMPLETE, 3)
+    assert good[0].value is not None
+    assert bad[0].value is not None
+    assert good[0].value > bad[0].value
+    later = [[(row.params, row.value, row.state) for row in found[1:]] for found in (good, bad)]
+    assert later[0] == later[1]
+
+
+def test_a_base_inside_the_space_teaches_the_sampler(tmp_path: Path, digits: Path) -> None:
+    study = {"parallelism": 1, "trials": 6, "sampler": {"name": "tpe", "startup_trials": 2}}
+    for name, rate in (("good", 0.01), ("bad", 1e-4)):
+        run(small_study(study, {"optimizer": {"name": "adam", "learning_rate": rate}}, RATES), tmp_path / name, digits)
+    good, bad = rows(tmp_path / "good"), rows(tmp_path / "bad")
+    assert good[1].params == bad[1].params
+    assert [row.params for row in good[2:]] != [row.params for row in bad[2:]]
+
+
+def test_a_base_outside_the_space_can_be_the_best(tmp_path: Path, digits: Path) -> None:
+    rates = {"optimizer.learning_rate": {"low": 1e-9, "high": 1e-8}}
+    ledger = run(small_study({"trials": 4}, space=rates), tmp_path, digits)
+    assert ledger.best == (0, rows(tmp_path)[0].value)
+
+
+@pytest.mark.parametrize("n_events", [0, 7])
+def test_a_study_whose_base_is_outside_the_space_goes_on_to_the_same_table(
+    tmp_path: Path, digits: Path, n_events: int
+) -> None:
+    spec = small_study({"trials": 5}, {"optimizer": {"name": "adam", "learning_rate": 0.5}}, RATES)
+    run(spec, tmp_path / "at once", digits)
+    run_until(n_events, spec, tmp_path / "stopped", digits)
+    run(spec, tmp_path / "stopped", digits)
+    assert trial_table(tmp_path / "stopped") == trial_table(tmp_path / "at once")
+
+
+@pytest.mark.parametrize(
+    ("base", "n_finite"), [(DIVERGES_AT_ONCE, 0), (DIVERGES_LATER, 1)], ids=["at once", "after an epoch"]
+)
+def test_a_trial_that_diverges_is_pruned_with_its_last_finite_value(
+    tmp_path: Path, digits: Path, base: dict[str, Any], n_finite: int
+) -> None:
+    ledger = run(small_study({"trials": 1}, base, {}), tmp_path, digits)
+    (row,) = rows(tmp_path)
+    assert (row.state, row.user_attrs["reason"]) == (TrialState.PRUNED, "diverged")
+    assert list(row.intermediate_values) == list(range(1, n_finite + 1))
+    assert row.value == row.intermediate_values.get(n_finite)
+    record = read_log(study_folder(tmp_path).log(0))
+    assert record is not None
+    assert record.ending is not None
+    assert (record.state, record.ending.reason, record.value) == ("pruned", "diverged", row.value)
+    assert record.n_epochs == n_finite
+    assert all(math.isfinite(value) for values in record.history.values() for value in values)
+    assert not study_folder(tmp_path).checkpoint(0).exists()
+    assert (ledger.best, ledger.counts["pruned"]) == (None, 1)
+
+
+def test_a_trial_that_diverges_is_never_best(tmp_path: Path, digits: Path) -> None:
+    """Its last finite value is the highest here: the others have learnt nothing."""
+    rates = {"optimizer.learning_rate": [1e38, 1e-9]}
+    ledger = run(small_study({"trials": 6, "pruner": "none"}, DIVERGES_LATER, rates), tmp_path, digits)
+    found = rows(tmp_path)
+    complete = [row for row in found if row.state == TrialState.COMPLETE]
+    assert found[0].state == TrialState.PRUNED
+    assert complete
+    assert ledger.best is not None
+    assert ledger.best[1] == max(row.value for row in complete) < found[0].value
+    assert found[ledger.best[0]].state == TrialState.COMPLETE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_events", [1, 8])
+def test_a_study_with_diverged_trials_goes_on_to_the_same_table(tmp_path: Path, digits: Path, n_events: int) -> None:
+    rates = {"optimizer.learning_rate": [1e38, 1e-3, 1e-9]}
+    spec = small_study({"trials": 6}, DIVERGES_LATER, rates)
+    run(spec, tmp_path / "at once", digits)
+    run_until(n_events, spec, tmp_path / "stopped", digits)
+    run(spec, tmp_path / "stopped", digits)
+    assert trial_table(tmp_path / "stopped") == trial_table(tmp_path / "at once")
+    run(spec, tmp_path / "stopped", digits)
+    assert log_table(tmp_path / "stopped") == log_table(tmp_path / "at once")
+
+
+def test_the_lowest_number_is_the_best_of_equals(tmp_path: Path, digits: Path) -> None:
+    slow = {"optimizer": {"name": "adam", "learning_rate": 1e-3}, "batch_size": 16}
+    same = {"optimizer.beta1": [0.9, 0.9000000000000001]}
+    ledger = run(small_study({"trials": 6, "pruner": "none", "sampler": "random"}, slow, same), tmp_path, digits)
+    values = [row.value for row in rows(tmp_path)]
+    assert values.count(max(values)) > 1
+    assert ledger.best == (values.index(max(values)), max(values))
+
+
+@pytest.mark.parametrize("metric", ["validation/loss", "train/accuracy"])
+def test_any_metric_can_decide(tmp_path: Path, digits: Path, metric: str) -> None:
+    spec = small_study({"metric": metric, "trials": 5})
+    ledger = run(spec, tmp_path, digits)
+    complete = {row.value: row.number for row in rows(tmp_path) if row.state == TrialState.COMPLETE}
+    best = min(complete) if spec.direction == "minimize" else max(complete)
+    assert ledger.best == (complete[best], best)
+    record = read_log(study_folder(tmp_path).log(complete[best]))
+    assert record is not None
+    assert record.history[metric][-1] == best
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["virtual_start", "epoch_cost", "n_events"])
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+def test_a_row_with_another_place_in_history_is_not_believed(
+    complete: Path, digits: Path, key: str, state: TrialState
+) -> None:
+    number = number_of(complete, state)
+    change_attribute(complete, number, key, lambda was: was + 1)
+    with pytest.raises(HistoryMismatchError, match=rf'study "small", trial {number}: \w+ is recorded as '):
+        run(small_study(), complete, digits)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (TrialState.COMPLETE, "PRUNED"),
+        (TrialState.COMPLETE, "FAIL"),
+        (TrialState.PRUNED, "COMPLETE"),
+        (TrialState.PRUNED, "FAIL"),
+    ],
+)
+def test_a_row_with_another_state_is_not_believed(complete: Path, digits: Path, was: TrialState, becomes: str) -> None:
+    number = number_of(complete, was)
+    change_row(complete, "UPDATE trials SET state = ? WHERE number = ?", becomes, number)
+    with pytest.raises(HistoryMismatchError, match=rf'study "small", trial {number}: '):
+        run(small_study(), complete, digits)
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+def test_a_row_that_lacks_its_last_epoch_is_not_believed(complete: Path, digits: Path, state: TrialState) -> None:
+    number = number_of(complete, state)
+    last = max(rows(complete)[number].intermediate_values)
+    where = "step = ? AND trial_id = (SELECT trial_id FROM trials WHERE number = ?)"
+    change_row(complete, f"DELETE FROM trial_intermediate_values WHERE {where}", last, number)
+    with pytest.raises(HistoryMismatchError, match=rf'study "small", trial {number}: '):
+        run(small_study(), complete, digits)
+
+
+def test_a_mismatch_says_what_to_do_and_leaves_the_record_as_it_was(stopped: Path, digits: Path) -> None:
+    change_attribute(stopped, 3, "virtual_start", lambda was: was + 1)
+    before = tables(stopped)
+    with pytest.raises(HistoryMismatchError, match=r"Run it under a new --name, or with "):
+        run(small_study(), stopped, digits)
+    assert tables(stopped) == before
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: b"\x00" * len(data),
+        lambda _: b"no state",
+        flipped,
+        lambda _: None,
+    ],
+    ids=["empty", "half", "last byte", "zeros", "text", "bit", "missing"],
+)
+def test_a_checkpoint_that_is_damaged_is_computed_again(
+    stopped: Path, digits: Path, reference: Tables, damage: Callable[[bytes], bytes | None]
+) -> None:
+    checkpoints = list(study_folder(stopped).trials.glob("*.npz"))
+    assert checkpoints
+    for file in checkpoints:
+        damaged = damage(file.read_bytes())
+        file.unlink() if damaged is None else file.write_bytes(damaged)
+    run(small_study(), stopped, digits)
+    assert tables(stopped) == reference
+
+
+def test_a_checkpoint_of_another_configuration_is_not_used(stopped: Path, digits: Path, reference: Tables) -> None:
+    folder = study_folder(stopped)
+    one, two, *_ = sorted(int(file.stem) for file in folder.trials.glob("*.npz"))
+    assert TrainingState.from_bytes(folder.checkpoint(one).read_bytes()).epoch > 0
+    folder.checkpoint(two).write_bytes(folder.checkpoint(one).read_bytes())
+    run(small_study(), stopped, digits)
+    assert tables(stopped) == reference
+
+
+def test_checkpoints_are_gone_when_their_trials_have_ended(stopped: Path, digits: Path) -> None:
+    running = {row.number for row in rows(stopped) if row.state == TrialState.RUNNING}
+    assert {int(file.stem) for file in study_folder(stopped).trials.glob("*.npz")} <= running
+    run(small_study(), stopped, digits)
+    assert not list(study_folder(stopped).trials.glob("*.npz"))
+    assert not list(study_folder(stopped).trials.glob(".*"))
+
+
+def test_a_checkpoint_that_a_kill_left_of_an_ended_trial_is_removed(tmp_path: Path, digits: Path) -> None:
+    run(small_study({"trials": 2}), tmp_path, digits)
+    study_folder(tmp_path).checkpoint(1).write_bytes(b"left over")
+    run(small_study({"trials": 2}), tmp_path, digits)
+    assert not study_folder(tmp_path).checkpoint(1).exists()
+
+
+def test_another_seed_of_the_search_gives_other_trials_and_the_same_base(tmp_path: Path, digits: Path) -> None:
+    for seed in (1, 2):
+        run(small_study({"seed": seed, "trials": 3}), tmp_path / str(seed), digits)
+    one, two = rows(tmp_path / "1"), rows(tmp_path / "2")
+    assert one[0].params == two[0].params
+    assert one[0].value == two[0].value
+    assert one[1].params != two[1].params
+
+
+def test_a_row_tells_when_and_at_what_cost_a_trial_ran(complete: Path) -> None:
+    found = rows(complete)
+    starts = [row.user_attrs["virtual_start"] for row in found]
+    ends = sorted(row.user_attrs["virtual_end"] for row in found)
+    assert starts[:3] == [0, 0, 0]
+    assert starts[3:] == ends[: len(starts) - 3]
+    events = [row.user_attrs["n_events"] for row in found]
+    assert events[:3] == [0, 0, 0]
+    assert events[3:] == sorted(set(events[3:]))
+    for row in found:
+        epochs = len(row.intermediate_values)
+        attrs = row.user_attrs
+        assert attrs["virtual_end"] == attrs["virtual_start"] + epochs * attrs["epoch_cost"]
+        assert attrs["seconds"] > 0
+        assert (attrs["weight_digest"] == "") == (row.state != TrialState.COMPLETE)

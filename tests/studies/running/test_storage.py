@@ -1,0 +1,188 @@
+"""Optuna's database: hardened, and a row that a kill may strike at any moment is RUNNING or complete."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from studies.running.storage import StudyTable, delete_rows, open_storage
+from tests.study_data import empty_database
+
+PARAMS = {"optimizer": "sgd(momentum=0.9)", "optimizer.learning_rate": 0.1}
+DISTRIBUTIONS = {
+    "optimizer": CategoricalDistribution(["adam", "sgd(momentum=0.9)"]),
+    "optimizer.learning_rate": FloatDistribution(1e-4, 0.3, log=True),
+}
+INTERMEDIATE = {1: 0.25, 2: 0.5, 3: 0.75}
+
+
+@pytest.fixture(name="url")
+def database(tmp_path: Path) -> str:
+    file = tmp_path / "optuna.db"
+    file.write_bytes(empty_database())
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture
+def storage(url: str) -> Iterator[optuna.storages.RDBStorage]:
+    storage = open_storage(url)
+    yield storage
+    storage.engine.dispose()
+
+
+@pytest.fixture
+def table(storage: optuna.storages.RDBStorage) -> StudyTable:
+    return StudyTable(storage, "digits", "maximize")
+
+
+def add(table: StudyTable) -> None:
+    table.add(PARAMS, DISTRIBUTIONS, {"fixed_params": {"optimizer": "adam"}}, {"virtual_start": 7})
+
+
+def finish(table: StudyTable, number: int = 0, state: TrialState = TrialState.COMPLETE, **attrs: Any) -> None:
+    table.finish(number, INTERMEDIATE, {"reason": "", "virtual_end": 9, **attrs}, state, 0.75)
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 1), ("busy_timeout", 60_000)])
+def test_every_connection_is_hardened(storage: optuna.storages.RDBStorage, pragma: str, value: object) -> None:
+    one, two = storage.engine.raw_connection(), storage.engine.raw_connection()
+    for connection in (one, two):
+        assert connection.cursor().execute(f"PRAGMA {pragma}").fetchone() == (value,)
+        connection.close()
+
+
+def test_a_transaction_takes_the_write_lock_when_it_begins(storage: optuna.storages.RDBStorage, url: str) -> None:
+    with storage.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        other = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+
+def test_a_writer_waits_for_another_and_readers_never_do(table: StudyTable, url: str) -> None:
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    reader = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0)
+    assert reader.execute("SELECT count(*) FROM studies").fetchone() == (1,)
+    threading.Timer(0.3, other.execute, ["ROLLBACK"]).start()
+    started = time.monotonic()
+    add(table)
+    assert time.monotonic() - started > 0.2
+    assert len(table.rows()) == 1
+    reader.close()
+    other.close()
+
+
+def test_a_row_is_written_whole_when_a_trial_is_asked(table: StudyTable) -> None:
+    add(table)
+    (row,) = table.rows()
+    assert (row.number, row.state) == (0, TrialState.RUNNING)
+    assert (row.params, row.distributions) == (PARAMS, DISTRIBUTIONS)
+    assert row.system_attrs == {"fixed_params": {"optimizer": "adam"}}
+    assert row.user_attrs == {"virtual_start": 7}
+    assert row.intermediate_values == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "value"), [(TrialState.COMPLETE, 0.75), (TrialState.PRUNED, 0.5), (TrialState.FAIL, None)]
+)
+def test_a_row_is_completed_when_its_trial_ends(table: StudyTable, state: TrialState, value: float | None) -> None:
+    add(table)
+    table.finish(0, INTERMEDIATE, {"reason": "why", "virtual_end": 9}, state, value)
+    (row,) = table.rows()
+    assert (row.state, row.value) == (state, value)
+    assert row.intermediate_values == INTERMEDIATE
+    assert row.user_attrs == {"virtual_start": 7, "reason": "why", "virtual_end": 9}
+    assert row.params == PARAMS
+
+
+def test_a_trial_that_ends_without_epochs_has_no_value(table: StudyTable) -> None:
+    add(table)
+    table.finish(0, {}, {"reason": "diverged"}, TrialState.PRUNED, None)
+    assert table.rows()[0].value is None
+
+
+def test_rows_are_numbered_as_they_are_asked_whichever_ends_first(table: StudyTable) -> None:
+    for _ in range(3):
+        add(table)
+    finish(table, 2)
+    finish(table, 0)
+    states = [(row.number, row.state.name) for row in table.rows()]
+    assert states == [(0, "COMPLETE"), (1, "RUNNING"), (2, "COMPLETE")]
+
+
+def test_the_state_is_written_last(storage: optuna.storages.RDBStorage, table: StudyTable) -> None:
+    add(table)
+    transactions: list[list[str]] = [[]]
+    event.listen(storage.engine, "commit", lambda _: transactions.append([]))
+
+    @event.listens_for(storage.engine, "before_cursor_execute")
+    def _(_: Any, __: Any, statement: str, *___: Any) -> None:
+        transactions[-1].append(" ".join(statement.split()[:3]))
+
+    finish(table)
+    *before, last, after = transactions
+    assert after == []
+    assert "UPDATE trials SET" in last
+    assert not any("UPDATE trials SET" in statements for statements in before)
+    written = [statement for statements in before for statement in statements]
+    assert sum("INTO trial_intermediate_values" in statement for statement in written) == len(INTERMEDIATE)
+    assert sum("INTO trial_user_attributes" in statement for statement in written) == 2
+
+
+def test_a_row_whose_end_was_interrupted_is_running_and_can_be_completed(table: StudyTable) -> None:
+    add(table)
+    with pytest.raises(TypeError):
+        finish(table, weight_digest=object())
+    (row,) = table.rows()
+    assert row.state == TrialState.RUNNING
+    assert row.intermediate_values == INTERMEDIATE
+    finish(table, weight_digest="f")
+    (row,) = table.rows()
+    assert (row.state, row.user_attrs["weight_digest"]) == (TrialState.COMPLETE, "f")
+
+
+def test_a_database_that_is_not_there_is_made(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'new.db'}")
+    assert StudyTable(storage, "digits", "maximize").rows() == []
+    storage.engine.dispose()
+
+
+def test_rows_are_there_for_the_next_launch_and_for_tools_of_optuna(table: StudyTable, url: str) -> None:
+    add(table)
+    finish(table)
+    again = open_storage(url)
+    assert StudyTable(again, "digits", "maximize").rows()[0].value == 0.75
+    study = optuna.load_study(study_name="digits", storage=again)
+    assert (study.best_value, study.direction.name) == (0.75, "MAXIMIZE")
+    again.engine.dispose()
+
+
+def test_studies_in_one_database_have_rows_of_their_own(storage: optuna.storages.RDBStorage, table: StudyTable) -> None:
+    other = StudyTable(storage, "mnist", "minimize")
+    add(other)
+    assert len(table.rows()) == 0
+    add(table)
+    finish(table)
+    assert [row.state.name for row in other.rows()] == ["RUNNING"]
+
+
+def test_rows_of_one_study_can_be_removed(storage: optuna.storages.RDBStorage, table: StudyTable, url: str) -> None:
+    add(table)
+    other = StudyTable(storage, "mnist", "minimize")
+    add(other)
+    delete_rows(url, "digits")
+    delete_rows(url, "digits")
+    assert optuna.get_all_study_names(storage) == ["mnist"]
+    assert len(other.rows()) == 1

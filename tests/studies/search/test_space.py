@@ -1,0 +1,625 @@
+"""The grammar of [space]: what it searches, what it records, which configuration it gives, what it refuses."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FixedTrial
+
+from mlp.config import Taper, TrainConfig
+from mlp.errors import ConfigError
+from mlp.records import label
+from studies.search.space import Space
+
+DESIGN = tomllib.loads("""
+[base]
+seed           = 0
+epochs         = 20
+batch_size     = 128
+early_stopping = { patience = 5 }
+data           = { name = "fashion_mnist", scale = "unit", validation = 10_000 }
+network        = { hidden = { depth = 2, width = 256, taper = 1.0 }, activation = "relu", initializer = "he_normal" }
+optimizer      = { name = "adam", learning_rate = 1e-3, weight_decay = 1e-4 }
+schedule       = "cosine"
+
+[space]
+"network.hidden.depth"    = { low = 1, high = 3 }
+"network.hidden.width"    = { low = 32, high = 512, log = true }
+"network.hidden.taper"    = { low = 0.5, high = 1.0 }
+"network.activation"      = ["relu", "tanh", { name = "leaky_relu", slope = 0.1 }]
+"network.initializer"     = ["he_normal", "glorot_uniform"]
+optimizer                 = ["adam", { name = "sgd", momentum = 0.9 }]
+"optimizer.learning_rate" = { low = 1e-4, high = 0.3, log = true }
+"optimizer.nesterov"      = { choices = [false, true], when = { optimizer = "sgd" } }
+"schedule"                = ["cosine", "constant", "exponential"]
+"schedule.factor"         = { low = 0.8, high = 0.99, when = { schedule = "exponential" } }
+batch_size                = [64, 128, 256]
+""")
+DESIGN_POINT = {
+    "network.hidden.depth": 2,
+    "network.hidden.width": 256,
+    "network.hidden.taper": 1.0,
+    "network.activation": "relu",
+    "network.initializer": "he_normal",
+    "optimizer": "adam",
+    "optimizer.learning_rate": 1e-3,
+    "schedule": "cosine",
+    "batch_size": 128,
+}
+
+# Every form at once: steps, lists, parts by name; conditions on conditions, on two paths, on what is not searched.
+RICH = tomllib.loads("""
+optimizer                  = ["adam", "sgd", { name = "sgd", learning_rate = 0.5, momentum = 0.9 }]
+"optimizer.learning_rate"  = { low = 1e-4, high = 1, log = true }
+"optimizer.nesterov"       = { choices = [false, true], when = { optimizer = "sgd" } }
+schedule                   = { choices = ["constant", "exponential", "step"], when = { optimizer = "sgd" } }
+"schedule.factor"          = { low = 0.5, high = 1.0, step = 0.125, when = { schedule = ["exponential", "step"] } }
+"schedule.every"           = { low = 2, high = 8, step = 3, when = { schedule = "step", "optimizer.nesterov" = true } }
+"network.hidden"           = [[], [128], [512, 256]]
+"network.activation"       = ["relu", "leaky_relu", { name = "leaky_relu", slope = 0.1 }]
+"network.activation.slope" = { low = 0.2, high = 0.3, when = { network.activation = "leaky_relu", batch_size = 64 } }
+batch_size                 = [32, 64, "full"]
+"data.validation"          = { low = 100, high = 200, when = { loss = "softmax_cross_entropy" } }
+"early_stopping.min_delta" = { low = 0.0, high = 0.1, when = { schedule = "constant" } }
+epochs                     = { low = 1, high = 100, log = true, when = { data.name = "mnist" } }
+""")
+
+
+def base(changes: dict[str, Any] | None = None) -> TrainConfig:
+    """Return DESIGN's base, some of its fields replaced."""
+    return TrainConfig.from_mapping(DESIGN["base"] | (changes or {}))
+
+
+def space(table: dict[str, Any] | str, changes: dict[str, Any] | None = None) -> Space:
+    return Space(tomllib.loads(table) if isinstance(table, str) else table, base(changes))
+
+
+def suggest(searched: Space, **params: Any) -> dict[str, Any]:
+    """Return what the space takes of some fixed parameters, each named by its path with `__` for dots."""
+    return searched.suggest(FixedTrial({path.replace("__", "."): value for path, value in params.items()}))
+
+
+def refusal(table: dict[str, Any] | str, changes: dict[str, Any] | None = None) -> str:
+    with pytest.raises(ConfigError) as error:
+        space(table, changes)
+    return str(error.value)
+
+
+def at(config: TrainConfig, path: str) -> Any:
+    value: Any = config
+    for step in path.split("."):
+        value = getattr(value, step)
+    return value
+
+
+def values_of(distribution: optuna.distributions.BaseDistribution) -> st.SearchStrategy[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return st.sampled_from(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if distribution.step is not None:
+        steps = round((distribution.high - distribution.low) / distribution.step)
+        return st.integers(0, steps).map(lambda n: distribution.low + n * distribution.step)
+    return st.floats(distribution.low, distribution.high)
+
+
+@functools.cache
+def points(name: str) -> tuple[Space, st.SearchStrategy[dict[str, Any]]]:
+    """Return a space, and a strategy for a value of each of its parameters, whether it applies or not."""
+    searched = space(DESIGN["space"] if name == "design" else RICH)
+    return searched, st.fixed_dictionaries({p.path: values_of(p.domain.distribution()) for p in searched})
+
+
+@pytest.mark.parametrize(
+    ("path", "entry", "distribution"),
+    [
+        ("batch_size", "[32, 64]", CategoricalDistribution([32, 64])),
+        ("batch_size", '["full", 64]', CategoricalDistribution(["full", 64])),
+        ("batch_size", "{ choices = [32, 64] }", CategoricalDistribution([32, 64])),
+        ("batch_size", "{ low = 32, high = 64 }", IntDistribution(32, 64)),
+        ("batch_size", "{ low = 32, high = 128, step = 32 }", IntDistribution(32, 128, step=32)),
+        ("network.hidden.width", "{ low = 32, high = 512, log = true }", IntDistribution(32, 512, log=True)),
+        ("optimizer.weight_decay", "{ low = 0, high = 1 }", FloatDistribution(0.0, 1.0)),
+        ("optimizer.weight_decay", "{ low = 0.1, high = 1, log = true }", FloatDistribution(0.1, 1.0, log=True)),
+        ("optimizer.weight_decay", "{ low = 0.1, high = 0.9, step = 0.2 }", FloatDistribution(0.1, 0.9, step=0.2)),
+        ("optimizer.weight_decay", "[0.0, 1e-4]", CategoricalDistribution([0.0, 1e-4])),
+        ("data.validation", "{ low = 100, high = 200 }", IntDistribution(100, 200)),
+        ("data.validation", "{ low = 0.1, high = 0.2 }", FloatDistribution(0.1, 0.2)),
+        ("data.scale", '["unit", "none"]', CategoricalDistribution(["unit", "none"])),
+        ("optimizer", '["adam", "sgd"]', CategoricalDistribution(["adam", "sgd"])),
+    ],
+)
+def test_an_entry_means_this_distribution(path: str, entry: str, distribution: Any) -> None:
+    (parameter,) = space(f'"{path}" = {entry}')
+    assert parameter.path == path
+    assert parameter.domain.distribution() == distribution
+
+
+@pytest.mark.parametrize(
+    ("path", "choices", "recorded"),
+    [
+        ("network.activation", ["relu", {"name": "leaky_relu", "slope": 0.1}], ["relu", "leaky_relu(slope=0.1)"]),
+        ("network.activation", ["leaky_relu", {"name": "leaky_relu", "slope": 0.1}], None),
+        ("network.activation", [{"name": "tanh"}, {"name": "sigmoid"}], ["tanh", "sigmoid"]),
+        ("optimizer", ["adam", {"name": "sgd", "momentum": 0.9}], ["adam", "sgd(momentum=0.9)"]),
+        ("optimizer", [{"name": "sgd", "momentum": 0.9, "nesterov": True}], ["sgd(momentum=0.9, nesterov=True)"]),
+        ("network.hidden", [[512, 256], [128], []], ["512-256", "128", "none"]),
+        ("batch_size", [64, "full"], [64, "full"]),
+        ("optimizer.weight_decay", [0.0, 1e-4], [0.0, 1e-4]),
+    ],
+)
+def test_choices_are_recorded_as_they_are_spelled(path: str, choices: list[Any], recorded: list[Any] | None) -> None:
+    searched = space({path: choices})
+    labels = ["leaky_relu", "leaky_relu(slope=0.1)"] if recorded is None else recorded
+    assert searched.distributions({path: labels[0]})[path].choices == tuple(labels)
+    for name in labels:
+        assert searched.suggest(FixedTrial({path: name})) == {path: name}
+
+
+def test_only_the_distributions_of_given_parameters_are_returned() -> None:
+    searched = space(DESIGN["space"])
+    assert list(searched.distributions({"batch_size": 64, "optimizer": "adam"})) == ["batch_size", "optimizer"]
+
+
+def test_a_space_may_be_empty() -> None:
+    searched = space({})
+    assert len(searched) == 0
+    assert searched.suggest(FixedTrial({})) == {}
+    assert searched.configure({}) == base()
+    assert searched.point_of_base() == {}
+
+
+def test_the_order_of_lines_decides_nothing() -> None:
+    forward, backward = space(RICH), space(dict(reversed(RICH.items())))
+    assert [parameter.path for parameter in forward] == [parameter.path for parameter in backward]
+
+
+def test_a_parameter_comes_after_all_that_its_condition_names() -> None:
+    order = [parameter.path for parameter in space(RICH)]
+    for parameter in space(RICH):
+        assert all(order.index(path) < order.index(parameter.path) for path in parameter.when if path in order)
+
+
+def test_a_space_read_from_its_own_mapping_is_the_same_space() -> None:
+    for searched in (space(DESIGN["space"]), space(RICH)):
+        again = Space(searched.to_mapping(), searched.base)
+        assert [p.path for p in again] == [p.path for p in searched]
+        for mine, other in zip(searched, again, strict=True):
+            assert other.domain.distribution() == mine.domain.distribution()
+            assert other.when == mine.when
+
+
+def test_the_mapping_of_a_space_keeps_the_labels_of_its_choices() -> None:
+    mapping = space(DESIGN["space"]).to_mapping()
+    assert [label(choice) for choice in mapping["optimizer"]["choices"]] == ["adam", "sgd(momentum=0.9)"]
+
+
+def test_numbers_take_their_places() -> None:
+    searched = space(DESIGN["space"])
+    config = searched.configure(DESIGN_POINT | {"network.hidden.width": 64, "network.hidden.taper": 0.5})
+    assert config.network.hidden == Taper(2, 64, 0.5)
+    assert config.network.sizes() == (64, 32)
+    assert config.epochs == 20
+
+
+def test_a_bare_name_that_base_uses_means_the_part_of_base() -> None:
+    config = space({"optimizer": ["adam", "sgd"]}).configure({"optimizer": "adam"})
+    assert config.optimizer.weight_decay == 1e-4
+
+
+def test_any_other_choice_replaces_the_part_of_base_whole() -> None:
+    config = space({"optimizer": ["adam", "sgd"]}).configure({"optimizer": "sgd"})
+    assert (config.optimizer.name, config.optimizer.weight_decay, config.optimizer.learning_rate) == ("sgd", 0.0, 0.01)
+
+
+def test_a_table_of_the_name_that_base_uses_replaces_it_too() -> None:
+    searched = space({"optimizer": [{"name": "adam", "beta1": 0.8}, "sgd"]})
+    config = searched.configure({"optimizer": "adam(beta1=0.8)"})
+    assert (config.optimizer.beta1, config.optimizer.weight_decay) == (0.8, 0.0)
+
+
+def test_deeper_paths_apply_after_the_part_is_chosen() -> None:
+    table = '"optimizer.momentum" = { low = 0.0, high = 0.9, when = { optimizer = "sgd" } }'
+    searched = space(f'optimizer = ["adam", {{ name = "sgd", momentum = 0.5 }}]\n{table}')
+    config = searched.configure({"optimizer": "sgd(momentum=0.5)", "optimizer.momentum": 0.25})
+    assert config.optimizer.momentum == 0.25
+
+
+def test_a_hidden_list_replaces_depth_width_and_taper() -> None:
+    searched = space({"network.hidden": [[512, 256], []]})
+    assert searched.configure({"network.hidden": "512-256"}).network.sizes() == (512, 256)
+    assert searched.configure({"network.hidden": "none"}).network.sizes() == ()
+
+
+@pytest.mark.parametrize("name", ["design", "rich"])
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_any_point_gives_a_valid_configuration_with_every_value_in_its_place(name: str, data: st.DataObject) -> None:
+    searched, strategy = points(name)
+    params = searched.suggest(FixedTrial(data.draw(strategy)))
+    config = searched.configure(params)
+    assert TrainConfig.from_mapping(config.to_mapping()) == config
+    for path, value in params.items():
+        if path in ("optimizer", "schedule", "network.activation", "network.initializer"):
+            assert at(config, path).name == str(value).partition("(")[0]
+        elif path == "network.hidden":
+            assert ("-".join(map(str, config.network.sizes())) or "none") == value
+        else:
+            assert at(config, path) == value
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_whatever_a_sampler_suggests_can_be_configured_and_is_recorded_as_it_was_suggested(seed: int) -> None:
+    searched, _ = points("rich")
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    params = searched.suggest(trial)
+    assert trial.params == params
+    assert trial.distributions == searched.distributions(params)
+    searched.configure(params)
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_a_path_is_suggested_exactly_when_its_condition_holds(data: st.DataObject) -> None:
+    searched, strategy = points("rich")
+    drawn = data.draw(strategy)
+    params = searched.suggest(FixedTrial(drawn))
+    sgd = drawn["optimizer"] in ("sgd", "sgd(learning_rate=0.5, momentum=0.9)")
+    schedule = drawn["schedule"] if sgd else None
+    leaky = drawn["network.activation"] in ("leaky_relu", "leaky_relu(slope=0.1)")
+    expected = {
+        "optimizer": True,
+        "optimizer.learning_rate": True,
+        "optimizer.nesterov": sgd,
+        "schedule": sgd,
+        "schedule.factor": schedule in ("exponential", "step"),
+        "schedule.every": schedule == "step" and drawn["optimizer.nesterov"],
+        "network.hidden": True,
+        "network.activation": True,
+        "network.activation.slope": leaky and drawn["batch_size"] == 64,
+        "batch_size": True,
+        "data.validation": True,
+        "early_stopping.min_delta": schedule == "constant",
+        "epochs": False,
+    }
+    assert params == {path: drawn[path] for path in params}
+    assert set(params) == {path for path, applies in expected.items() if applies}
+
+
+@pytest.mark.parametrize("condition", ['"sgd"', '["sgd"]', '["sgd", "adam"]'])
+def test_parts_are_compared_by_name_whatever_their_fields(condition: str) -> None:
+    searched = space(f"""
+        optimizer = [{{ name = "sgd", momentum = 0.5 }}, {{ name = "sgd", momentum = 0.9 }}, "adam"]
+        batch_size = {{ choices = [32, 64], when = {{ optimizer = {condition} }} }}
+    """)
+    for name in ("sgd(momentum=0.5)", "sgd(momentum=0.9)"):
+        assert suggest(searched, optimizer=name, batch_size=32) == {"optimizer": name, "batch_size": 32}
+    with_adam = suggest(searched, optimizer="adam", batch_size=32)
+    assert ("batch_size" in with_adam) == ("adam" in condition)
+
+
+@pytest.mark.parametrize("path", ['"network.activation"', "network.activation"])
+def test_a_condition_may_quote_its_dotted_path_or_not(path: str) -> None:
+    searched = space(f"""
+        "network.activation" = ["relu", "tanh"]
+        batch_size = {{ choices = [32, 64], when = {{ {path} = "tanh" }} }}
+    """)
+    assert "batch_size" not in suggest(searched, network__activation="relu", batch_size=32)
+    assert "batch_size" in suggest(searched, network__activation="tanh", batch_size=32)
+
+
+@pytest.mark.parametrize(("optimizer", "applies"), [("adam", True), ("sgd", False)])
+def test_a_condition_on_what_is_not_searched_is_judged_by_base(optimizer: str, applies: bool) -> None:
+    table = 'batch_size = { choices = [32, 64], when = { optimizer = "adam" } }'
+    searched = space(table, {"optimizer": {"name": optimizer, "learning_rate": 0.02}})
+    assert suggest(searched, batch_size=32) == ({"batch_size": 32} if applies else {})
+
+
+def test_the_base_of_the_design_is_a_point_of_its_space() -> None:
+    searched = space(DESIGN["space"])
+    assert searched.point_of_base() == DESIGN_POINT
+    assert searched.configure(DESIGN_POINT) == base()
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "point"),
+    [
+        ('"optimizer.learning_rate" = { low = 1e-3, high = 1 }', {}, {"optimizer.learning_rate": 1e-3}),
+        ('"optimizer.learning_rate" = { low = 1e-4, high = 1e-3 }', {}, {"optimizer.learning_rate": 1e-3}),
+        ("batch_size = { low = 32, high = 224, step = 96 }", {}, {"batch_size": 128}),
+        ('"optimizer.weight_decay" = { low = 0.0, high = 1e-3, step = 1e-4 }', {}, {"optimizer.weight_decay": 1e-4}),
+        ('optimizer = ["adam", "sgd"]', {}, {"optimizer": "adam"}),
+        (
+            'optimizer = [{ name = "adam", weight_decay = 1e-4 }, "sgd"]',
+            {},
+            {"optimizer": "adam(weight_decay=0.0001)"},
+        ),
+        (
+            'optimizer = [{ name = "adam", weight_decay = 1e-4 }]\n"optimizer.learning_rate" = { low = 0.1, high = 1 }',
+            {"optimizer": {"name": "adam", "learning_rate": 0.5, "weight_decay": 1e-4}},
+            {"optimizer": "adam(weight_decay=0.0001)", "optimizer.learning_rate": 0.5},
+        ),
+        ('optimizer = [{ name = "adam", beta1 = 0.8 }, "adam"]', {}, {"optimizer": "adam"}),
+        ('"network.hidden" = [[512, 256], [128]]', {"network": {"hidden": [512, 256]}}, {"network.hidden": "512-256"}),
+        ('"early_stopping.patience" = [3, 5]', {}, {"early_stopping.patience": 5}),
+    ],
+    ids=[
+        "low end",
+        "high end",
+        "on the grid",
+        "on a grid of fractions",
+        "a name",
+        "a table",
+        "a table and a deeper path",
+        "a name beside a table of that name",
+        "a list",
+        "a field of an optional table",
+    ],
+)
+def test_base_is_a_point_where_every_searched_path_can_have_its_value(
+    table: str, changes: dict[str, Any], point: dict[str, Any]
+) -> None:
+    searched = space(table, changes)
+    assert searched.point_of_base() == point
+    assert searched.configure(point) == searched.base
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ('"optimizer.learning_rate" = { low = 2e-3, high = 1 }', {}),
+        ("batch_size = { low = 32, high = 256, step = 112 }", {}),
+        ("batch_size = [64, 256]", {}),
+        ('optimizer = ["sgd"]', {}),
+        ('optimizer = [{ name = "adam", beta1 = 0.8 }]', {}),
+        ('"network.activation" = [{ name = "leaky_relu", slope = 0.1 }]', {"network": {"activation": "leaky_relu"}}),
+        ('"network.hidden" = [[256, 256]]', {}),
+        ('"data.validation" = { low = 0.1, high = 0.5 }', {}),
+    ],
+    ids=["below", "off the grid", "no choice", "another part", "other fields", "other slope", "a list", "too many"],
+)
+def test_base_is_no_point_where_a_searched_path_cannot_have_its_value(table: str, changes: dict[str, Any]) -> None:
+    assert space(table, changes).point_of_base() is None
+
+
+def test_the_range_of_a_path_that_does_not_apply_to_base_is_no_matter() -> None:
+    table = '"schedule.final" = { low = 0.5, high = 0.9, when = { optimizer = "sgd" } }'
+    assert space(table).point_of_base() == {}
+
+
+REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "unknown field": (
+        '"optimizer.momentun" = [0.5]',
+        {"optimizer": {"name": "sgd", "momentum": 0.9}},
+        '"optimizer.momentun": is not a field of [base]. Did you mean "optimizer.momentum"?',
+    ),
+    "unknown section": (
+        '"netwrk.activation" = ["relu"]',
+        {},
+        '"netwrk.activation": is not a field of [base]. Did you mean "network.activation"?',
+    ),
+    "field below a number": (
+        '"batch_size.low" = [1]',
+        {},
+        '"batch_size.low": is not a field of [base]. Did you mean "batch_size"?',
+    ),
+    "field of one choice only": (
+        'optimizer = ["adam", "sgd"]\n"optimizer.momentum" = { low = 0.0, high = 0.9 }',
+        {},
+        (
+            '"optimizer.momentum": is not a field of [base]. "adam" has none: '
+            'guard it with when = { "optimizer" = ... }, or leave that choice out.'
+        ),
+    ),
+    "guard that admits too much": (
+        (
+            'optimizer = ["adam", "sgd"]\n'
+            '"optimizer.momentum" = { low = 0.0, high = 0.9, when = { optimizer = ["adam", "sgd"] } }'
+        ),
+        {},
+        (
+            '"optimizer.momentum": is not a field of [base]. "adam" has none: '
+            'guard it with when = { "optimizer" = ... }, or leave that choice out.'
+        ),
+    ),
+    "low that the field refuses": (
+        '"optimizer.learning_rate" = { low = 0.0, high = 0.9 }',
+        {},
+        '"optimizer.learning_rate": must be above 0, got 0.0.',
+    ),
+    "high that the field refuses": (
+        '"network.activation" = ["leaky_relu"]\n"network.activation.slope" = { low = 0.0, high = 1.5 }',
+        {},
+        '"network.activation.slope": must be at least 0 and at most 1, got 1.5.',
+    ),
+    "choice that the field refuses": ("batch_size = [32, 0]", {}, '"batch_size": must be at least 1, got 0.'),
+    "field that contradicts another at one end": (
+        '"network.initializer.low" = { low = -1.0, high = 1.0 }',
+        {"network": {"initializer": {"name": "uniform"}}},
+        '"network.initializer.low": must not be above high = 0.05, got 1.0.',
+    ),
+    "fraction for a whole number": (
+        "batch_size = { low = 1.5, high = 3 }",
+        {},
+        '"batch_size": must be a whole number, got 1.5.',
+    ),
+    "log from zero": (
+        '"optimizer.weight_decay" = { low = 0.0, high = 0.9, log = true }',
+        {},
+        '"optimizer.weight_decay": log = true needs low > 0, got low = 0.0.',
+    ),
+    "log with step": (
+        "batch_size = { low = 16, high = 64, log = true, step = 16 }",
+        {},
+        '"batch_size": log = true and step exclude each other; leave one out.',
+    ),
+    "log that is no boolean": (
+        "batch_size = { low = 16, high = 64, log = 2 }",
+        {},
+        '"batch_size": log must be true or false, got 2.',
+    ),
+    "step off the range": (
+        "batch_size = { low = 16, high = 64, step = 20 }",
+        {},
+        '"batch_size": high must be low plus whole steps, got 16 to 64 by 20.',
+    ),
+    "step of zero": (
+        "batch_size = { low = 16, high = 64, step = 0 }",
+        {},
+        '"batch_size.step": must be above 0, got 0.',
+    ),
+    "low above high": (
+        "batch_size = { low = 64, high = 16 }",
+        {},
+        '"batch_size": low must not be above high, got low = 64 and high = 16.',
+    ),
+    "no low": ("batch_size = { high = 16 }", {}, '"batch_size": has no low; a range needs low and high.'),
+    "no high": ("batch_size = { low = 16 }", {}, '"batch_size": has no high; a range needs low and high.'),
+    "unknown key": (
+        "batch_size = { low = 16, high = 64, stp = 16 }",
+        {},
+        (
+            '"batch_size": "stp" is no key of a searched path. Did you mean "step"? '
+            "It takes a list, or low and high with log or step, and when."
+        ),
+    ),
+    "choices with a range": (
+        "batch_size = { choices = [16], high = 64 }",
+        {},
+        (
+            '"batch_size": "high" is no key of a searched path. '
+            "It takes a list, or low and high with log or step, and when."
+        ),
+    ),
+    "plain value": (
+        "batch_size = 64",
+        {},
+        '"batch_size": must be a list of choices or a table with low and high, got 64.',
+    ),
+    "no choice": ("batch_size = []", {}, '"batch_size": choices must be a list of at least one value, got [].'),
+    "number twice": ("batch_size = [32, 64, 32]", {}, '"batch_size": 32 stands twice among the choices.'),
+    "part twice": (
+        'optimizer = [{ name = "adam" }, "adam"]',
+        {},
+        "\"optimizer\": 'adam' stands twice among the choices.",
+    ),
+    "list twice": (
+        '"network.hidden" = [[8, 4], [8, 4]]',
+        {},
+        "\"network.hidden\": '8-4' stands twice among the choices.",
+    ),
+    "range of parts": (
+        "optimizer = { low = 1, high = 2 }",
+        {},
+        '"optimizer": is not a number, so it takes a list of choices.',
+    ),
+    "unknown part": (
+        '"network.activation" = ["rely"]',
+        {},
+        (
+            '"network.activation": there is no activation called "rely". Did you mean "relu"? '
+            "Available: identity, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, silu, mish, gelu."
+        ),
+    ),
+    "unknown field of a part": (
+        '"network.activation" = [{ name = "leaky_relu", slop = 0.1 }]',
+        {},
+        (
+            '"network.activation.slop": is not a field of the activation "leaky_relu". Did you mean "slope"? '
+            "Available: slope."
+        ),
+    ),
+    "unquoted path": (
+        "optimizer.learning_rate = { low = 0.1, high = 1.0 }",
+        {},
+        (
+            '"optimizer": needs low and high, or choices; or is "optimizer.learning_rate" meant? '
+            "Then quote the dotted path."
+        ),
+    ),
+    "unquoted path of three steps": (
+        "network.hidden.depth = { low = 1, high = 3 }",
+        {},
+        '"network": needs low and high, or choices; or is "network.hidden.depth" meant? Then quote the dotted path.',
+    ),
+    "condition that is no table": (
+        'batch_size = { choices = [32], when = "sgd" }',
+        {},
+        '"batch_size": when must be a table such as { optimizer = "sgd" }, got \'sgd\'.',
+    ),
+    "condition on an unknown path": (
+        'batch_size = { choices = [32], when = { optimzer = "sgd" } }',
+        {},
+        '"batch_size": when: "optimzer" is not a field of [base]. Did you mean "optimizer"?',
+    ),
+    "condition on an unknown choice": (
+        'optimizer = ["adam", "sgd"]\nbatch_size = { choices = [32], when = { optimizer = "sdg" } }',
+        {},
+        '"batch_size": when: \'sdg\' is no choice of "optimizer", which has: adam, sgd.',
+    ),
+    "condition on a range": (
+        "epochs = { low = 1, high = 9 }\nbatch_size = { choices = [32], when = { epochs = 3 } }",
+        {},
+        '"batch_size": when: "epochs" is searched by range; a condition needs choices.',
+    ),
+    "condition on itself": (
+        "batch_size = { choices = [32, 64], when = { batch_size = 64 } }",
+        {},
+        '"batch_size": the conditions in `when` go round in a circle.',
+    ),
+    "conditions in a circle": (
+        (
+            "epochs = { choices = [5, 10], when = { batch_size = 64 } }\n"
+            "batch_size = { choices = [32, 64], when = { epochs = 5 } }"
+        ),
+        {},
+        '"batch_size": the conditions in `when` go round in a circle.',
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSALS)
+def test_a_mistake_is_explained(mistake: str) -> None:
+    table, changes, text = REFUSALS[mistake]
+    assert refusal(table, changes) == text
+
+
+@pytest.mark.parametrize("end", ["nan", "inf", "true", '"0.5"'])
+def test_an_end_of_a_range_is_a_finite_number(end: str) -> None:
+    message = refusal(f'"optimizer.weight_decay" = {{ low = 0.0, high = {end} }}')
+    assert message.startswith('"optimizer.weight_decay": must be ')
+
+
+def test_every_two_choices_are_tried_together_where_their_conditions_allow_it() -> None:
+    table = {
+        "batch_size": [64, 1],
+        "optimizer": ["adam", "sgd"],
+        "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": "sgd"}},
+        "network.normalization": ["none", "layer"],
+    }
+    examples = Space(table, TrainConfig.from_mapping(DESIGN["base"])).examples
+    tried = {
+        (e.config.batch_size, e.config.optimizer.name, getattr(e.config.optimizer, "nesterov", None)) for e in examples
+    }
+    assert tried == {(b, *o) for b in (64, 1) for o in (("adam", None), ("sgd", False), ("sgd", True))}
+    assert len({e.config for e in examples}) == len(examples)
+
+
+def test_choices_that_exclude_each_other_are_refused_unless_a_condition_keeps_them_apart() -> None:
+    base = TrainConfig.from_mapping(DESIGN["base"])
+    batch = {"network.normalization": ["none", "batch"]}
+    with pytest.raises(ConfigError) as refusal:
+        Space(batch | {"batch_size": [64, 1]}, base)
+    assert str(refusal.value) == (
+        '"batch_size": must be at least 2 for batch normalization, which compares examples. That is so with '
+        "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
+    )
+    guarded = {"choices": [64, 1], "when": {"network.normalization": "none"}}
+    assert len(Space(batch | {"batch_size": guarded}, base).examples) == 3

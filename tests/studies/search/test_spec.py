@@ -1,0 +1,438 @@
+"""The study file: what is read, what `--set` changes, what the fingerprint holds, how mistakes are explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlp.config import Taper
+from mlp.errors import ConfigError
+from mlp.optimizers import Adam, Sgd
+from studies.search.pruners import Median, NoPruner, SuccessiveHalving
+from studies.search.samplers import Random, Tpe
+from studies.search.spec import (
+    StudySpec,
+    make_spec,
+    parse_override,
+    read_spec,
+)
+
+EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*.toml"))
+
+STUDY = """
+[study]
+name    = "small"
+trials  = 12
+sampler = { name = "tpe", startup_trials = 4 }
+pruner  = { name = "median", min_epochs = 3 }
+"""
+BASE = """
+[base]
+epochs    = 5
+data      = { name = "digits" }
+network   = { hidden = { depth = 2, width = 32 } }
+optimizer = { name = "adam", learning_rate = 1e-3 }
+schedule  = "cosine"
+"""
+SPACE = """
+[space]
+"network.hidden.depth"    = { low = 1, high = 3 }
+"optimizer.learning_rate" = { low = 1e-4, high = 0.1, log = true }
+schedule                  = ["cosine", "constant", "exponential"]
+"schedule.factor"         = { low = 0.8, high = 0.99, when = { schedule = "exponential", batch_size = 64 } }
+batch_size                = [64, 128]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "small.toml"
+    file.write_text(text)
+    return file
+
+
+def spec(folder: Path, *overrides: str, study: str = STUDY, base: str = BASE, space: str = SPACE) -> StudySpec:
+    return read_spec(write(folder, study + base + space), overrides=overrides)
+
+
+def refusal(folder: Path, *overrides: str, **tables: str) -> str:
+    """Return how a file is refused, without the file's name, which must come first."""
+    with pytest.raises(ConfigError) as error:
+        spec(folder, *overrides, **tables)
+    start = f"{folder / 'small.toml'}: "
+    assert str(error.value).startswith(start)
+    return str(error.value).removeprefix(start)
+
+
+def fingerprint(spec: StudySpec, *, digest: str = "0" * 64, step: int = 30_000) -> dict[str, Any]:
+    return spec.fingerprint(digest, {"step": step})
+
+
+def test_a_file_gives_study_base_and_space(tmp_path: Path) -> None:
+    read = spec(tmp_path)
+    assert (read.study.name, read.study.trials, read.study.metric) == ("small", 12, "validation/accuracy")
+    assert (read.study.sampler, read.study.pruner) == (Tpe(4), Median(5, 3))
+    assert (read.base.epochs, read.base.network.hidden) == (5, Taper(2, 32, 1.0))
+    assert [parameter.path for parameter in read.space] == [
+        "batch_size",
+        "schedule",
+        "optimizer.learning_rate",
+        "schedule.factor",
+        "network.hidden.depth",
+    ]
+
+
+def test_what_is_omitted_takes_its_default(tmp_path: Path) -> None:
+    read = spec(tmp_path, study='[study]\nname = "small"\n', base='[base]\ndata = { name = "digits" }\n', space="")
+    assert (read.study.trials, read.study.seed, read.study.parallelism) == (50, 0, 4)
+    assert (read.study.sampler, read.study.pruner) == (Tpe(), NoPruner())
+    assert (read.base.optimizer, len(read.space)) == (Adam(), 0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"), [("validation/accuracy", "maximize"), ("train/loss", "minimize")], ids=["up", "down"]
+)
+def test_the_direction_comes_with_the_metric(tmp_path: Path, metric: str, direction: str) -> None:
+    assert spec(tmp_path, study=f'{STUDY}metric = "{metric}"\n').direction == direction
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_each_experiment_can_be_read_and_its_base_is_a_point_of_its_space(file: Path) -> None:
+    read = read_spec(file)
+    assert read.study.name == file.stem
+    assert read.point_of_base() is not None
+
+
+def test_there_are_experiments() -> None:
+    assert {"digits", "fashion_mnist", "mnist"} <= {file.stem for file in EXPERIMENTS}
+
+
+def test_a_study_in_words_is_json(tmp_path: Path) -> None:
+    mapping = spec(tmp_path).to_mapping()
+    assert json.loads(json.dumps(mapping)) == mapping
+    assert list(mapping) == ["study", "base", "space"]
+
+
+def test_name_and_trials_can_be_replaced(tmp_path: Path) -> None:
+    file = write(tmp_path, STUDY + BASE + SPACE)
+    read = read_spec(file, name="other", trials=99)
+    assert (read.study.name, read.study.trials) == ("other", 99)
+    assert read_spec(file).study.name == "small"
+
+
+def test_a_name_that_is_given_need_not_stand_in_the_file(tmp_path: Path) -> None:
+    assert read_spec(write(tmp_path, BASE), name="given").study.name == "given"
+
+
+@pytest.mark.parametrize(("name", "trials"), [("../up", None), ("", None), (None, 0)])
+def test_what_replaces_name_and_trials_is_checked_too(tmp_path: Path, name: str | None, trials: int | None) -> None:
+    with pytest.raises(ConfigError, match=r'small.toml: \[study\] "(name|trials)": must be '):
+        read_spec(write(tmp_path, STUDY + BASE), name=name, trials=trials)
+
+
+def test_the_total_can_be_raised_with_all_else_as_it_is(tmp_path: Path) -> None:
+    read = spec(tmp_path)
+    raised = read.with_trials(80)
+    assert raised.study.trials == 80
+    assert fingerprint(raised) == fingerprint(read)
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("a=1", 1),
+        ("a=0.5", 0.5),
+        ("a=1e-3", 1e-3),
+        ("a=true", True),
+        ("a=sgd", "sgd"),
+        ('a="sgd"', "sgd"),
+        ("a= full ", "full"),
+        ("a=[64, 32]", [64, 32]),
+        ('a={ name = "sgd", momentum = 0.9 }', {"name": "sgd", "momentum": 0.9}),
+        ("a=10_000", 10_000),
+        ("a=x=y", "x=y"),
+        ("a=", ""),
+    ],
+)
+def test_a_value_is_toml_or_a_bare_word(override: str, value: Any) -> None:
+    text = override.replace("a=", "seed=", 1)
+    assert parse_override(text) == ("seed", value)
+    assert type(parse_override(text)[1]) is type(value)
+
+
+def test_an_override_changes_base(tmp_path: Path) -> None:
+    read = spec(
+        tmp_path, "epochs=7", "optimizer.weight_decay=0.25", "network.activation=tanh", "network.hidden.width=9"
+    )
+    assert (read.base.epochs, read.base.optimizer) == (7, Adam(learning_rate=1e-3, weight_decay=0.25))
+    assert (read.base.network.activation.name, read.base.network.hidden) == ("tanh", Taper(2, 9, 1.0))
+    assert len(read.space) == 5
+
+
+def test_an_override_of_a_whole_part_replaces_it(tmp_path: Path) -> None:
+    read = spec(tmp_path, 'optimizer={ name = "sgd", momentum = 0.5 }')
+    assert read.base.optimizer == Sgd(momentum=0.5)
+    assert "optimizer.learning_rate" in [parameter.path for parameter in read.space]
+
+
+def test_an_override_goes_below_a_part_that_is_a_bare_name(tmp_path: Path) -> None:
+    assert spec(tmp_path, "schedule.final=0.5").base.schedule.to_mapping() == {"warmup": 0.0, "final": 0.5}
+
+
+def test_an_override_goes_below_a_part_that_is_omitted(tmp_path: Path) -> None:
+    read = spec(tmp_path, "optimizer.weight_decay=0.5", base='[base]\ndata = { name = "digits" }\n', space="")
+    assert read.base.optimizer == Adam(weight_decay=0.5)
+
+
+def test_overrides_apply_outer_paths_first(tmp_path: Path) -> None:
+    read = spec(tmp_path, "optimizer.momentum=0.5", "optimizer=sgd", space="")
+    assert read.base.optimizer == Sgd(momentum=0.5)
+
+
+def test_an_override_fixes_a_searched_path(tmp_path: Path) -> None:
+    read = spec(tmp_path, "batch_size=100")
+    assert read.base.batch_size == 100
+    assert "batch_size" not in [parameter.path for parameter in read.space]
+
+
+def test_an_override_of_a_searched_part_leaves_out_what_can_no_longer_apply(tmp_path: Path) -> None:
+    read = spec(tmp_path, "schedule=constant")
+    assert read.base.schedule.name == "constant"
+    assert [p.path for p in read.space] == ["batch_size", "optimizer.learning_rate", "network.hidden.depth"]
+
+
+def test_an_override_of_a_searched_part_keeps_what_applies_to_it(tmp_path: Path) -> None:
+    read = spec(tmp_path, "schedule=exponential", "batch_size=64")
+    assert "schedule.factor" in [parameter.path for parameter in read.space]
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        (
+            "optimzer.learning_rate=1",
+            '--set: "optimzer.learning_rate" is not a field of [base]. Did you mean "optimizer"?',
+        ),
+        ("epoch=1", '--set: "epoch" is not a field of [base]. Did you mean "epochs"?'),
+        ("epochs", "--set takes path=value, such as optimizer.learning_rate=0.01, got 'epochs'."),
+        ("=3", "--set takes path=value, such as optimizer.learning_rate=0.01, got '=3'."),
+        (
+            "optimizer.learning_rat=1",
+            (
+                '[base] "optimizer.learning_rat": is not a field of the optimizer "adam". '
+                'Did you mean "learning_rate"? Available: learning_rate, weight_decay, l2, clip_norm, clip_value, '
+                "beta1, beta2, eps."
+            ),
+        ),
+        ("epochs=many", "[base] \"epochs\": must be a whole number, got 'many'."),
+        ("epochs=0", '[base] "epochs": must be at least 1, got 0.'),
+        ("epochs.x=0", '[base] "epochs": is the value 5 and has no fields.'),
+        (
+            "schedule=cosin",
+            (
+                '[base] "schedule": there is no schedule called "cosin". Did you mean "cosine"? '
+                "Available: constant, step, linear_step, exponential, inverse_time, polynomial, cosine, "
+                "cosine_restarts, one_cycle, reduce_on_plateau."
+            ),
+        ),
+    ],
+)
+def test_an_override_that_does_not_fit_is_explained(tmp_path: Path, override: str, problem: str) -> None:
+    assert refusal(tmp_path, override) == problem
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("[study]", '[study]\nmetric = "validation/loss"'),
+        ("[study]", "[study]\nseed = 1"),
+        ("[study]", "[study]\nparallelism = 5"),
+        ('name = "tpe", startup_trials = 4', 'name = "tpe", startup_trials = 5'),
+        ('sampler = { name = "tpe", startup_trials = 4 }', 'sampler = "random"'),
+        ("min_epochs = 3", "min_epochs = 4"),
+        ("epochs    = 5", "epochs    = 6"),
+        ("width = 32", "width = 33"),
+        ('"adam", learning_rate = 1e-3', '"adam", learning_rate = 1e-3, beta2 = 0.99'),
+        ("high = 3 }", "high = 4 }"),
+        ("low = 1e-4", "low = 1.0001e-4"),
+        (", log = true", ""),
+        ("[64, 128]", "[128, 64]"),
+        ("[64, 128]", "[64, 128, 256]"),
+        ('schedule = "exponential", batch_size = 64', 'schedule = "exponential", batch_size = 128'),
+        ('schedule = "exponential", batch_size = 64', 'schedule = "exponential"'),
+        ("batch_size                = [64, 128]", ""),
+    ],
+)
+def test_the_fingerprint_changes_with_whatever_decides_the_table(tmp_path: Path, was: str, becomes: str) -> None:
+    text = STUDY + BASE + SPACE.replace(", batch_size = 64", "") if becomes == "" else STUDY + BASE + SPACE
+    assert was in text
+    before = read_spec(write(tmp_path, text))
+    after = read_spec(write(tmp_path, text.replace(was, becomes)))
+    assert fingerprint(before) != fingerprint(after)
+
+
+def test_the_fingerprint_changes_with_the_data_and_the_cost_model(tmp_path: Path) -> None:
+    read = spec(tmp_path)
+    assert fingerprint(read, digest="1" * 64) != fingerprint(read)
+    assert fingerprint(read, step=1) != fingerprint(read)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("trials  = 12", "trials  = 80"),
+        ('name    = "small"', 'name    = "other"'),
+        ("[base]", "[base]\nseed = 0\nbatch_size = 128"),
+        ('schedule  = "cosine"', 'schedule  = { name = "cosine", final = 0.0 }'),
+        ("{ low = 1, high = 3 }", "{ high = 3, low = 1, log = false }"),
+        ("[64, 128]", "{ choices = [64, 128] }"),
+        (
+            'when = { schedule = "exponential", batch_size = 64 }',
+            'when = { batch_size = 64, schedule = "exponential" }',
+        ),
+        (
+            'when = { schedule = "exponential", batch_size = 64 }',
+            'when = { schedule = ["exponential"], batch_size = 64 }',
+        ),
+    ],
+)
+def test_the_fingerprint_is_the_same_for_the_same_table(tmp_path: Path, was: str, becomes: str) -> None:
+    text = STUDY + BASE + SPACE
+    assert was in text
+    assert fingerprint(read_spec(write(tmp_path, text))) == fingerprint(
+        read_spec(write(tmp_path, text.replace(was, becomes)))
+    )
+
+
+def test_the_fingerprint_does_not_know_the_order_of_lines(tmp_path: Path) -> None:
+    head, *lines = SPACE.strip().splitlines()
+    backwards = "\n".join([head, *reversed(lines)])
+    assert fingerprint(spec(tmp_path, space=backwards)) == fingerprint(spec(tmp_path))
+
+
+def test_a_fingerprint_survives_json(tmp_path: Path) -> None:
+    written = fingerprint(spec(tmp_path))
+    assert json.loads(json.dumps(written)) == written
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        read_spec(tmp_path / "none.toml")
+    assert str(error.value) == f"{tmp_path / 'none.toml'}: there is no such file."
+
+
+@pytest.mark.parametrize("content", [b"name = '\xff'", None], ids=["not text", "a folder"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "odd.toml"
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        read_spec(file)
+    assert str(error.value).startswith(f"{file}: cannot be read: ")
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path: Path) -> None:
+    message = refusal(tmp_path, study="[study]\nname = small\n", base="", space="")
+    assert message == "is not TOML: Invalid value (at line 2, column 8)."
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'optimizer = ["adam", "sgd"]\noptimizer.learning_rate = { low = 0.1, high = 1.0 }',
+        'optimizer.learning_rate = { low = 0.1, high = 1.0 }\noptimizer = ["adam", "sgd"]',
+        "optimizer = { low = 1, high = 2 }\noptimizer.eps = { low = 0.1, high = 1.0 }",
+    ],
+)
+def test_the_complaint_about_an_unquoted_path_says_to_quote_it(tmp_path: Path, lines: str) -> None:
+    message = refusal(tmp_path, space=f"[space]\n{lines}\n")
+    assert "(at line " in message
+    assert message.endswith(' A dotted path is one key and must be quoted: "optimizer.learning_rate" = ...')
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ({"space": "[spaces]\n"}, '[spaces] is no table of a study file. Did you mean "space"?'),
+        ({"space": "[extra]\n"}, "[extra] is no table of a study file. It has [study], [base] and [space]."),
+        ({"study": "study = 3\n"}, "[study] must be a table, got 3."),
+        ({"study": "space = 3\n" + STUDY, "space": ""}, "[space] must be a table, got 3."),
+        ({"base": ""}, "has no [base]. A study file has [study], [base] and [space]."),
+        ({"study": ""}, '[study] "name": is missing and has no default.'),
+        ({"study": "[study]\n"}, '[study] "name": is missing and has no default.'),
+        ({"study": '[study]\nname = "a b"\n'}, '[study] "name": must be made of letters, digits, dots, dashes and und'),
+        ({"study": f"{STUDY}trails = 3\n"}, '[study] "trails": is not a field of '),
+        ({"study": STUDY.replace("12", '"12"')}, "[study] \"trials\": must be a whole number, got '12'."),
+        ({"study": STUDY.replace("12", "0")}, '[study] "trials": must be at least 1 and at most '),
+        ({"study": f"{STUDY}seed = -1\n"}, '[study] "seed": must be at least 0 and at most '),
+        ({"study": f"{STUDY}parallelism = 0\n"}, '[study] "parallelism": must be at least 1 and at most 4096, got 0.'),
+        ({"study": f'{STUDY}metric = "acc"\n'}, '[study] "metric": there is no metric "acc".'),
+        (
+            {"study": f'{STUDY}metric = "validation/los"\n'},
+            '[study] "metric": there is no metric "validation/los". Did',
+        ),
+        (
+            {"study": STUDY.replace('"tpe"', '"tp"')},
+            '[study] "sampler": there is no sampler called "tp". Did you mean "tpe"',
+        ),
+        (
+            {"study": STUDY.replace("startup_trials = 4", "startup_trials = 0")},
+            '[study] "sampler.startup_trials": must be at',
+        ),
+        (
+            {"study": STUDY.replace("min_epochs", "min_epoch")},
+            '[study] "pruner.min_epoch": is not a field of the pruner "m',
+        ),
+        (
+            {"base": f"{BASE}epoch = 3\n"},
+            '[base] "epoch": is not a field of a training configuration. Did you mean "epochs"',
+        ),
+        ({"base": "[base]\n"}, '[base] "data": is missing and has no default.'),
+        ({"base": "[base]\ndata = {}\n"}, '[base] "data.name": is missing and has no default.'),
+        ({"base": BASE.replace("= 5", "= 5.5")}, '[base] "epochs": must be a whole number, got 5.5.'),
+        ({"base": BASE.replace("1e-3", "-1.0")}, '[base] "optimizer.learning_rate": must be above 0, got -1.0.'),
+        ({"base": BASE.replace("width", "with")}, '[base] "network.hidden.with": is not a field of '),
+        (
+            {"base": BASE.replace('"cosine"', "3")},
+            '[base] "schedule": must be the name of a schedule or a table with a name, got 3',
+        ),
+        ({"space": "[space]\nbatch_size = 3\n"}, '[space] "batch_size": must be a list of choices or a table with low'),
+        (
+            {"space": '[space]\n"optimizer.eps" = { low = 0.0, high = 1.0 }\n'},
+            '[space] "optimizer.eps": must be above 0, got',
+        ),
+    ],
+)
+def test_a_mistake_is_explained_with_its_table_and_path(tmp_path: Path, tables: dict[str, str], problem: str) -> None:
+    assert refusal(tmp_path, **tables).startswith(problem)
+
+
+def test_a_metric_of_the_validation_part_needs_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "data.validation=0")
+    assert message == (
+        '[study] "metric": is "validation/accuracy", but data.validation = 0 holds nothing out to judge by.'
+    )
+    assert spec(tmp_path, "data.validation=0", study=f'{STUDY}metric = "train/loss"\n').base.data.validation == 0
+
+
+def test_a_metric_of_the_validation_part_needs_one_at_every_point_of_the_space(tmp_path: Path) -> None:
+    message = refusal(tmp_path, space='[space]\n"data.validation" = [0.2, 0]\n')
+    assert "data.validation" in message
+
+
+def test_the_data_set_is_no_part_of_the_space(tmp_path: Path) -> None:
+    """All trials of a study are trained on one prepared data set, whatever their configurations say."""
+    message = refusal(tmp_path, space='[space]\n"data.name" = ["digits", "mnist"]\n')
+    assert message.startswith('[space] "data.name"')
+
+
+@pytest.mark.parametrize(
+    ("pruner", "expected"),
+    [('"none"', NoPruner()), ('"successive_halving"', SuccessiveHalving()), ('{ name = "median" }', Median())],
+)
+def test_tables_need_not_come_from_a_file(pruner: str, expected: Any, tmp_path: Path) -> None:
+    read = spec(tmp_path, study=f'[study]\nname = "small"\nsampler = "random"\npruner = {pruner}\n')
+    assert (read.study.sampler, read.study.pruner) == (Random(), expected)
+    again = make_spec({"study": read.study.to_mapping(), "base": read.base.to_mapping()})
+    assert (again.study, again.base) == (read.study, read.base)

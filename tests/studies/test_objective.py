@@ -1,0 +1,143 @@
+"""The objective as a plain callable, under Optuna's own loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+from mlp.errors import ConfigError
+from mlp.training import train
+from studies.data.cache import open_dataset
+from studies.objective import Objective
+from tests.study_data import (
+    rows,
+    run,
+    small_study,
+)
+
+STUDY_FILE = """
+[study]
+name = "file"
+metric = "validation/loss"
+
+[base]
+epochs = 2
+data = { name = "digits" }
+network = { hidden = [4] }
+
+[space]
+"optimizer.learning_rate" = { low = 1e-3, high = 1e-2, log = true }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def study_of(objective: Objective, pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
+    return optuna.create_study(
+        direction=objective.spec.direction,
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=pruner or optuna.pruners.NopPruner(),
+    )
+
+
+def test_a_trial_is_worth_what_training_its_configuration_gives(digits: Path) -> None:
+    objective = Objective(small_study())
+    study = study_of(objective)
+    study.optimize(objective, n_trials=4)
+    spec = objective.spec
+    for trial in study.trials:
+        trained = train(spec.space.configure(trial.params), open_dataset(digits))
+        curve = trained.history["validation/accuracy"]
+        assert trial.intermediate_values == dict(enumerate(curve, start=1))
+        assert trial.value == curve[-1]
+    assert study.best_value == max(trial.value for trial in study.trials)
+
+
+def test_a_trial_is_worth_what_a_study_says_it_is(digits: Path, tmp_path: Path) -> None:
+    spec = small_study({"pruner": "none", "trials": 4})
+    run(spec, tmp_path, digits)
+    objective = Objective(spec)
+    for row in rows(tmp_path):
+        assert objective(FixedTrial(row.params)) == row.value
+
+
+def test_the_value_is_that_of_the_weights_that_are_kept(digits: Path) -> None:
+    base = {
+        "epochs": 20,
+        "optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.9},
+        "early_stopping": {"patience": 2},
+    }
+    objective = Objective(small_study(base=base, space={}))
+    trained = train(objective.spec.base, open_dataset(digits))
+    curve = trained.history["validation/accuracy"]
+    assert trained.kept_epoch < len(curve)
+    assert objective(FixedTrial({})) == curve[trained.kept_epoch - 1] != curve[-1]
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_trial_is_pruned_when_the_pruner_says_so() -> None:
+    objective = Objective(small_study())
+    study = study_of(objective, optuna.pruners.ThresholdPruner(lower=2.0, n_warmup_steps=2))
+    study.optimize(objective, n_trials=2)
+    for trial in study.trials:
+        assert (trial.state, list(trial.intermediate_values)) == (TrialState.PRUNED, [1, 2])
+        assert trial.value == trial.intermediate_values[2]
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_trial_is_not_pruned_after_its_last_epoch() -> None:
+    objective = Objective(small_study(base={"epochs": 3}))
+    study = study_of(objective, optuna.pruners.ThresholdPruner(lower=2.0, n_warmup_steps=3))
+    study.optimize(objective, n_trials=1)
+    assert study.trials[0].state == TrialState.COMPLETE
+
+
+@pytest.mark.usefixtures("digits")
+@pytest.mark.parametrize(
+    ("base", "n_finite"),
+    [
+        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, 0),
+        (
+            {"network": {"hidden": []}, "batch_size": "full", "optimizer": {"name": "sgd", "learning_rate": 1e38}},
+            1,
+        ),
+    ],
+    ids=["at once", "after an epoch"],
+)
+def test_a_trial_that_diverges_is_pruned_with_its_last_finite_value(base: dict[str, Any], n_finite: int) -> None:
+    objective = Objective(small_study(base=base, space={}))
+    study = study_of(objective)
+    study.optimize(objective, n_trials=1)
+    (trial,) = study.trials
+    assert (trial.state, len(trial.intermediate_values)) == (TrialState.PRUNED, n_finite)
+    assert trial.value == trial.intermediate_values.get(n_finite)
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_file_is_as_good_as_a_study(tmp_path: Path) -> None:
+    file = tmp_path / "file.toml"
+    file.write_text(STUDY_FILE)
+    objective = Objective(str(file))
+    assert (objective.spec.study.name, objective.spec.direction) == ("file", "minimize")
+    study = study_of(objective)
+    study.optimize(objective, n_trials=2)
+    assert study.best_value == min(trial.value for trial in study.trials) > 0
+    assert Objective(file).spec.study == objective.spec.study
+
+
+def test_data_that_is_missing_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIES_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError, match=r'there is no data set called "digitz"\. Did you mean "digits"'):
+        Objective(small_study(base={"data": {"name": "digitz"}}, space={}))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,174 @@
+"""The tracking store: its database, its server, and what `studies sync`, `ui` and `delete` do with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mlp.errors import ConfigError
+from studies.records.home import Home
+from studies.tracking.mlflow_store import (
+    TrackingStore,
+    create_store,
+    delete_experiment,
+    experiment_id,
+    publishing_lock,
+    sync,
+    ui_command,
+)
+from tests.tracking_data import (
+    FakeStudy,
+    content,
+    dump,
+    four_trials,
+    runs,
+)
+
+
+def test_a_study_that_someone_runs_stays_running(home: Home) -> None:
+    study = FakeStudy(home)
+    study.advance(0, 1)
+    with study.folder.lock():
+        sync(home, study.folder)
+    assert {run.info.status for run in runs(home).values()} == {"RUNNING"}
+
+
+def test_two_never_publish_one_study_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = four_trials(home)
+    monkeypatch.setattr("studies.tracking.mlflow_store.PATIENCE_SECONDS", 0.1)
+    with publishing_lock(study.folder), pytest.raises(ConfigError, match="being published by another process"):
+        sync(home, study.folder)
+
+
+def test_a_server_that_is_away_is_named_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = four_trials(home)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"the tracking store http://127\.0\.0\.1:9 cannot be used: .*"):
+        sync(home, study.folder)
+    assert time.monotonic() - started < 5
+
+
+def test_mlflow_says_nothing_on_the_terminal(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    study = four_trials(home)
+    sync(home, study.folder)
+    TrackingStore(home).client.delete_experiment(experiment_id(home, "digits"))
+    sync(home, study.folder)
+    assert capfd.readouterr() == ("", "")
+    assert "the experiment digits had been deleted" in study.folder.publisher_log.read_text()
+
+
+@pytest.mark.slow
+def test_a_new_study_starts_clean_after_the_old_one_was_deleted(home: Home) -> None:
+    study = four_trials(home)
+    empty = dump(home.mlflow_db)
+    sync(home, study.folder)
+    delete_experiment(home, "digits")
+    assert experiment_id(home, "digits") is None
+    left = {table for table, rows in dump(home.mlflow_db).items() if rows != empty[table]}
+    assert left <= {"inputs", "input_tags"}, "of these, MLflow itself leaves rows of runs that are gone"
+    assert not (home.artifacts / "digits").exists()
+    delete_experiment(home, "digits")
+    assert sync(home, study.folder) == 5
+
+
+def test_deleting_a_study_spares_what_others_publish_under_its_name(home: Home) -> None:
+    study = four_trials(home)
+    sync(home, study.folder)
+    client = TrackingStore(home).client
+    theirs = client.create_run(experiment_id(home, "digits"), tags={"studies.study": "digits/1"}, run_name="theirs")
+    delete_experiment(home, "digits")
+    assert set(runs(home)) == {"theirs"}
+    assert client.get_run(theirs.info.run_id).info.lifecycle_stage == "active"
+
+
+@pytest.mark.slow
+def test_processes_that_need_the_database_at_once_get_one(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from studies.records.home import Home; "
+    program += "from studies.tracking.mlflow_store import *; "
+    program += "print(TrackingStore(Home(Path(sys.argv[1]))).client.get_experiment_by_name('Default').name)"
+    command = [sys.executable, "-c", program, str(tmp_path / "home")]
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    assert [process.communicate(timeout=120)[0] for process in both] == ["Default\n", "Default\n"]
+    assert sorted(path.name for path in (tmp_path / "home").glob("mlflow*")) == ["mlflow.db", "mlflow.lock"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.2, 0.6, 1.0])
+def test_a_process_killed_while_it_makes_the_database_leaves_none(tmp_path: Path, delay: float) -> None:
+    home = Home(tmp_path)
+    program = "import sys; from pathlib import Path; from studies.records.home import Home; "
+    program += "from studies.tracking.mlflow_store import *; "
+    program += "create_store(Home(Path(sys.argv[1])))"
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    draft = tmp_path / "mlflow.draft" / "migrated.db"
+    while not draft.exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    create_store(home)
+    assert TrackingStore(home, f"sqlite:///{home.mlflow_db}").client.get_experiment_by_name("Default") is not None
+
+
+@contextmanager
+def serving(home: Home, port: int) -> Iterator[str]:
+    """Run MLflow's server as `studies ui` does."""
+    command, environment = ui_command(home, port)
+    url = f"http://127.0.0.1:{port}"
+    with (home.root / "ui.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=environment, cwd=home.root, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        while True:
+            assert server.poll() is None, (home.root / "ui.log").read_text()
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+@pytest.mark.slow
+def test_the_ui_shows_runs_and_artifacts_to_this_machine_only(home: Home) -> None:
+    study = four_trials(home)
+    sync(home, study.folder)
+    run_id = runs(home)["digits"].info.run_id
+    port = 20_000 + os.getpid() % 10_000
+    with serving(home, port) as url:
+        with urllib.request.urlopen(f"{url}/get-artifact?path=trials.csv&run_uuid={run_id}") as answer:
+            assert answer.read().startswith(b"number,state")
+        search = f"{url}/ajax-api/2.0/mlflow/experiments/search?max_results=5"
+        request = urllib.request.Request(search, headers={"Host": f"10.evil.example:{port}"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request)
+
+
+@pytest.mark.slow
+def test_a_server_shows_what_the_homes_own_store_would(
+    new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, server = new_home("home"), new_home("server")
+    study = four_trials(home)
+    sync(home, study.folder)
+    with serving(server, 20_000 + os.getpid() % 10_000) as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        assert sync(home, study.folder) == 5
+        assert sync(home, study.folder) == 0
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert content(server) == content(home)
+    assert len(list(server.artifacts.rglob("trials.csv"))) == 1
