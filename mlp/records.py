@@ -66,7 +66,8 @@ class AbstractRecord(ABC):  # noqa: B024 - parts below it have abstract methods,
         known = field_types(cls)
         for key in mapping:
             if key not in known:
-                record = cls.described() or (f'"{path}"' if path else "this table")
+                name = path.rpartition(".")[2]
+                record = cls.described() or (f'"{name}"' if name else "this table")
                 problem = f"is not a field of {record}.{did_you_mean(key, known)}"
                 raise ConfigError(f"{problem} Available: {', '.join(known)}.", path=join_path(path, key))
         missing = [

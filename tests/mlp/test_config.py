@@ -156,7 +156,7 @@ REFUSALS = [
     (
         {"network": {"hidden": {"dept": 3}}},
         (
-            '"network.hidden.dept": is not a field of "network.hidden". Did you mean "depth"? '
+            '"network.hidden.dept": is not a field of "hidden". Did you mean "depth"? '
             "Available: depth, width, taper."
         ),
     ),

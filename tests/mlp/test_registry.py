@@ -19,7 +19,7 @@ from mlp import (
     Taper,
 )
 from mlp.activations import LeakyRelu, Relu, activations
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import did_you_mean, errors_in
 from mlp.initializers import Uniform
 from mlp.optimizers import Adam, Sgd, optimizers
 from mlp.paths import join_path
