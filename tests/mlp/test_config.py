@@ -155,10 +155,7 @@ REFUSALS = [
     ),
     (
         {"network": {"hidden": {"dept": 3}}},
-        (
-            '"network.hidden.dept": is not a field of "hidden". Did you mean "depth"? '
-            "Available: depth, width, taper."
-        ),
+        ('"network.hidden.dept": is not a field of "hidden". Did you mean "depth"? Available: depth, width, taper.'),
     ),
     (
         {"network": {"activation": "leaky-relu"}},

@@ -150,8 +150,10 @@ REFUSALS = [
     ),
     (
         {"title": "t", "xyz": 2},
-        '"xyz": is not a field of this table. Available: title, copies, scale, framed, paper, marks, pages, shape, '
-        "second.",
+        (
+            '"xyz": is not a field of this table. '
+            "Available: title, copies, scale, framed, paper, marks, pages, shape, second."
+        ),
     ),
     ({"title": 1}, '"title": must be a string, got 1.'),
     ({"title": "t", "copies": "2"}, "\"copies\": must be a whole number, got '2'."),
