@@ -27,8 +27,7 @@ import numpy as np  # noqa: E402
 from transcriptions import TRANSCRIPTIONS  # noqa: E402
 
 from mlp.errors import ConfigError  # noqa: E402
-from studies.data.cache import open_dataset  # noqa: E402
-from studies.data.prepare import prepare_data  # noqa: E402
+from studies.data.prepare import open_dataset  # noqa: E402
 from studies.models.export import read_config  # noqa: E402
 from studies.models.retrain import retrain  # noqa: E402
 
@@ -93,7 +92,7 @@ class Finding:
 def measure(system: System, seeds: list[int], data_dir: Path | None) -> Finding:
     """Train ours for every seed, and a part of the original's work each time."""
     config, _ = read_config(FOLDER / f"{system.name}.toml")
-    dataset = open_dataset(prepare_data(config.data, data_dir=data_dir, progress=True))
+    dataset = open_dataset(config.data, data_dir=data_dir, progress=True)
     x = np.asarray(dataset.inputs[: system.examples], float)
     if config.data.scale == "example":
         x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)

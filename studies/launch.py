@@ -20,7 +20,7 @@ from mlp.errors import ConfigError, errors_in
 from mlp.losses import Task
 from mlp.metrics import metrics
 from mlp.training import check_fit
-from studies.data.cache import open_dataset
+from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.models.export import export_trial
 from studies.models.machine import machine, versions
@@ -109,7 +109,7 @@ def plan_study(
 def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
     with errors_in("[base]"):
         folder = prepare_data(spec.base.data, data_dir=data_dir)
-        dataset = open_dataset(folder)
+        dataset = open_cached(folder)
         split = dataset.split(spec.base.data, spec.base.seed)
     _check_fit(spec, dataset, split)
     n_validation = len(split.validation) if split.validation else 0

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.training import Training
-from studies.data.cache import open_dataset
-from studies.data.prepare import prepare_data
+from studies.data.prepare import open_dataset
 from studies.search.spec import StudySpec, read_spec
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Objective:
 
     def __init__(self, spec: StudySpec | Path | str, *, data_dir: Path | None = None) -> None:
         self.spec = spec if isinstance(spec, StudySpec) else read_spec(Path(spec))
-        self._dataset = open_dataset(prepare_data(self.spec.base.data, data_dir=data_dir))
+        self._dataset = open_dataset(self.spec.base.data, data_dir=data_dir)
 
     def __call__(self, trial: Trial) -> float:
         """Return the metric of the weights that are kept.

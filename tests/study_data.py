@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mlp.config import TrainConfig
-from studies.data.cache import open_dataset
-from studies.data.published import prepare
+from studies.data.cache import open_cached
+from studies.data.prepare import prepare_data
 from studies.records.home import Home, StudyFolder
 from studies.running.clock import CostModel
 from studies.running.driver import Driver, Snapshot
@@ -54,7 +54,7 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the prepared digits, in a cache of this session's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIES_CACHE", str(tmp_path_factory.getbasetemp() / "studies-cache"))
-        yield prepare("digits")
+        yield prepare_data("digits")
 
 
 def small_study(
@@ -98,7 +98,7 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
         database.write_bytes(empty_database())
     folder = home.study(spec.study.name)
     folder.trials.mkdir(parents=True, exist_ok=True)
-    split = open_dataset(digits).split(spec.base.data, spec.base.seed)
+    split = open_cached(digits).split(spec.base.data, spec.base.seed)
 
     def epoch_cost(config: TrainConfig) -> int:
         sizes = config.layer_sizes(split.n_features, split.n_targets, split.task)

@@ -53,7 +53,7 @@ def made_up(config: DataConfig) -> Dataset:
 def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever data set is asked for: one that is made up."""
     monkeypatch.setattr(launch, "prepare_data", lambda config, **_: config)
-    monkeypatch.setattr(launch, "open_dataset", made_up)
+    monkeypatch.setattr(launch, "open_cached", made_up)
 
 
 @parametrize_studies

@@ -22,9 +22,10 @@ from mlp.errors import ConfigError, errors_in
 ARRAYS = ("inputs", "targets", "test_inputs", "test_targets")
 
 
-def find_data_dir(data_dir: Path | None) -> Path | None:
+def find_data_dir(data_dir: Path | str | None) -> Path | None:
     """Return where the user's own files are: the folder given, or `STUDIES_DATA`."""
-    return data_dir or (Path(os.environ["STUDIES_DATA"]) if os.environ.get("STUDIES_DATA") else None)
+    chosen = data_dir or os.environ.get("STUDIES_DATA")
+    return Path(chosen) if chosen else None
 
 
 def keep(name: str, digest: str, read: Callable[[], Dataset], *, path: str) -> Path:
@@ -52,11 +53,11 @@ def keep(name: str, digest: str, read: Callable[[], Dataset], *, path: str) -> P
 
 
 @functools.lru_cache(maxsize=4)
-def open_dataset(folder: Path) -> Dataset:
-    """Return the data set in a folder that `prepare` gave; inputs are mapped into memory, not read.
+def open_cached(folder: Path) -> Dataset:
+    """Return the data set in a cache folder that `prepare_data` returned; inputs are mapped into memory, not read.
 
     Raises:
-        ConfigError: when there is none.
+        ConfigError: if the folder does not contain a complete data set.
     """
     try:
         record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
@@ -66,7 +67,9 @@ def open_dataset(folder: Path) -> Dataset:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if "inputs" in name else None) for name in ARRAYS}
         return Dataset(**arrays, **known)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{folder} holds no whole data set: {error}. Prepare it on this machine.") from error
+        raise ConfigError(
+            f"{folder} is not a complete cached data set: {error}. Prepare the data set on this machine."
+        ) from error
 
 
 def cache_folder() -> Path:

@@ -11,8 +11,8 @@ import numpy as np
 from mlp.arrays import Array
 from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError, did_you_mean
-from studies.data.cache import find_data_dir, keep
-from studies.data.published import prepare
+from studies.data.cache import find_data_dir, keep, open_cached
+from studies.data.published import names, prepare
 from studies.data.tables import (
     MANY_CATEGORIES,
     Table,
@@ -24,20 +24,42 @@ READING = "csv 2"  # changes when a file is read into other arrays than before, 
 LEAST_PIXELS = 64  # a square number of bytes from there on is taken for a picture
 
 
-def prepare_data(
-    config: DataConfig, *, data_dir: Path | None = None, progress: bool = False, path: str = "data"
-) -> Path:
-    """Make sure that the data set of a configuration is cached as arrays, and return the folder for `open_dataset`.
+def open_dataset(
+    data: str | Path | DataConfig, *, data_dir: Path | str | None = None, progress: bool = False
+) -> Dataset:
+    """Return a data set; it is read, verified and stored in the cache first if the cache does not have it.
 
     Args:
-        config: whose `name` is that of a data set, or a file that ends in `.csv`.
-        data_dir: where `mnist/*.gz` and the like, and CSV files, are looked for; `STUDIES_DATA` unless given.
-        progress: whether to show a bar while downloading.
-        path: where the data stand in the configuration, for the error.
+        data: the name of a data set, the path of a CSV file, or the `data` of a training configuration.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
+            `STUDIES_DATA`.
+        progress: whether to show a progress bar during downloads.
 
     Raises:
-        ConfigError: on data that are missing or cannot be learnt from, on an unwritable cache.
+        ConfigError: if the data is missing or invalid, or the cache is not writable.
     """
+    return open_cached(prepare_data(data, data_dir=data_dir, progress=progress))
+
+
+def prepare_data(
+    data: str | Path | DataConfig, *, data_dir: Path | str | None = None, progress: bool = False, path: str = "data"
+) -> Path:
+    """Make sure that the cache has a data set, and return its folder for `open_cached`.
+
+    Args:
+        data: the name of a data set, the path of a CSV file, or the `data` of a training configuration.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
+            `STUDIES_DATA`.
+        progress: whether to show a progress bar during downloads.
+        path: the dotted path of the data in the configuration, for errors.
+
+    Raises:
+        ConfigError: if the data is missing or invalid, or the cache is not writable.
+    """
+    config = data if isinstance(data, DataConfig) else DataConfig(str(data))
+    if not config.name:
+        problem = f"is empty. Give the path of a CSV file or one of: {', '.join(names())}."
+        raise ConfigError(problem, path=f"{path}.name")
     if not config.is_table:
         return prepare(config.name, data_dir=data_dir, progress=progress, path=f"{path}.name")
     file = find_table(config.name, data_dir, path=f"{path}.name")
@@ -51,7 +73,7 @@ def prepare_data(
     return keep(file.stem[:64], digest, lambda: read_csv(file, config, digest=digest), path=path)
 
 
-def find_table(name: str, data_dir: Path | None, *, path: str = "") -> Path:
+def find_table(name: str, data_dir: Path | str | None, *, path: str = "") -> Path:
     """Return where a CSV file is: looked for from the working folder, and then in the data directory.
 
     Raises:

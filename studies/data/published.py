@@ -140,7 +140,12 @@ def names() -> list[str]:
 
 
 def prepare(
-    name: str, *, data_dir: Path | None = None, download: bool = True, progress: bool = False, path: str = "data.name"
+    name: str,
+    *,
+    data_dir: Path | str | None = None,
+    download: bool = True,
+    progress: bool = False,
+    path: str = "data.name",
 ) -> Path:
     """Make sure that a data set is cached as arrays, and return the folder for `open_dataset`.
 

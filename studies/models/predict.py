@@ -17,9 +17,8 @@ from mlp.errors import ConfigError, did_you_mean
 from mlp.metrics import metrics
 from mlp.model import Model
 from mlp.scores import evaluate
-from studies.data.cache import open_dataset
 from studies.data.idx import DEFLATE_MOST, read_idx
-from studies.data.prepare import find_table, prepare_data, read_targets_as
+from studies.data.prepare import find_table, open_dataset, read_targets_as
 from studies.data.tables import (
     Table,
     encode,
@@ -191,7 +190,7 @@ def evaluate_model(
     where: str = part or "test"
     config = own if data == own.name else DataConfig(data)
     if not config.is_table or (data == own.name and label in (None, own.label)):
-        dataset = open_dataset(prepare_data(config, data_dir=data_dir, progress=progress))
+        dataset = open_dataset(config, data_dir=data_dir, progress=progress)
         inputs, targets = _take_part(model, dataset, where)
     elif part is None:
         where = "data"

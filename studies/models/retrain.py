@@ -13,8 +13,7 @@ from mlp.errors import ConfigError
 from mlp.model import Model
 from mlp.model_io import check_writable, save_model
 from mlp.training import EpochMetrics, Training
-from studies.data.cache import open_dataset
-from studies.data.prepare import prepare_data
+from studies.data.prepare import open_dataset
 from studies.models.export import Provenance
 from studies.models.machine import machine, versions
 
@@ -91,7 +90,7 @@ def retrain(
         check_writable(save)
     if pictures is not None:
         make_folder(pictures)
-    dataset = open_dataset(prepare_data(config.data, data_dir=data_dir, progress=progress))
+    dataset = open_dataset(config.data, data_dir=data_dir, progress=progress)
     if test and not len(dataset.test_inputs):
         raise ConfigError(f'sets nothing of "{dataset.name}" aside to judge by.', path="data.test")
     seconds = 0.0

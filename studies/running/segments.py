@@ -17,7 +17,7 @@ from mlp.config import TrainConfig
 from mlp.data import DataConfig, Split
 from mlp.state import History, Status, TrainingState
 from mlp.training import Training
-from studies.data.cache import open_dataset
+from studies.data.cache import open_cached
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Progress:
 
 @functools.lru_cache(maxsize=4)
 def _split(data: Path, config: DataConfig, seed: int) -> Split:
-    return open_dataset(data).split(config, seed)
+    return open_cached(data).split(config, seed)
 
 
 def run_segment(segment: Segment) -> Progress:

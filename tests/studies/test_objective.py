@@ -12,7 +12,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from mlp.errors import ConfigError
 from mlp.training import train
-from studies.data.cache import open_dataset
+from studies.data.cache import open_cached
 from studies.objective import Objective
 from tests.study_data import (
     rows,
@@ -57,7 +57,7 @@ def test_a_trial_is_worth_what_training_its_configuration_gives(digits: Path) ->
     study.optimize(objective, n_trials=4)
     spec = objective.spec
     for trial in study.trials:
-        trained = train(spec.space.configure(trial.params), open_dataset(digits))
+        trained = train(spec.space.configure(trial.params), open_cached(digits))
         curve = trained.history["validation/accuracy"]
         assert trial.intermediate_values == dict(enumerate(curve, start=1))
         assert trial.value == curve[-1]
@@ -79,7 +79,7 @@ def test_the_value_is_that_of_the_weights_that_are_kept(digits: Path) -> None:
         "early_stopping": {"patience": 2},
     }
     objective = Objective(small_study(base=base, space={}))
-    trained = train(objective.spec.base, open_dataset(digits))
+    trained = train(objective.spec.base, open_cached(digits))
     curve = trained.history["validation/accuracy"]
     assert trained.kept_epoch < len(curve)
     assert objective(FixedTrial({})) == curve[trained.kept_epoch - 1] != curve[-1]

@@ -30,8 +30,8 @@ from filelock import FileLock
 
 from mlp.model_io import load_model
 from studies.commands.app import parse_duration
-from studies.data.cache import open_dataset
-from studies.data.published import prepare
+from studies.data.cache import open_cached
+from studies.data.prepare import prepare_data
 from studies.models.export import read_config
 from studies.models.retrain import retrain
 from studies.records.home import Home, StudyFolder
@@ -235,7 +235,7 @@ def cache_fixture(migrated_db: Path) -> Path:
     cache = migrated_db.parents[1] / "cli-cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIES_CACHE", str(cache))
-        prepare("digits")
+        prepare_data("digits")
     return cache
 
 
@@ -749,7 +749,7 @@ def test_a_model_that_is_saved_predicts_as_well_as_was_said(finished: Shell, cac
     said = re.search(r"^test/accuracy +(0\.\d{4}) *$", answer.stdout, re.M)
     assert said
     (data,) = (cache / "arrays").glob("digits-*/")
-    dataset = open_dataset(data)
+    dataset = open_cached(data)
     predicted = load_model(finished.folder / "model").predict(dataset.test_inputs)
     assert f"{(predicted == dataset.test_targets).mean():.4f}" == said[1]
 

@@ -25,7 +25,7 @@ from mlp.arrays import digest
 from mlp.data import DataConfig
 from mlp.errors import ConfigError
 from studies.data import idx, published
-from studies.data.cache import ARRAYS, open_dataset
+from studies.data.cache import ARRAYS, open_cached
 from studies.data.idx import IdxFile
 from studies.data.published import CLOTHES, DIGITS, Published, prepare
 
@@ -118,7 +118,7 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def arrays_of(folder: Path) -> list[np.ndarray]:
-    dataset = open_dataset(folder)
+    dataset = open_cached(folder)
     return [getattr(dataset, name) for name in ARRAYS]
 
 
@@ -131,7 +131,7 @@ def test_digits_are_those_of_scikit_learn_with_every_fifth_row_set_aside() -> No
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
-    dataset = open_dataset(prepare("digits"))
+    dataset = open_cached(prepare("digits"))
     rows = np.arange(1797)
     np.testing.assert_array_equal(dataset.inputs, pixels[rows % 5 != 4])
     np.testing.assert_array_equal(dataset.targets, labels[rows % 5 != 4])
@@ -144,7 +144,7 @@ def test_digits_are_those_of_scikit_learn_with_every_fifth_row_set_aside() -> No
 
 
 def test_inputs_are_memory_mapped_bytes_and_labels_are_plain_int64() -> None:
-    dataset = open_dataset(prepare("digits"))
+    dataset = open_cached(prepare("digits"))
     assert isinstance(dataset.inputs, np.memmap)
     assert isinstance(dataset.test_inputs, np.memmap)
     assert dataset.inputs.dtype == dataset.test_inputs.dtype == np.uint8
@@ -156,7 +156,7 @@ def test_inputs_are_memory_mapped_bytes_and_labels_are_plain_int64() -> None:
 
 def test_a_folder_is_opened_once_in_a_process() -> None:
     folder = prepare("digits")
-    assert open_dataset(folder) is open_dataset(folder)
+    assert open_cached(folder) is open_cached(folder)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_folder_is_opened_once_in_a_process() -> None:
 def test_published_data_sets_have_their_published_statistics(
     name: str, classes: tuple[str, ...], mean: float, first_labels: list[int]
 ) -> None:
-    dataset = open_dataset(prepare(name, data_dir=REAL, download=False))
+    dataset = open_cached(prepare(name, data_dir=REAL, download=False))
     assert dataset.inputs.shape == (60_000, 784)
     assert dataset.test_inputs.shape == (10_000, 784)
     assert dataset.inputs.mean() / dataset.largest == pytest.approx(mean, abs=5e-5)
@@ -260,7 +260,7 @@ def test_a_mirror_that_fails_is_followed_by_the_next_and_downloads_are_kept(
     folder = prepare("mnist", progress=True)
     assert "train-images-idx3-ubyte" in capsys.readouterr().err
     assert sorted(file.name for file in (cache / "downloads" / "mnist").iterdir()) == sorted(payloads)
-    np.testing.assert_array_equal(open_dataset(folder).targets, TINY["train-labels-idx1-ubyte"])
+    np.testing.assert_array_equal(open_cached(folder).targets, TINY["train-labels-idx1-ubyte"])
 
     (folder / "targets.npy").unlink()
     assert prepare("mnist", data_dir=cache / "elsewhere", download=False) == folder
@@ -390,8 +390,8 @@ def test_a_damaged_cache_is_rebuilt(damage: Callable[[Path], object]) -> None:
 
 
 def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no whole data set"):
-        open_dataset(tmp_path)
+    with pytest.raises(ConfigError, match="is not a complete cached data set"):
+        open_cached(tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_setting(
@@ -423,7 +423,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_half_written(cache: Pat
     assert draft.suffix == ".draft"
     folder = prepare("digits")
     assert [path for path in (cache / "arrays").iterdir() if path.is_dir()] == [folder]
-    assert len(open_dataset(folder).targets) == 1438
+    assert len(open_cached(folder).targets) == 1438
 
 
 def prepare_and_sum(barrier: Barrier, answers: Queue[tuple[str, int]]) -> None:
@@ -432,7 +432,7 @@ def prepare_and_sum(barrier: Barrier, answers: Queue[tuple[str, int]]) -> None:
         patch.setattr(np, "save", lambda *args: (time.sleep(0.05), save(*args)))  # long enough to collide
         barrier.wait()
         folder = prepare("digits")
-    answers.put((str(folder), int(open_dataset(folder).inputs.sum())))
+    answers.put((str(folder), int(open_cached(folder).inputs.sum())))
 
 
 def test_processes_that_prepare_at_once_all_get_the_whole_data_set(cache: Path) -> None:
@@ -445,15 +445,15 @@ def test_processes_that_prepare_at_once_all_get_the_whole_data_set(cache: Path) 
     for process in processes:
         process.join()
     folder = prepare("digits")
-    assert set(got) == {(str(folder), int(open_dataset(folder).inputs.sum()))}
+    assert set(got) == {(str(folder), int(open_cached(folder).inputs.sum()))}
     assert [path for path in (cache / "arrays").iterdir() if path.is_dir()] == [folder]
 
 
 def test_neither_preparing_digits_nor_opening_them_imports_anything_heavy() -> None:
     outcome = run_python(
         "import sys\n"
-        "from studies.data.cache import open_dataset; from studies.data.published import prepare\n"
-        "open_dataset(prepare('digits'))\n"
+        "from studies.data.cache import open_cached; from studies.data.published import prepare\n"
+        "open_cached(prepare('digits'))\n"
         "print(*{name.partition('.')[0] for name in sys.modules})\n"
     )
     assert outcome.returncode == 0, outcome.stderr

@@ -15,8 +15,8 @@ import pytest
 from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError
 from studies.data import prepare as own_data
-from studies.data.cache import open_dataset
-from studies.data.prepare import prepare_data, read_csv
+from studies.data.cache import open_cached
+from studies.data.prepare import open_dataset, prepare_data, read_csv
 
 FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(20))
 
@@ -134,9 +134,9 @@ def test_a_file_is_looked_for_here_and_then_in_the_data_directory(tmp_path: Path
     places = f"{tmp_path / 'own.csv'} nor {tmp_path / 'data' / 'own.csv'}"
     assert str(error.value) == f'"data.name": there is no file {places}.'
     (tmp_path / "data" / "own.csv").write_text(FLOWERS)
-    assert len(open_dataset(prepare_data(config, data_dir=tmp_path / "data")).inputs) == 16
+    assert len(open_cached(prepare_data(config, data_dir=tmp_path / "data")).inputs) == 16
     (tmp_path / "own.csv").write_text(FLOWERS + "1,red,a\n" * 5)
-    assert len(open_dataset(prepare_data(config, data_dir=tmp_path / "data")).inputs) == 20
+    assert len(open_cached(prepare_data(config, data_dir=tmp_path / "data")).inputs) == 20
 
 
 def test_a_file_is_read_once_until_it_or_what_is_wanted_of_it_changes(
@@ -160,9 +160,9 @@ def test_a_file_is_read_once_until_it_or_what_is_wanted_of_it_changes(
     file.write_text(FLOWERS.replace("0,", "9,", 1))
     changed = prepare_data(DataConfig("own.csv", label="kind"))
     assert (
-        len({first, half, changed}) == len({open_dataset(f).digest for f in (first, half, changed)}) == len(reads) == 3
+        len({first, half, changed}) == len({open_cached(f).digest for f in (first, half, changed)}) == len(reads) == 3
     )
-    opened = open_dataset(changed)
+    opened = open_cached(changed)
     assert (opened.columns, opened.inputs[0, 0]) == (("petal", "colour=blue", "colour=red"), 9)
 
 
@@ -178,7 +178,7 @@ def test_millions_of_cells_are_read_in_seconds(tmp_path: Path) -> None:
     lines = (f"{i % 10},{','.join(map(str, row))}" for i, row in enumerate(pixels.tolist()))
     (tmp_path / "own.csv").write_text("\n".join([names, *lines]) + "\n")
     started = time.process_time()
-    data = open_dataset(prepare_data(DataConfig("own.csv")))
+    data = open_cached(prepare_data(DataConfig("own.csv")))
     assert time.process_time() - started < 8
     np.testing.assert_array_equal(data.inputs, pixels[np.arange(3_000) % 5 != 4])
     assert (data.inputs.dtype, data.image_shape) == (np.uint8, (28, 28))
@@ -231,3 +231,22 @@ def test_a_study_of_a_file_runs_is_exported_trains_again_and_predicts(tmp_path: 
     assert (mistaken.returncode, mistaken.stdout) == (2, "")
     problem = 'own.csv: there is no column "king" to predict. Did you mean "kind"? Name it with data.label.'
     assert mistaken.stderr == f'error: own.toml: [base] "data": {problem}\n'
+
+
+@pytest.mark.parametrize("data", ["", DataConfig("")])
+def test_an_empty_name_is_refused_with_the_names_there_are(data: str | DataConfig) -> None:
+    with pytest.raises(ConfigError, match=r'^"data\.name": is empty\. Give the path of a CSV file or one of: digits, '):
+        open_dataset(data)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_open_dataset_takes_the_path_of_a_csv_file_and_a_folder_of_either_type(
+    tmp_path: Path, kind: type[str] | type[Path]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "own.csv").write_text("x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(10)))
+    assert len(open_dataset("own.csv", data_dir=kind(tmp_path / "data")).inputs) == 8
+
+
+def test_open_dataset_opens_what_prepare_data_has_cached() -> None:
+    assert open_dataset("digits") is open_cached(prepare_data(DataConfig("digits")))

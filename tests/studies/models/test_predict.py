@@ -24,7 +24,7 @@ from mlp.errors import ConfigError
 from mlp.model import Model
 from mlp.model_io import load_model, save_model
 from mlp.training import train
-from studies.data.cache import open_dataset
+from studies.data.cache import open_cached
 from studies.data.prepare import read_csv
 from studies.models.predict import evaluate_model, read_inputs, write_predictions
 from studies.models.retrain import retrain
@@ -257,13 +257,13 @@ def test_a_file_that_is_missing_or_a_folder_is_refused_by_name(tmp_path: Path) -
 
 @functools.cache
 def digits_model(digits: Path) -> Model:
-    dataset = open_dataset(digits)
+    dataset = open_cached(digits)
     config = TrainConfig.from_mapping({"epochs": 2, "data": {"name": "digits"}, "metrics": ["f1_macro"]})
     return Model.of(train(config, dataset), dataset.classes)
 
 
 def test_a_model_is_judged_by_a_part_of_its_data(digits: Path) -> None:
-    dataset = open_dataset(digits)
+    dataset = open_cached(digits)
     fitted = digits_model(digits)
     found = evaluate_model(fitted, "digits", extra=["roc_auc"])
     assert list(found) == ["test/loss", "test/accuracy", "test/f1_macro", "test/roc_auc"]
@@ -329,7 +329,7 @@ def test_a_file_without_a_test_part_has_none_to_judge_by(tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = open_dataset(digits)
+    dataset = open_cached(digits)
     monkeypatch.chdir(tmp_path)
     save_model(Path("model"), digits_model(digits))
     save_model(Path("model.json"), digits_model(digits))

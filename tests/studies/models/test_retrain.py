@@ -20,8 +20,7 @@ from mlp import (
 from mlp.model_io import load_model
 from mlp.paths import merge
 from mlp.training import train
-from studies.data.cache import open_dataset
-from studies.data.published import prepare
+from studies.data.prepare import open_dataset
 from studies.models.export import Provenance, export_trial, read_config
 from studies.models.machine import machine, versions
 from studies.models.retrain import retrain
@@ -46,7 +45,7 @@ CONFIG = TrainConfig.from_mapping(
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """The digits, cached where only this test looks."""
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
-    return open_dataset(prepare("digits"))
+    return open_dataset("digits")
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_an_export_of_a_study_trains_again_to_the_same_bits(tmp_path: Path, orig
     record = {
         "study": {"metric": "validation/accuracy", "trials": 1},
         "space": {},
-        "data": {"digest": open_dataset(prepare("digits")).digest},
+        "data": {"digest": open_dataset("digits").digest},
     }
     file = export_trial(StudyResults("digits", record, [log.record]), None, tmp_path / "best.toml")
     result = retrain(*read_config(file))

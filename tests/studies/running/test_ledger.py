@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from mlp.config import TrainConfig
 from mlp.training import TrainingState, train
-from studies.data.cache import open_dataset
+from studies.data.cache import open_cached
 from studies.errors import HistoryMismatchError
 from studies.records.trial_log import read_log
 from tests.study_data import (
@@ -104,7 +104,7 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
     ledger = run(spec, tmp_path, digits)
     (row,) = rows(tmp_path)
     assert row.params == spec.point_of_base()
-    trained = train(spec.base, open_dataset(digits))
+    trained = train(spec.base, open_cached(digits))
     assert list(row.intermediate_values.values()) == trained.history["validation/accuracy"]
     assert (row.value, row.user_attrs["weight_digest"]) == (row.intermediate_values[3], trained.weight_digest())
     assert ledger.best == (0, row.value)
@@ -135,7 +135,7 @@ def test_every_trial_is_what_training_its_configuration_gives(tmp_path: Path, di
         assert record is not None
         config = TrainConfig.from_mapping(record.config)
         assert config == spec.space.configure(row.params)
-        trained = train(config, open_dataset(digits))
+        trained = train(config, open_cached(digits))
         assert record.history == trained.history
         assert row.user_attrs["weight_digest"] == trained.weight_digest()
 
