@@ -134,7 +134,7 @@ class TrainConfig(AbstractRecord):
     diagnostics: bool = False
 
     @classmethod
-    def described(cls) -> str:
+    def error_name(cls) -> str:
         return "a training configuration"
 
     def __post_init__(self) -> None:

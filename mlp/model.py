@@ -43,7 +43,7 @@ class Manifest(AbstractRecord):
     columns: tuple[str, ...] = ()
 
     @classmethod
-    def described(cls) -> str:
+    def error_name(cls) -> str:
         return "a model's manifest"
 
     def __post_init__(self) -> None:

@@ -20,35 +20,45 @@ def value_at(values: Any, path: str) -> Any:
     return values
 
 
-def flatten(mapping: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return the leaves of nested tables by dotted path; a part's name is at the part's own path."""
-    leaves: dict[str, Any] = {}
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the innermost values of nested tables by dotted path; the name of a part is at the path of the part.
+
+    Args:
+        mapping: nested tables, as `to_mapping` returns them.
+        prefix: the dotted path of the mapping itself.
+    """
+    values: dict[str, Any] = {}
     for key, value in mapping.items():
-        path = above if key == "name" and above and above != "data" else join_path(above, key)
-        leaves |= flatten(value, path) if isinstance(value, Mapping) else {path: value}
-    return leaves
+        # A part's name is its value: `optimizer`, not `optimizer.name`. A data set's name is a field like any other.
+        is_part_name = key == "name" and prefix not in ("", "data")
+        path = prefix if is_part_name else join_path(prefix, key)
+        values |= flatten(value, path) if isinstance(value, Mapping) else {path: value}
+    return values
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested tables with the values at some dotted paths replaced, outer paths first.
+    """Return a copy of nested tables with the values at some dotted paths replaced.
+
+    Outer paths are replaced first, so that `optimizer.momentum` changes the new optimizer where `optimizer` changes
+    too. A part written as its bare name becomes a table when one of its fields changes.
 
     Raises:
         ConfigError: if a path leads through a value that is not a table.
     """
-    merged: dict[str, Any] = _copy(base)
+    merged: dict[str, Any] = _copy_tables(base)
     for path in sorted(changes, key=lambda path: path.count(".")):
         *steps, last = path.split(".")
         table = merged
         for depth, step in enumerate(steps):
             inner = table.setdefault(step, {})
-            if isinstance(inner, str):  # a part written as its bare name
+            if isinstance(inner, str):
                 inner = table[step] = {"name": inner}
             if not isinstance(inner, dict):
                 raise ConfigError(f"is the value {inner!r} and has no fields.", path=".".join(steps[: depth + 1]))
             table = inner
-        table[last] = _copy(changes[path])
+        table[last] = _copy_tables(changes[path])
     return merged
 
 
-def _copy(value: Any) -> Any:
-    return {key: _copy(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+def _copy_tables(value: Any) -> Any:
+    return {key: _copy_tables(item) for key, item in value.items()} if isinstance(value, Mapping) else value

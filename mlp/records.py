@@ -1,7 +1,7 @@
-"""Records: frozen dataclasses that are checked when they are made, and how a file writes them.
+"""Records: frozen dataclasses that check their own fields and convert themselves to and from TOML.
 
-The type, the default and the bounds of a field are stated once, on the dataclass. TOML, `--set` and Python callers are
-all checked against them.
+The type, the default and the bounds of a field are stated once, on the dataclass. Values from TOML, from `--set` and
+from Python callers are all checked against them.
 """
 
 from __future__ import annotations
@@ -23,23 +23,20 @@ Label = str | bool | int | float
 
 @dataclass(frozen=True)
 class Bounds:
-    """The interval of a numeric field; its text is what an error message says."""
+    """The interval that a numeric field must lie in; as a string it reads `at least 0 and below 1`."""
 
     above: float = -math.inf
     at_least: float = -math.inf
     below: float = math.inf
     at_most: float = math.inf
 
-    def admit(self, value: float) -> bool:
-        """Return whether `value` is inside."""
+    def contain(self, value: float) -> bool:
+        """Return whether `value` lies in the interval."""
         return self.above < value < self.below and self.at_least <= value <= self.at_most
 
     def __str__(self) -> str:
-        words = [
-            f"{name.replace('_', ' ')} {limit:.17g}"
-            for name in ("above", "at_least", "below", "at_most")
-            if math.isfinite(limit := getattr(self, name))
-        ]
+        limits = {name: getattr(self, name) for name in ("above", "at_least", "below", "at_most")}
+        words = [f"{name.replace('_', ' ')} {limit:.17g}" for name, limit in limits.items() if math.isfinite(limit)]
         return " and ".join(words) or "finite"
 
 
@@ -49,16 +46,25 @@ def number(default: Any = MISSING, **bounds: float) -> Any:
 
 
 @dataclass(frozen=True)
-class AbstractRecord(ABC):  # noqa: B024 - parts below it have abstract methods, sections of a configuration none
-    """A frozen dataclass whose fields are checked against their types and bounds when it is made."""
+class AbstractRecord(ABC):  # noqa: B024 - the families of parts add abstract methods, sections of a configuration do not
+    """A frozen dataclass whose fields are checked against their types and bounds when it is created.
+
+    The methods from `error_name` on say how a record appears inside another one, and in errors. A part that is chosen
+    by name (`mlp.registry.AbstractPart`) overrides them, because a file may write it as its bare name.
+    """
 
     def __post_init__(self) -> None:
         for name, (annotation, bounds) in field_types(type(self)).items():
+            # The dataclass is frozen, so that the converted value has to be set around its `__setattr__`.
             object.__setattr__(self, name, decode(annotation, getattr(self, name), path=name, bounds=bounds))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], *, path: str = "") -> Self:
         """Return the record that a mapping (as read from TOML) describes; omitted fields take their defaults.
+
+        Args:
+            mapping: the fields by name.
+            path: the dotted path of the mapping in the file, for errors.
 
         Raises:
             ConfigError: if a key is unknown or missing, or a value has the wrong type or is out of bounds.
@@ -66,17 +72,14 @@ class AbstractRecord(ABC):  # noqa: B024 - parts below it have abstract methods,
         known = field_types(cls)
         for key in mapping:
             if key not in known:
-                name = path.rpartition(".")[2]
-                record = cls.described() or (f'"{name}"' if name else "this table")
+                table_name = path.rpartition(".")[2]
+                record = cls.error_name() or (f'"{table_name}"' if table_name else "this table")
                 problem = f"is not a field of {record}.{did_you_mean(key, known)}"
                 raise ConfigError(f"{problem} Available: {', '.join(known)}.", path=join_path(path, key))
-        missing = [
-            f.name
-            for f in fields(cls)
-            if f.default is MISSING and f.default_factory is MISSING and f.name not in mapping
-        ]
-        if missing:
-            raise ConfigError("is missing and has no default.", path=join_path(path, missing[0]))
+        for f in fields(cls):
+            has_default = f.default is not MISSING or f.default_factory is not MISSING
+            if f.name not in mapping and not has_default:
+                raise ConfigError("is missing and has no default.", path=join_path(path, f.name))
         with errors_in(path=path):
             return cls(**mapping)
 
@@ -86,31 +89,31 @@ class AbstractRecord(ABC):  # noqa: B024 - parts below it have abstract methods,
         return {name: value for name, value in mapping.items() if value is not None}
 
     @classmethod
-    def described(cls) -> str:
-        """Return what an error message calls the record; empty to call it by its path."""
+    def error_name(cls) -> str:
+        """Return what errors call the record; empty if they should use its path."""
         return ""
 
     @classmethod
-    def accepts(cls, value: Any) -> bool:
-        """Return whether the type of a value (not yet its content) can describe the record."""
+    def expected_form(cls, *, plural: bool = False) -> str:
+        """Return the words with which an error states what must be given for the record."""
+        return f"{'tables' if plural else 'a table'} with {', '.join(field_types(cls))}"
+
+    @classmethod
+    def can_decode(cls, value: Any) -> bool:
+        """Return whether the type of a value suits the record; its content is not checked yet."""
         return isinstance(value, Mapping | cls)
 
     @classmethod
-    def decoded(cls, value: Any, path: str) -> Self:
-        """Return the record that an accepted value describes."""
+    def from_value(cls, value: Any, *, path: str) -> Self:
+        """Return the record that a value describes, given that `can_decode` is true for it."""
         return cls.from_mapping(value, path=path)
 
-    @classmethod
-    def expected(cls, *, plural: bool = False) -> str:
-        """Return what an error message says must be given."""
-        return f"{'tables' if plural else 'a table'} with {', '.join(field_types(cls))}"
-
-    def encoded(self) -> Any:
-        """Return the record as TOML and JSON write it."""
+    def to_value(self) -> Any:
+        """Return the record as TOML and JSON write it inside another record."""
         return self.to_mapping()
 
-    def labelled(self) -> Label:
-        """Return the record as it is recorded and shown."""
+    def to_label(self) -> Label:
+        """Return the label under which the record is shown and recorded in studies; see `label`."""
         return label(self.to_mapping())
 
 
@@ -121,7 +124,7 @@ def field_types(cls: type[AbstractRecord]) -> dict[str, tuple[Any, Bounds]]:
     return {f.name: (hints[f.name], f.metadata.get("bounds", Bounds())) for f in fields(cls)}
 
 
-def alternatives(annotation: Any) -> tuple[Any, ...]:
+def union_members(annotation: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the annotation alone."""
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
@@ -138,34 +141,31 @@ def decode(annotation: Any, value: Any, *, path: str, bounds: Bounds | None = No
     Raises:
         ConfigError: if the value does not fit; the message has the path, what is allowed and what was given.
     """
-    bounds = bounds or Bounds()
-    members = alternatives(annotation)
+    members = union_members(annotation)
     for member in members:
-        if _fits(member, value):
-            return _convert(member, value, path, bounds)
-    allowed = " or ".join(_in_words(member) for member in members if member is not type(None))
+        if _has_type(value, member):
+            return _convert(value, member, path, bounds or Bounds())
+    allowed = " or ".join(_type_in_words(member) for member in members if member is not type(None))
     raise ConfigError(f"must be {allowed}, got {value!r}.", path=path)
 
 
-def _fits(member: Any, value: Any) -> bool:
-    """Return whether the type of `value` (not yet its content) is that of one member of a union."""
+def _has_type(value: Any, member: Any) -> bool:
+    """Return whether the type of `value` suits one member of a union; its content is not checked yet."""
     if member is type(None):
         return value is None
     if get_origin(member) is Literal:
-        return isinstance(value, str) and (value in get_args(member))
+        return isinstance(value, str) and value in get_args(member)
     if get_origin(member) is tuple:
         return isinstance(value, list | tuple)
     if issubclass(member, AbstractRecord):
-        accepted: bool = member.accepts(value)
-        return accepted
-    if member is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if member is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, member)
+        return bool(member.can_decode(value))
+    if isinstance(value, bool):  # Python counts a bool as an int, a configuration does not
+        return member is bool
+    return isinstance(value, int | float if member is float else member)
 
 
-def _convert(member: Any, value: Any, path: str, bounds: Bounds) -> Any:
+def _convert(value: Any, member: Any, path: str, bounds: Bounds) -> Any:
+    """Return `value` converted to a type that suits it, its content checked."""
     if member is type(None) or get_origin(member) is Literal:
         return value
     if get_origin(member) is tuple:
@@ -174,45 +174,47 @@ def _convert(member: Any, value: Any, path: str, bounds: Bounds) -> Any:
     if isinstance(value, AbstractRecord):
         return value
     if issubclass(member, AbstractRecord):
-        return member.decoded(value, path)
+        return member.from_value(value, path=path)
     if member in (int, float):
-        if not abs(value) <= sys.float_info.max:
+        if not abs(value) <= sys.float_info.max:  # also true of NaN, and of an int that no float can hold
             raise ConfigError(f"must be finite, got {value!r}.", path=path)
-        if not bounds.admit(value):
+        if not bounds.contain(value):
             raise ConfigError(f"must be {bounds}, got {value!r}.", path=path)
         return member(value)
     return value
 
 
-def _in_words(member: Any, *, plural: bool = False) -> str:
+def _type_in_words(member: Any, *, plural: bool = False) -> str:
     if get_origin(member) is Literal:
         return " or ".join(f'"{option}"' for option in get_args(member))
     if get_origin(member) is tuple:
-        return f"a list of {_in_words(get_args(member)[0], plural=True)}"
+        return f"a list of {_type_in_words(get_args(member)[0], plural=True)}"
     if issubclass(member, AbstractRecord):
-        expected: str = member.expected(plural=plural)
-        return expected
-    words = {int: ("a whole number", "whole numbers"), float: ("a number", "numbers"), str: ("a string", "strings")}
-    return words.get(member, ("true or false", "true or false"))[plural]
+        return str(member.expected_form(plural=plural))
+    if member is bool:
+        return "true or false"
+    singular = {int: "a whole number", float: "a number", str: "a string"}[member]
+    return f"{singular.removeprefix('a ')}s" if plural else singular
 
 
 def encode(value: Any) -> Any:
     """Return a field's value as TOML and JSON write it; the inverse of `decode`."""
     if isinstance(value, AbstractRecord):
-        return value.encoded()
+        return value.to_value()
     return [encode(item) for item in value] if isinstance(value, tuple) else value
 
 
 def label(value: Any) -> Label:
-    """Return how a value is recorded and shown: `leaky_relu(slope=0.1)`, `512-256`, or the plain value itself.
+    """Return how a value is shown and recorded: `leaky_relu(slope=0.1)`, `512-256`, or the plain value itself.
 
-    The label of a part contains only the fields that are not at their default.
+    Studies store labels as the values of categorical parameters, so that a label must never change. The label of a
+    part contains only the fields that are not at their default.
 
     Raises:
-        TypeError: if the value is not one that a configuration can hold.
+        TypeError: if a configuration cannot hold such a value.
     """
     if isinstance(value, AbstractRecord):
-        return value.labelled()
+        return value.to_label()
     value = encode(value)
     if isinstance(value, Mapping):
         arguments = ", ".join(f"{key}={label(item)}" for key, item in value.items() if key != "name")

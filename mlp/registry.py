@@ -1,6 +1,7 @@
-"""Parts chosen by name: how a file writes an activation, an optimizer or a schedule.
+"""Registries: the activations, optimizers, schedules and other parts that a configuration chooses by name.
 
-A part is a frozen dataclass that is registered under a name in its family. Its fields are its hyperparameters.
+A part is a frozen dataclass that is registered under a name in its family. Its fields are its hyperparameters. Adding
+a part means adding one decorated class to the module of its family.
 """
 
 from __future__ import annotations
@@ -14,36 +15,41 @@ from mlp.records import AbstractRecord, Label, label
 
 
 class AbstractPart(AbstractRecord):
-    """A record chosen by name from its family: `"relu"` or `{ name = "leaky_relu", slope = 0.1 }` in TOML."""
+    """A record chosen by name from its family: `"relu"` or `{ name = "leaky_relu", slope = 0.1 }` in TOML.
+
+    Attributes:
+        family: the registry that holds the part.
+        name: the name under which it is registered.
+    """
 
     family: ClassVar[Registry[Any]]
     name: ClassVar[str]
 
     @classmethod
-    def described(cls) -> str:
+    def error_name(cls) -> str:
         return f'the {cls.family.kind} "{cls.name}"'
 
     @classmethod
-    def accepts(cls, value: Any) -> bool:
-        return isinstance(value, str | Mapping | cls)
-
-    @classmethod
-    def decoded(cls, value: Any, path: str) -> Self:
-        part: Self = cls.family.decode(value, path=path)
-        return part
-
-    @classmethod
-    def expected(cls, *, plural: bool = False) -> str:
+    def expected_form(cls, *, plural: bool = False) -> str:
         kind = cls.family.kind
         if plural:
             return f"names of {kind}s, or tables with a name"
         return f"the name of {with_article(kind)} or a table with a name"
 
-    def encoded(self) -> str | dict[str, Any]:
+    @classmethod
+    def can_decode(cls, value: Any) -> bool:
+        return isinstance(value, str | Mapping | cls)
+
+    @classmethod
+    def from_value(cls, value: Any, *, path: str) -> Self:
+        part: Self = cls.family.decode(value, path=path)
+        return part
+
+    def to_value(self) -> str | dict[str, Any]:
         mapping = self.to_mapping()
         return {"name": self.name, **mapping} if mapping else self.name
 
-    def labelled(self) -> Label:
+    def to_label(self) -> Label:
         defaults = {f.name: f.default for f in fields(self)}
         changed = {key: value for key, value in self.to_mapping().items() if getattr(self, key) != defaults[key]}
         return label({"name": self.name, **changed})
@@ -53,7 +59,11 @@ PartT = TypeVar("PartT", bound=AbstractPart)
 
 
 class Registry(Generic[PartT]):
-    """The parts of one family by name, in the order of their definition."""
+    """The parts of one family by name, in the order of their definition.
+
+    Args:
+        kind: what one part of the family is called, such as `activation`.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -87,7 +97,11 @@ class Registry(Generic[PartT]):
         return self._parts[name]
 
     def decode(self, value: Any, *, path: str = "") -> PartT:
-        """Return the part that a name, or a table with a `name`, describes."""
+        """Return the part that a name, or a table with a `name`, describes.
+
+        Raises:
+            ConfigError: if the value is neither, the name is unknown, or a field does not fit.
+        """
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
@@ -98,5 +112,5 @@ class Registry(Generic[PartT]):
 
 
 def with_article(noun: str) -> str:
-    """Return `an activation`, `a loss`."""
+    """Return the noun with its indefinite article: `an activation`, `a loss`."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -31,8 +31,8 @@ from mlp.paths import merge
 from mlp.records import (
     AbstractRecord,
     Bounds,
-    alternatives,
     field_types,
+    union_members,
 )
 from mlp.registry import AbstractPart, Registry
 from mlp.schedules import ReduceOnPlateau, schedules
@@ -106,7 +106,7 @@ def bits(state: TrainingState) -> tuple[Any, ...]:
 @functools.cache  # making a strategy costs more than drawing from it
 def values(annotation: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
     """Return a strategy for what a field of a record may hold."""
-    return st.one_of([_values(member, bounds) for member in alternatives(annotation)])
+    return st.one_of([_values(member, bounds) for member in union_members(annotation)])
 
 
 def _values(member: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
@@ -146,7 +146,7 @@ SPECIAL = {
 def _field(cls: type[AbstractRecord], name: str) -> st.SearchStrategy[Any]:
     annotation, bounds = field_types(cls)[name]
     if cls is NetworkConfig and name in ("activation", "bias"):
-        annotation = alternatives(annotation)[0]  # one for all layers: a list would have to fit the depth
+        annotation = union_members(annotation)[0]  # one for all layers: a list would have to fit the depth
     return SPECIAL.get((cls, name), values(annotation, bounds))
 
 

@@ -10,10 +10,10 @@ from mlp.errors import ConfigError
 from mlp.paths import join_path
 from mlp.records import (
     Bounds,
-    alternatives,
     decode,
     encode,
     label,
+    union_members,
 )
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def read_range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bou
         if key not in table:
             raise ConfigError(f"has no {key}; a range needs low and high.", path=path)
     low, high, log, step = table["low"], table["high"], table.get("log", False), table.get("step")
-    members = alternatives(annotation)
+    members = union_members(annotation)
     is_int = int in members and not (float in members and isinstance(low, float))
     if not is_int and float not in members:
         raise ConfigError("is not a number, so it takes a list of choices.", path=path)

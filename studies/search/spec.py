@@ -45,7 +45,7 @@ class StudyConfig(AbstractRecord):
     pruner: AbstractPruner = NoPruner()
 
     @classmethod
-    def described(cls) -> str:
+    def error_name(cls) -> str:
         return "[study]"
 
     def __post_init__(self) -> None:
