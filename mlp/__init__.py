@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlp.data import Examples as Examples
     from mlp.data import Split as Split
     from mlp.errors import ConfigError as ConfigError
+    from mlp.errors import DivergedError as DivergedError
     from mlp.network import Network as Network
     from mlp.scaling import Scaling as Scaling
     from mlp.state import TrainingState as TrainingState
@@ -31,7 +32,7 @@ _MODULES = {
     "mlp.config": ("EarlyStopping", "NetworkConfig", "Taper", "TrainConfig"),
     "mlp.data": ("DataConfig", "Dataset", "Examples", "Split"),
     "mlp.network": ("Network",),
-    "mlp.errors": ("ConfigError",),
+    "mlp.errors": ("ConfigError", "DivergedError"),
     "mlp.scaling": ("Scaling",),
     "mlp.state": ("TrainingState",),
     "mlp.training": ("EpochMetrics", "Training", "advance", "train"),

@@ -35,19 +35,24 @@ class CorruptStateError(ValueError):
     """The bytes of a checkpoint are damaged, or belong to another configuration."""
 
 
-class DivergedError(ArithmeticError):
-    """A loss, a metric or a parameter is no longer finite.
+class DivergedError(ConfigError):
+    """A training has diverged: a loss, a metric or a parameter is no longer finite.
 
     Attributes:
         epoch: the epoch in which that happened, counted from 1.
+        learning_rate: the learning rate of the configuration.
     """
 
-    def __init__(self, epoch: int) -> None:
-        super().__init__(f"the training diverged in epoch {epoch}.")
+    def __init__(self, epoch: int, learning_rate: float) -> None:
+        problem = (
+            f"the training diverged in epoch {epoch}, so no weights were kept. Try a value below {learning_rate!r}."
+        )
+        super().__init__(problem, path="optimizer.learning_rate")
         self.epoch = epoch
+        self.learning_rate = learning_rate
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.epoch,)
+        return type(self), (self.epoch, self.learning_rate), {"path": self.path, "place": self.place}
 
 
 @contextmanager

@@ -112,7 +112,8 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
 
         Raises:
             ConfigError: when a parameter is not valid.
-            ValueError: when the data are not, or the training diverges.
+            DivergedError: when the training diverges.
+            ValueError: when the data are not valid.
         """
         x, y, weights = self._check(X, y, sample_weight, is_first=True)
         self._meet(y)
@@ -219,14 +220,11 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
             )
             training = Training.resume(state, data)
             training.steps = self._steps  # which are no multiple of epochs where the number of examples changes
-        training.run_epoch()
+        training.run(1)
         self._keep(training)
         return self
 
     def _keep(self, training: Training) -> None:
-        if training.status == "diverged":
-            problem = f"the loss was no longer finite in epoch {training.epoch}. Lower learning_rate, or scale X and y."
-            raise ValueError(problem)
         self._state, self._steps = training.state(), training.steps
         self.model_ = Model.of(training, self._names)
         self.history_ = self._state.history
@@ -281,7 +279,8 @@ class MLPClassifier(ClassifierMixin, AbstractMLP):  # type: ignore[misc]
 
         Raises:
             ConfigError: when a parameter is not valid.
-            ValueError: when the data are not, or the training diverges.
+            DivergedError: when the training diverges.
+            ValueError: when the data are not valid.
         """
         if hasattr(self, "_state"):
             if classes is not None and not np.array_equal(np.unique(classes), self.classes_):

@@ -97,19 +97,17 @@ class Model:
             columns: the names of the inputs, if they have any.
             metrics: what to record beside it; those of the kept epoch unless given.
         """
-        epoch = training.kept_epoch
         manifest = Manifest(
             sizes=training.network.sizes,
             task=training.data.task,
             classes=tuple(classes),
             scaling=training.data.train.scaling,
             weight_digest=training.weight_digest(),
-            epochs=epoch,
+            epochs=training.kept_epoch,
             config=training.config,
             columns=tuple(columns),
         )
-        kept = {key: values[epoch - 1] for key, values in training.history.items()}
-        return cls(manifest, training.kept_theta.copy(), kept if metrics is None else dict(metrics))
+        return cls(manifest, training.kept_theta.copy(), training.kept_scores() if metrics is None else dict(metrics))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -73,6 +73,11 @@ def is_better(key: str, value: float, than: float) -> bool:
     return value > than if direction(key) == "maximize" else value < than
 
 
+def scores_at(epoch: int, history: Mapping[str, list[float]]) -> dict[str, float]:
+    """Return every metric of one epoch, counted from 1, by key."""
+    return {key: values[epoch - 1] for key, values in history.items()}
+
+
 def best_epoch(key: str, history: Mapping[str, list[float]]) -> int:
     """Return the first epoch (counted from 1) at which the metric was best."""
     values = history[key]

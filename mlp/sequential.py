@@ -250,7 +250,8 @@ class Sequential:
             A value an epoch, by metric key: `train/loss`, `validation/accuracy`, ...
 
         Raises:
-            ConfigError: when something does not fit, with what must hold, or when the training diverges.
+            ConfigError: when something does not fit, with what must hold.
+            DivergedError: when the training diverges.
         """
         if self._compiled is None:
             raise ConfigError('the stack is not compiled. Call compile(loss="...") first.')
@@ -283,15 +284,14 @@ class Sequential:
         )
         names = self._names(task)
         training = Training(config, _split(config, x, targets, judges, names))
-        while training.is_running:
-            epoch = training.run_epoch()
+
+        def report_epoch(epoch: EpochMetrics) -> None:
             if on_epoch is not None:
                 on_epoch(epoch)
             if epoch.epoch % report_every == 0 or not training.is_running:
                 report(_line(epoch, epochs))
-        if training.status == "diverged":
-            problem = f"the training diverged in epoch {training.epoch}: its numbers are no longer finite."
-            raise ConfigError(f"{problem} Take a lower learning_rate, or scale the inputs.")
+
+        training.run(on_epoch=report_epoch)
         self._model, self.history = Model.of(training, names), training.history
         return self.history
 

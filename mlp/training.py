@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +28,11 @@ from mlp.data import (
     Split,
 )
 from mlp.diagnostics import diagnose
-from mlp.errors import ConfigError, CorruptStateError, errors_in
+from mlp.errors import CorruptStateError, DivergedError
 from mlp.network import Network
 from mlp.online import BLOCK_EXAMPLES, OnlineSteps, is_online
-from mlp.scores import PARTS, evaluate
+from mlp.preparation import check_fit, example_weights
+from mlp.scores import evaluate, scores_at
 from mlp.state import (
     History,
     Status,
@@ -108,7 +111,7 @@ class Training:
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
         self._chunks = self._cut()
         self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
-        self._weights = _train_weights(config, data)
+        self._weights = example_weights(config, data)
 
     def _cut(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
         """Return the pieces that the optimizer works on: whether they decay, theta, gradient, slots, scratch."""
@@ -123,6 +126,25 @@ class Training:
             decays = start < n_decaying
             pieces.append((decays, network.theta[cut], network.grad[cut], slots, self._scratch[: stop - start]))
         return pieces
+
+    def run(self, epochs: int | None = None, on_epoch: Callable[[EpochMetrics], object] | None = None) -> None:
+        """Train for up to `epochs` further epochs. This is the only epoch loop of the program.
+
+        Args:
+            epochs: the largest number of epochs to run; None to train to the end.
+            on_epoch: called with the metrics of each epoch, except one that diverged. It may raise to end the run;
+                the training can be resumed later.
+
+        Raises:
+            DivergedError: when the training diverges, or has diverged before; its status is `diverged` then.
+        """
+        last = self.config.epochs if epochs is None else self.epoch + epochs
+        while self.is_running and self.epoch < last:
+            metrics = self.run_epoch()
+            if on_epoch is not None and self.status != "diverged":
+                on_epoch(metrics)
+        if self.status == "diverged":
+            raise DivergedError(self.epoch, self.config.optimizer.learning_rate)
 
     def run_epoch(self) -> EpochMetrics:
         """Train for one epoch and return what it gave.
@@ -251,6 +273,10 @@ class Training:
         """The parameters that are kept, shape (p,)."""
         return self.best_theta if self.config.early_stopping else self.network.theta
 
+    def kept_scores(self) -> dict[str, float]:
+        """Return every metric at the kept epoch, by key; empty before the first epoch."""
+        return scores_at(self.kept_epoch, self.history)
+
     def weight_digest(self) -> str:
         """Return the SHA-256 of the parameters that are kept."""
         return digest(self.kept_theta)
@@ -317,54 +343,14 @@ def compute_outputs(network: Network, examples: Examples) -> Array:
     return outputs
 
 
-def check_fit(config: TrainConfig, data: Split) -> None:
-    """Refuse a configuration that cannot be trained with this data: what it says first, a `Training` says too.
-
-    Raises:
-        ConfigError: naming the field at fault.
-    """
-    with errors_in(path="loss"):
-        config.loss.n_outputs(data.task, data.n_targets)
-    with errors_in(path="metrics"):
-        for metric in config.metrics:
-            metric.check_task(data.task)
-    known = [f"{part}/{name}" for part in PARTS for name in config.metric_names(data.task)]
-    for path, watched in config.watched().items():
-        if watched not in known:
-            problem = f'watches "{watched}", which is not computed. Name it in metrics, or watch {" or ".join(known)}.'
-            raise ConfigError(problem, path=path)
-        if watched.startswith("validation/") and data.validation is None:
-            raise ConfigError(f'watches "{watched}", but no example is held out.', path=path)
-    if config.class_weights and data.task != "classes":
-        raise ConfigError(f'needs classes; "{config.data.name}" has {data.task}.', path="class_weights")
-    if isinstance(config.class_weights, tuple) and len(config.class_weights) not in (0, data.n_targets):
-        problem = f"must hold one number for each of the {data.n_targets} classes, got {len(config.class_weights)}."
-        raise ConfigError(problem, path="class_weights")
-
-
-def _train_weights(config: TrainConfig, data: Split) -> Array | None:
-    """Return how much each training example counts in the loss, shape (n,), or None for all the same."""
-    own = data.train.own_weights
-    own = None if own is None else own.astype(config.dtype)
-    if config.class_weights == ():
-        return own
-    targets, k = data.train.own_targets, data.n_targets
-    if config.class_weights == "balanced":
-        counts = np.bincount(targets, own, minlength=k)
-        by_class = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))
-    else:
-        by_class = np.array(config.class_weights)
-    weights: Array = by_class[targets].astype(config.dtype)
-    return weights if own is None else weights * own
-
-
 def advance(state: TrainingState, data: Split, epochs: int) -> TrainingState:
-    """Return the state after at most `epochs` further epochs: a pure function of its arguments."""
+    """Return the state after up to `epochs` further epochs: a pure function of its arguments.
+
+    This is what a worker calls. A training that diverges is a result like any other: its state is returned.
+    """
     training = Training.resume(state, data)
-    for _ in range(epochs):
-        if not training.is_running:
-            break
-        training.run_epoch()
+    with suppress(DivergedError):
+        training.run(epochs)
     return training.state()
 
 
@@ -374,10 +360,12 @@ def train(config: TrainConfig, data: Split | Dataset) -> Training:
     Args:
         config: what to train.
         data: a split, or a data set to be split as the configuration says.
+
+    Raises:
+        DivergedError: when the training diverges.
     """
     split = data.split(config.data, config.seed) if isinstance(data, Dataset) else data
     training = Training(config, split)
-    while training.is_running:
-        training.run_epoch()
+    training.run()
     training.restore_kept()
     return training

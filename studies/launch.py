@@ -19,7 +19,7 @@ from mlp.data import Dataset, Split
 from mlp.errors import ConfigError, errors_in
 from mlp.losses import Task
 from mlp.metrics import metrics
-from mlp.training import check_fit
+from mlp.preparation import check_fit
 from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.models.export import export_trial

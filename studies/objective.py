@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp.training import Training
+from mlp.errors import DivergedError
+from mlp.training import EpochMetrics, Training
 from studies.data.prepare import open_dataset
 from studies.search.spec import StudySpec, read_spec
 
@@ -38,11 +39,14 @@ class Objective:
         config = self.spec.space.configure(self.spec.space.suggest(trial))
         training = Training(config, self._dataset.split(config.data, config.seed))
         metric = self.spec.study.metric
-        while training.is_running:
-            result = training.run_epoch()
-            if training.status == "diverged":
-                raise TrialPruned(f"diverged in epoch {result.epoch}")
-            trial.report(result.values[metric], result.epoch)
+
+        def report(epoch: EpochMetrics) -> None:
+            trial.report(epoch.values[metric], epoch.epoch)
             if training.is_running and trial.should_prune():
                 raise TrialPruned
-        return training.history[metric][training.kept_epoch - 1]
+
+        try:
+            training.run(on_epoch=report)
+        except DivergedError as error:
+            raise TrialPruned(str(error)) from error
+        return training.kept_scores()[metric]

@@ -12,6 +12,7 @@ from mlp.config import TrainConfig
 from mlp.errors import ConfigError, did_you_mean, errors_in
 from mlp.paths import join_path
 from mlp.records import decode
+from mlp.scores import scores_at
 from studies.models.machine import machine, versions
 from studies.records.files import read_toml, write_atomically
 from studies.records.results import StudyResults
@@ -74,7 +75,7 @@ class Provenance:
             data_digest=record["data"]["digest"],
             cpu=where["cpu"],
             blas=where["blas"],
-            scores={key: values[ending.kept_epoch - 1] for key, values in trial.history.items()},
+            scores=scores_at(ending.kept_epoch, trial.history),
             versions={name: what[name] for name in versions() if name in what},
         )
 

@@ -82,7 +82,8 @@ def retrain(
         progress: whether to show a bar while downloading data.
 
     Raises:
-        ConfigError: when the data is missing or does not fit, `save` or `pictures` is taken, or the training diverges.
+        ConfigError: when the data is missing or does not fit, `save` or `pictures` is taken, or the training diverges
+            (then a `DivergedError`).
     """
     if seed is not None:
         config = replace(config, seed=seed)
@@ -101,7 +102,7 @@ def retrain(
         training = _train(whole, dataset.whole(config.data), epochs, on_epoch)
     else:
         training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
-    scores = _kept_scores(training)
+    scores = training.kept_scores()
     found = training.evaluate(dataset.test(training.data.train.scaling), "test") if test else None
     comparison = _Comparison.of(training, dataset, provenance, is_same=seed is None and not refit)
     if save is not None:
@@ -145,14 +146,7 @@ def make_folder(folder: Path) -> None:
 def _train(config: TrainConfig, data: Split, epochs: int, on_epoch: OnEpoch | None) -> Training:
     """Return a training after at most `epochs` epochs, with the parameters that are kept in its network."""
     training = Training(config, data)
-    while training.status == "running" and training.epoch < epochs:
-        metrics = training.run_epoch()
-        if on_epoch and metrics.values:
-            on_epoch(metrics)
-    if training.status == "diverged":
-        rate = config.optimizer.learning_rate
-        problem = f"the training diverged in epoch {training.epoch}, so nothing is kept. Try a lower one than {rate!r}."
-        raise ConfigError(problem, path="optimizer.learning_rate")
+    training.run(epochs, on_epoch)
     training.restore_kept()
     return training
 
@@ -170,10 +164,6 @@ def _epochs_to_refit(
         problem = f"must be from 1 to epochs = {config.epochs}, got {provenance.kept_epoch}."
         raise ConfigError(problem, path="provenance.kept_epoch")
     return provenance.kept_epoch, 0.0
-
-
-def _kept_scores(training: Training) -> dict[str, float]:
-    return {key: values[training.kept_epoch - 1] for key, values in training.history.items()}
 
 
 @dataclass(frozen=True)
@@ -205,7 +195,7 @@ def _data_differences(dataset: Dataset, provenance: Provenance) -> Iterator[str]
 
 
 def _outcome_differences(training: Training, provenance: Provenance) -> Iterator[str]:
-    key, got = provenance.metric, _kept_scores(training).get(provenance.metric)
+    key, got = provenance.metric, training.kept_scores().get(provenance.metric)
     if got != provenance.value:
         yield f"{key} is {got!r}, recorded is {provenance.value!r}."
     if training.kept_epoch != provenance.kept_epoch:

@@ -16,7 +16,7 @@ from pathlib import Path
 from mlp.config import TrainConfig
 from mlp.data import DataConfig, Split
 from mlp.state import History, Status, TrainingState
-from mlp.training import Training
+from mlp.training import Training, advance
 from studies.data.cache import open_cached
 
 
@@ -77,14 +77,10 @@ def run_segment(segment: Segment) -> Progress:
     """Train up to `segment.epochs` further epochs; the result does not depend on how epochs fall into segments."""
     split = _split(segment.data, segment.config.data, segment.config.seed)
     if segment.state is None:
-        training = Training(segment.config, split)
+        state = Training(segment.config, split).state()
     else:
-        training = Training.resume(TrainingState.from_bytes(segment.state), split)
-    for _ in range(segment.epochs):
-        if not training.is_running:
-            break
-        training.run_epoch()
-    return Progress.of(training.state())
+        state = TrainingState.from_bytes(segment.state)
+    return Progress.of(advance(state, split, segment.epochs))
 
 
 def prepare_worker(parent: int) -> None:

@@ -538,7 +538,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "divergence": (
         lambda: stack(loss="mse", output="linear", units=2, optimizer="sgd", learning_rate=1e9).fit(X, VALUES * 1e9),
-        "the training diverged in epoch 1: its numbers are no longer finite. Take a lower learning_rate",
+        '"optimizer.learning_rate": the training diverged in epoch 1, so no weights were kept. Try a value below',
     ),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import pickle
+import re
 import tracemalloc
 import zipfile
 from dataclasses import replace
@@ -19,7 +20,9 @@ from hypothesis import strategies as st
 from mlp import (
     ConfigError,
     DataConfig,
+    DivergedError,
     EarlyStopping,
+    EpochMetrics,
     TrainConfig,
     Training,
     TrainingState,
@@ -62,8 +65,7 @@ def start(config: TrainConfig) -> Training:
 
 
 def run(training: Training, epochs: int) -> Training:
-    for _ in range(epochs):
-        training.run_epoch()
+    training.run(epochs)
     return training
 
 
@@ -102,9 +104,7 @@ def uninterrupted(optimizer: str) -> tuple[TrainingState, ...]:
     """Return the states of one training after 0, 1, ... 6 epochs."""
     training = start(small_config({"optimizer": optimizer, "schedule": "cosine", "early_stopping": {"patience": 6}}))
     states = [training.state()]
-    while training.status == "running":
-        training.run_epoch()
-        states.append(training.state())
+    training.run(on_epoch=lambda _: states.append(training.state()))
     return tuple(states)
 
 
@@ -796,6 +796,40 @@ def test_a_training_ends_after_its_epochs_and_refuses_another() -> None:
     assert bits(training.state()) == before
 
 
+def test_run_trains_for_so_many_epochs_or_to_the_end_and_reports_each() -> None:
+    training, seen = start(small_config({"epochs": 5})), []
+    training.run(2, lambda metrics: seen.append(metrics.epoch))
+    assert (training.epoch, training.status, seen) == (2, "running", [1, 2])
+    training.run(0)
+    assert training.epoch == 2
+    training.run(on_epoch=lambda metrics: seen.append(metrics.epoch))
+    assert (training.epoch, training.status, seen) == (5, "finished", [1, 2, 3, 4, 5])
+    before = bits(training.state())
+    training.run(9)
+    assert bits(training.state()) == before
+
+
+def test_a_run_that_its_callback_ends_can_be_resumed() -> None:
+    def stop(metrics: EpochMetrics) -> None:
+        if metrics.epoch == 2:
+            raise KeyboardInterrupt
+
+    training = start(small_config())
+    with pytest.raises(KeyboardInterrupt):
+        training.run(on_epoch=stop)
+    training.run()
+    assert bits(training.state()) == bits(train(small_config(), blobs()).state())
+
+
+def test_the_kept_scores_are_those_of_the_kept_epoch() -> None:
+    training = Training(overfit_config(), small_split(overfit_config(), noise()))
+    assert training.kept_scores() == {}
+    epochs: list[EpochMetrics] = []
+    training.run(on_epoch=epochs.append)
+    assert training.kept_epoch < training.epoch
+    assert training.kept_scores() == epochs[training.kept_epoch - 1].values != epochs[-1].values
+
+
 def test_train_runs_to_the_end_and_takes_a_data_set_or_a_split() -> None:
     config = small_config()
     from_split, from_set = train(config, small_split(config)), train(config, blobs())
@@ -815,9 +849,7 @@ def test_early_stopping_stops_at_its_patience_and_keeps_the_best_weights(metric:
     config = overfit_config(early_stopping={"patience": 4, "metric": metric})
     training = Training(config, small_split(config, noise()))
     thetas = []
-    while training.status == "running":
-        training.run_epoch()
-        thetas.append(training.network.theta.copy())
+    training.run(on_epoch=lambda _: thetas.append(training.network.theta.copy()))
     values = training.history[metric]
     best = 1 + values.index(min(values) if metric.endswith("loss") else max(values))
     assert training.status == "stopped"
@@ -926,6 +958,21 @@ def test_divergence_ends_a_training_in_its_epoch_and_leaves_no_trace_in_the_hist
         assert np.isfinite(values).all()
     with pytest.raises(RuntimeError, match=r"^this training has ended \(diverged\)"):
         training.run_epoch()
+
+
+def test_run_reports_divergence_with_the_epoch_and_the_learning_rate_to_change() -> None:
+    config = small_config({"optimizer": {"name": "sgd", "learning_rate": 1e30}, "network.activation": "relu"})
+    training, epochs = start(config), []
+    problem = "the training diverged in epoch 1, so no weights were kept. Try a value below 1e+30."
+    with pytest.raises(DivergedError, match=re.escape(f'"optimizer.learning_rate": {problem}')) as raised:
+        training.run(on_epoch=epochs.append)
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (str(copy), copy.epoch) == (str(raised.value), 1)
+    assert (training.status, epochs) == ("diverged", [])
+    with pytest.raises(DivergedError, match="in epoch 1,"):
+        training.run()
+    with pytest.raises(DivergedError):
+        train(config, small_split(config))
 
 
 def test_a_rate_that_is_too_large_diverges_without_a_warning() -> None:
