@@ -16,12 +16,12 @@ from mlp.arrays import (
     aligned_zeros,
     stream,
 )
+from mlp.dropout import draw_mask
 from mlp.initializers import AbstractInitializer
 from mlp.normalizations import (
     AbstractNormalization,
     NoNormalization,
     NormSpace,
-    draw_mask,
 )
 
 

@@ -1,7 +1,8 @@
-"""What stands between a product and its activation, or behind it: normalisation and dropout.
+"""Normalisations, which are applied to `x @ weights` before the activation.
 
-A normalised layer computes `scale * normalised(z) + shift`; its bias is the shift. What a pass leaves for the way back
-is in a `NormSpace`; what batch normalisation remembers for inference is part of theta, behind all that is trained.
+A normalised layer computes `scale * normalised(z) + shift`; the shift takes the place of the bias. A `NormSpace` holds
+what the forward pass keeps for the backward pass. The running statistics that batch normalisation uses for inference
+are stored in theta, behind the parameters that are trained.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from mlp.registry import AbstractPart, Registry
 
 
 class NormSpace:
-    """What one layer's normalisation keeps for a batch of `b` examples.
+    """The work arrays of one layer's normalisation for a batch of `b` examples.
+
+    Sums and means are products with constant vectors, which are faster than `sum` and `mean`.
 
     Attributes:
-        ones: shape (b,); a product with it sums over the batch faster than `sum` does.
-        mean_of_rows, mean_of_units: what averages over the batch, shape (b,), and over the units, shape (width,).
-        centred: z without its mean, for layer normalisation divided by its deviation too; shape (b, width).
-        scratch: memory of the same shape.
-        inverse: 1 / deviation, of each unit or of each example.
+        ones: ones, shape (b,); `ones @ z` is the sum over the batch.
+        mean_of_rows: 1 / b, shape (b,); `mean_of_rows @ z` is the mean over the batch.
+        mean_of_units: 1 / width, shape (width,); `z @ mean_of_units` is the mean over the units.
+        centred: z minus its mean, shape (b, width); layer normalisation also divides it by the standard deviation.
+        scratch: an array of the same shape for intermediate results.
+        inverse: 1 / standard deviation of each unit or of each example.
     """
 
     def __init__(self, b: int, width: int, dtype: Any) -> None:
@@ -38,20 +42,20 @@ class NormSpace:
 
 
 class AbstractNormalization(AbstractPart):
-    """How a layer's products are brought to mean 0 and deviation 1 before scale, shift and activation.
+    """A rule that brings the products of a layer to mean 0 and standard deviation 1 before its activation.
 
     Attributes:
-        n_scales: how many values scale a unit: one, or none.
-        n_statistics: how many values a unit remembers for inference.
-        mixes_examples: whether what comes of an example depends on the others of its batch.
+        n_scales: the number of scale parameters per unit, 0 or 1.
+        n_statistics: the number of running statistics per unit that inference uses.
+        mixes_examples: whether the result of an example depends on the other examples of its batch.
     """
 
-    mixes_examples: ClassVar[bool] = False
     n_scales: ClassVar[int] = 1
     n_statistics: ClassVar[int] = 0
+    mixes_examples: ClassVar[bool] = False
 
     def space(self, b: int, width: int, dtype: Any) -> NormSpace:
-        """Return the memory for a batch of `b` examples."""
+        """Return the work arrays for a batch of `b` examples."""
         return NormSpace(b, width, dtype)
 
     @abstractmethod
@@ -64,17 +68,25 @@ class AbstractNormalization(AbstractPart):
             z: the products, shape (b, width).
             scale: shape (width,); empty without normalisation.
             shift: shape (width,), or None for a layer without a bias.
-            statistics: shape (n_statistics, width); updated in place when training.
-            space: filled for `backward` when training.
-            training: whether to normalise by the batch itself and learn from it.
+            statistics: the running statistics, shape (n_statistics, width); updated in place when training.
+            space: the work arrays; when training, they are filled for `backward`.
+            training: whether to use the statistics of the batch and update the running ones.
         """
 
     @abstractmethod
     def backward(self, dz: Array, scale: Array, d_scale: Array, d_shift: Array | None, space: NormSpace) -> None:
-        """Turn `dz`, the gradient by the layer's result, into that by its products; write those of scale and shift."""
+        """Turn the gradient with respect to the layer's result into the one with respect to its products.
+
+        Args:
+            dz: the gradient, shape (b, width), replaced in place.
+            scale: as in `forward`.
+            d_scale: the gradient with respect to the scale, overwritten.
+            d_shift: the gradient with respect to the shift, overwritten; None for a layer without a bias.
+            space: the work arrays as `forward` left them.
+        """
 
     def start(self, statistics: Array) -> None:
-        """Set what is remembered to what it is before any batch: mean 0, variance 1."""
+        """Reset the running mean to 0 and the running variance to 1."""
         for row, value in zip(statistics, (0.0, 1.0), strict=False):
             row[...] = value
 
@@ -86,7 +98,7 @@ AbstractNormalization.family = normalizations
 @normalizations.register("none")
 @dataclass(frozen=True)
 class NoNormalization(AbstractNormalization):
-    """Products as they are, and a plain bias."""
+    """No normalisation: the products plus the bias."""
 
     n_scales: ClassVar[int] = 0
 
@@ -107,7 +119,7 @@ class NoNormalization(AbstractNormalization):
 @normalizations.register("layer")
 @dataclass(frozen=True)
 class LayerNormalization(AbstractNormalization):
-    """Over the units of each example: equations 3 and 4 of Ba, Kiros & Hinton 2016, arXiv:1607.06450."""
+    """Normalises over the units of each example: equations 3 and 4 of Ba, Kiros & Hinton 2016, arXiv:1607.06450."""
 
     eps: float = number(1e-5, above=0.0)
 
@@ -141,10 +153,12 @@ class LayerNormalization(AbstractNormalization):
 @normalizations.register("batch")
 @dataclass(frozen=True)
 class BatchNormalization(AbstractNormalization):
-    """Over the examples of the batch: Algorithm 1 of Ioffe & Szegedy 2015, arXiv:1502.03167; at inference Algorithm 2.
+    """Normalises each unit over the batch: Algorithms 1 (training) and 2 (inference) of Ioffe & Szegedy 2015,
+    arXiv:1502.03167.
 
     Attributes:
         momentum: the weight of the newest batch in the running mean and the running (unbiased) variance.
+        eps: added to the variance before its root is taken.
     """
 
     n_statistics: ClassVar[int] = 2
@@ -185,19 +199,3 @@ class BatchNormalization(AbstractNormalization):
         np.add(scratch, mean, out=scratch)
         np.subtract(dz, scratch, out=dz)
         np.multiply(dz, scale * inverse, out=dz)
-
-
-LEVELS = 65_536  # a draw is 16 bits, a quarter of what the generator makes at once
-
-
-def draw_mask(mask: Array, rate: float, rng: np.random.Generator) -> None:
-    """Fill `mask` with 0 where a unit is dropped and 1 / (1 - rate) elsewhere: Srivastava et al. 2014, inverted.
-
-    Args:
-        mask: floating point, any shape.
-        rate: the share of units to drop, in [0, 1), to the nearest 1 / 65536.
-        rng: the stream of this epoch.
-    """
-    kept = max(1, round((1.0 - rate) * LEVELS))
-    draws = rng.bit_generator.random_raw(-(-mask.size // 4)).view(np.uint16)[: mask.size]
-    np.multiply(draws.reshape(mask.shape) < kept, mask.dtype.type(LEVELS / kept), out=mask)

@@ -1,6 +1,7 @@
-"""Optimizers: a few array lines over the flat parameter vector, which never see a layer.
+"""Optimizers, each a few NumPy lines over one flat vector of parameters.
 
-`step` gets the vector in cache-sized pieces, so that all its passes but the first find their data in cache.
+An optimizer never sees a layer: the training hands it the vector in pieces, small enough that all passes of a step
+over a piece, except the first, read from the cache. Every rule therefore treats each parameter by itself.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import functools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, final
+from typing import TypeAlias, final
 
 import numpy as np
 
 from mlp.arrays import Array
+from mlp.clipping import clip_by_norm, clip_by_value
 from mlp.records import number
 from mlp.registry import AbstractPart, Registry
 
@@ -26,12 +28,12 @@ class AbstractOptimizer(AbstractPart):
 
     Attributes:
         learning_rate: the base rate, which the schedule multiplies.
-        weight_decay: decoupled (equation 12 of Loshchilov & Hutter 2019, arXiv:1711.05101): each step shrinks
-            weights, not biases, by learning rate times weight_decay.
-        l2: added to the gradient of weights, not biases: the derivative of l2/2 · |w|².
-        clip_norm: a gradient longer than this is scaled down to it; 0 leaves it (Algorithm 1 of Pascanu et al.
-            2013, arXiv:1211.5063).
-        clip_value: each derivative is clipped to [-clip_value, clip_value]; 0 leaves them.
+        weight_decay: decoupled weight decay (equation 12 of Loshchilov & Hutter 2019, arXiv:1711.05101): each step
+            multiplies weights, not biases, by 1 - learning rate · weight_decay.
+        l2: the L2 penalty of weights, not biases: l2 · w, the derivative of l2/2 · |w|², is added to their gradient.
+        clip_norm: the largest norm of the gradient; 0 for no limit (Algorithm 1 of Pascanu et al. 2013,
+            arXiv:1211.5063).
+        clip_value: the largest absolute value of each derivative; 0 for no limit.
     """
 
     learning_rate: float = number(1e-3, above=0.0)
@@ -40,41 +42,33 @@ class AbstractOptimizer(AbstractPart):
     clip_norm: float = number(0.0, at_least=0.0)
     clip_value: float = number(0.0, at_least=0.0)
 
-    memory: ClassVar[int]
-
     @property
+    @abstractmethod
     def n_slots(self) -> int:
-        """How many vectors of the length of theta the rule remembers between steps; all start at zero."""
-        return self.memory
+        """The number of vectors, each as long as theta, that the rule keeps between steps; all start at zero."""
 
     @final
     def clip(self, grad: Array) -> None:
-        """Clip the whole gradient in place, first by value, then by norm; one that is not finite stays as it is.
-
-        Args:
-            grad: the gradient of all parameters, before any piece of them is updated.
-        """
+        """Clip the gradient of all parameters in place, first by value, then by norm."""
         if self.clip_value:
-            low, high = float(grad.min()), float(grad.max())
-            if math.isfinite(low) and math.isfinite(high) and max(-low, high) > self.clip_value:
-                np.clip(grad, -self.clip_value, self.clip_value, out=grad)
+            clip_by_value(grad, self.clip_value)
         if self.clip_norm:
-            limit_norm(grad, self.clip_norm)
+            clip_by_norm(grad, self.clip_norm)
 
     @final
     def step(
         self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float, decays: bool
     ) -> None:
-        """Move `theta` in place by one step: penalty, decay, and the rule itself.
+        """Move `theta` in place by one step: L2 penalty, weight decay, then the rule itself.
 
         Args:
             theta: a piece of the parameters.
-            grad: their gradient, clipped; may be overwritten.
-            slots: the same piece of each remembered vector, updated in place.
-            scratch: memory of the same length.
-            step: 1 for the first step.
+            grad: their gradient, already clipped; may be overwritten.
+            slots: the same piece of each vector kept between steps, updated in place.
+            scratch: an array of the same length, overwritten.
+            step: the number of the step, counted from 1.
             rate: the learning rate of this step.
-            decays: whether the piece holds weights, which `l2` and `weight_decay` draw to zero.
+            decays: whether the piece holds weights, to which `l2` and `weight_decay` apply.
         """
         if decays and self.l2:
             np.multiply(theta, self.l2, out=scratch)
@@ -92,34 +86,16 @@ optimizers: Registry[AbstractOptimizer] = Registry("optimizer")
 AbstractOptimizer.family = optimizers
 
 
-def limit_norm(grad: Array, limit: float) -> None:
-    """Scale `grad` in place down to the norm `limit` if it is longer; leave it if it is not finite."""
-    info = np.finfo(grad.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(np.dot(grad, grad))
-    if info.tiny <= square <= info.max:
-        if math.sqrt(square) > limit:
-            np.multiply(grad, limit / math.sqrt(square), out=grad)
-        return
-    # The squares overflow or vanish; those of numbers of which the largest is 1 do not.
-    largest = max(-float(grad.min()), float(grad.max()))
-    if 0.0 < largest <= info.max:
-        scaled = grad / largest
-        norm = math.sqrt(float(np.dot(scaled, scaled)))
-        if norm > limit / largest:
-            np.multiply(scaled, limit / norm, out=grad)
-
-
-def accumulate(total: Array, keep: float, term: Array) -> None:
-    """Let `total` be keep · total + term."""
-    np.multiply(total, keep, out=total)
+def accumulate(total: Array, decay: float, term: Array) -> None:
+    """Set `total` to decay · total + term."""
+    np.multiply(total, decay, out=total)
     np.add(total, term, out=total)
 
 
-def average(mean: Array, keep: float, term: Array) -> None:
-    """Let `mean` be keep · mean + (1 - keep) · term, and `term` be overwritten."""
-    np.multiply(term, 1.0 - keep, out=term)
-    accumulate(mean, keep, term)
+def average(mean: Array, decay: float, term: Array) -> None:
+    """Set `mean` to decay · mean + (1 - decay) · term; `term` is overwritten."""
+    np.multiply(term, 1.0 - decay, out=term)
+    accumulate(mean, decay, term)
 
 
 def descend(theta: Array, direction: Array, rate: float, out: Array) -> None:
@@ -131,7 +107,10 @@ def descend(theta: Array, direction: Array, rate: float, out: Array) -> None:
 def descend_with_momentum(
     theta: Array, grad: Array, v: Array, scratch: Array, rate: float, momentum: float, *, nesterov: bool
 ) -> None:
-    """Let the velocity be v <- momentum · v + g, and move by -rate · v, or by -rate · (g + momentum · v)."""
+    """Set v to momentum · v + g, and move by -rate · v, or with Nesterov by -rate · (g + momentum · v).
+
+    `grad`, and with Nesterov `scratch`, are overwritten.
+    """
     accumulate(v, momentum, grad)
     if nesterov:
         np.multiply(v, momentum, out=scratch)
@@ -141,18 +120,19 @@ def descend_with_momentum(
         descend(theta, v, rate, grad)
 
 
-@optimizers.register("sgd")
-@dataclass(frozen=True)
-class Sgd(AbstractOptimizer):
-    """Gradient descent, with momentum as in Sutskever et al. 2013, and Nesterov's variant (their equations 3 and 4).
+class AbstractMomentum(AbstractOptimizer):
+    """Gradient descent with momentum, after Sutskever et al. 2013, "On the importance of initialization and momentum".
 
-    v <- momentum · v + g, and theta moves by -rate · v; with Nesterov by -rate · (g + momentum · v). The velocity
-    does not contain the rate, so a schedule acts at once.
+    The velocity does not contain the learning rate, so that a schedule acts at once.
+
+    Attributes:
+        momentum: the factor by which the velocity decays in each step; 0 for plain gradient descent.
+        nesterov: whether the gradient is taken at the point to which the velocity leads. `theta` is then that point,
+            theta + momentum · v of their equation 3.
     """
 
-    learning_rate: float = number(1e-2, above=0.0)
-    momentum: float = number(0.0, at_least=0.0, below=1.0)
-    nesterov: bool = False
+    momentum: float
+    nesterov: bool
 
     @property
     def n_slots(self) -> int:
@@ -165,43 +145,44 @@ class Sgd(AbstractOptimizer):
             descend(theta, grad, rate, grad)
 
 
+@optimizers.register("sgd")
+@dataclass(frozen=True)
+class Sgd(AbstractMomentum):
+    """Gradient descent, by default without momentum: a step of -rate · g."""
+
+    learning_rate: float = number(1e-2, above=0.0)
+    momentum: float = number(0.0, at_least=0.0, below=1.0)
+    nesterov: bool = False
+
+
 @optimizers.register("momentum")
 @dataclass(frozen=True)
-class Momentum(AbstractOptimizer):
-    """Classical momentum: equations 1 and 2 of Sutskever et al. 2013, with the rate outside of the velocity."""
+class Momentum(AbstractMomentum):
+    """Classical momentum: equations 1 and 2 of Sutskever et al. 2013."""
 
     learning_rate: float = number(1e-2, above=0.0)
     momentum: float = number(0.9, at_least=0.0, below=1.0)
-    memory: ClassVar[int] = 1
-
-    def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
-        descend_with_momentum(theta, grad, slots[0], scratch, rate, self.momentum, nesterov=False)
+    nesterov = False
 
 
 @optimizers.register("nesterov")
 @dataclass(frozen=True)
-class Nesterov(AbstractOptimizer):
-    """Nesterov's momentum: equations 3 and 4 of Sutskever et al. 2013, with the rate outside of the velocity.
-
-    `theta` is the point theta + momentum · v of their equation 3, at which the gradient is taken.
-    """
+class Nesterov(AbstractMomentum):
+    """Nesterov's momentum: equations 3 and 4 of Sutskever et al. 2013."""
 
     learning_rate: float = number(1e-2, above=0.0)
     momentum: float = number(0.9, at_least=0.0, below=1.0)
-    memory: ClassVar[int] = 1
-
-    def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
-        descend_with_momentum(theta, grad, slots[0], scratch, rate, self.momentum, nesterov=True)
+    nesterov = True
 
 
 @optimizers.register("adagrad")
 @dataclass(frozen=True)
 class Adagrad(AbstractOptimizer):
-    """Figure 1 of Duchi et al. 2011 with a diagonal matrix: a step of rate · g / (sqrt(sum of g²) + eps)."""
+    """A step of -rate · g / (sqrt(sum of g²) + eps): Figure 1 of Duchi et al. 2011, with a diagonal matrix."""
 
     learning_rate: float = number(1e-2, above=0.0)
     eps: float = number(1e-10, above=0.0)
-    memory: ClassVar[int] = 1
+    n_slots = 1
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
         (v,) = slots
@@ -218,7 +199,7 @@ class Adagrad(AbstractOptimizer):
 class Rmsprop(AbstractOptimizer):
     """Slide 29 of lecture 6 of Tieleman & Hinton 2012, with momentum as in PyTorch.
 
-    v <- rho · v + (1 - rho) · g², then u <- momentum · u + g / (sqrt(v) + eps), and theta moves by -rate · u.
+    v <- rho · v + (1 - rho) · g², u <- momentum · u + g / (sqrt(v) + eps), and theta moves by -rate · u.
     """
 
     rho: float = number(0.99, at_least=0.0, below=1.0)
@@ -245,12 +226,12 @@ class Rmsprop(AbstractOptimizer):
 @optimizers.register("adadelta")
 @dataclass(frozen=True)
 class Adadelta(AbstractOptimizer):
-    """Algorithm 1 of Zeiler 2012, arXiv:1212.5701, its step multiplied by the rate, which is 1 in the paper."""
+    """Algorithm 1 of Zeiler 2012, arXiv:1212.5701, with its step multiplied by the rate (1 in the paper)."""
 
     learning_rate: float = number(1.0, above=0.0)
     rho: float = number(0.9, at_least=0.0, below=1.0)
     eps: float = number(1e-6, above=0.0)
-    memory: ClassVar[int] = 2
+    n_slots = 2
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
         v, u = slots  # the running means of g² and of the squared steps
@@ -270,16 +251,16 @@ class Adadelta(AbstractOptimizer):
 @optimizers.register("lion")
 @dataclass(frozen=True)
 class Lion(AbstractOptimizer):
-    """Algorithm 2 of Chen et al. 2023, arXiv:2302.06675: a step of rate · sign(c), c = beta1 · m + (1 - beta1) · g.
+    """A step of -rate · sign(c), c = beta1 · m + (1 - beta1) · g: Algorithm 2 of Chen et al. 2023, arXiv:2302.06675.
 
-    The sign is c / (|c| + the smallest normal number): a quarter of the time of np.sign, and the same but for |c| below
-    1e-30 or so (in float64 1e-291).
+    The sign is computed as c / (|c| + the smallest normal number), which takes a quarter of the time of `np.sign`. The
+    result is the same unless |c| is below about 1e-30 (1e-291 in float64).
     """
 
     learning_rate: float = number(1e-4, above=0.0)
     beta1: float = number(0.9, at_least=0.0, below=1.0)
     beta2: float = number(0.99, at_least=0.0, below=1.0)
-    memory: ClassVar[int] = 1
+    n_slots = 1
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
         (m,) = slots
@@ -294,109 +275,105 @@ class Lion(AbstractOptimizer):
 
 
 @dataclass(frozen=True)
-class AbstractAdam(AbstractOptimizer):
-    """A rule of the family of Kingma & Ba 2015, arXiv:1412.6980: a first moment over a second one.
+class AbstractMoments(AbstractOptimizer):
+    """A rule of the family of Kingma & Ba 2015, arXiv:1412.6980: a first moment divided by the root of a second one.
 
-    The slots hold m / (1 - beta1) and v / (1 - beta2), which saves two passes; the constants move into scalars.
+    The slots hold m / (1 - beta1) and v / (1 - beta2). This saves two passes over the arrays, because the factors and
+    the bias corrections together become scalars.
     """
 
     beta1: float = number(0.9, at_least=0.0, below=1.0)
     beta2: float = number(0.999, at_least=0.0, below=1.0)
     eps: float = number(1e-8, above=0.0)
-    memory: ClassVar[int] = 2
+    n_slots = 2
+
+    def update_moments(self, grad: Array, m: Array, v: Array, out: Array) -> None:
+        """Add the gradient to both moments; `out`, which may be the gradient, is overwritten."""
+        accumulate(m, self.beta1, grad)
+        np.multiply(grad, grad, out=out)
+        accumulate(v, self.beta2, out)
+
+    def descend_over_root(self, theta: Array, direction: Array, v: Array, step: int, rate: float, out: Array) -> None:
+        """Move `theta` by -rate · direction / (sqrt(corrected v) + eps); `out` is overwritten."""
+        root = math.sqrt(bias_correction(self.beta2, step))
+        np.sqrt(v, out=out)
+        np.add(out, self.eps / root, out=out)
+        np.divide(direction, out, out=out)
+        descend(theta, out, rate / root, out)
 
 
-def update_moments(rule: AbstractAdam, grad: Array, m: Array, v: Array, out: Array) -> None:
-    """Take the gradient into both moments; `out`, which may be the gradient, is overwritten."""
-    accumulate(m, rule.beta1, grad)
-    np.multiply(grad, grad, out=out)
-    accumulate(v, rule.beta2, out)
-
-
-def bias_corrected(beta: float, step: int) -> float:
-    """Return what turns a slot, which holds a mean over 1 - beta, into the mean, corrected for its start at zero."""
+def bias_correction(beta: float, step: int) -> float:
+    """Return the factor that turns a slot, which holds a moment / (1 - beta), into the bias-corrected moment."""
     return (1.0 - beta) / (1.0 - beta**step)
 
 
-def descend_over_root(
-    rule: AbstractAdam, theta: Array, direction: Array, v: Array, step: int, rate: float, out: Array
-) -> None:
-    """Move `theta` by -rate · direction / (sqrt(corrected v) + eps); `out` is overwritten."""
-    root = math.sqrt(bias_corrected(rule.beta2, step))
-    np.sqrt(v, out=out)
-    np.add(out, rule.eps / root, out=out)
-    np.divide(direction, out, out=out)
-    descend(theta, out, rate / root, out)
+class AbstractAdam(AbstractMoments):
+    """Algorithm 1 of Kingma & Ba 2015: `eps` is added outside the square root, after bias correction."""
+
+    def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
+        m, v = slots
+        self.update_moments(grad, m, v, grad)
+        self.descend_over_root(theta, m, v, step, rate * bias_correction(self.beta1, step), grad)
+
+
+@optimizers.register("adam")
+@dataclass(frozen=True)
+class Adam(AbstractAdam):
+    """Algorithm 1 of Kingma & Ba 2015, arXiv:1412.6980."""
+
+
+@optimizers.register("adamw")
+@dataclass(frozen=True)
+class Adamw(AbstractAdam):
+    """Adam with decoupled weight decay by default: Algorithm 2 of Loshchilov & Hutter 2019, arXiv:1711.05101.
+
+    As in PyTorch, the decay is multiplied by the learning rate.
+    """
+
+    weight_decay: float = number(0.01, at_least=0.0)
 
 
 @optimizers.register("adamax")
 @dataclass(frozen=True)
-class Adamax(AbstractAdam):
-    """Algorithm 2 of Kingma & Ba 2015, arXiv:1412.6980; `eps` keeps a gradient of zero from dividing by zero."""
+class Adamax(AbstractMoments):
+    """Algorithm 2 of Kingma & Ba 2015, arXiv:1412.6980, with `eps` added to |g| against a division by zero."""
 
     learning_rate: float = number(2e-3, above=0.0)
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
-        m, u = slots  # m / (1 - beta1), and the decayed maximum
+        m, u = slots  # m / (1 - beta1), and the decayed maximum of |g|
         accumulate(m, self.beta1, grad)
         np.abs(grad, out=grad)
         np.add(grad, self.eps, out=grad)
         np.multiply(u, self.beta2, out=u)
         np.maximum(u, grad, out=u)
         np.divide(m, u, out=grad)
-        descend(theta, grad, rate * bias_corrected(self.beta1, step), grad)
-
-
-@optimizers.register("adam")
-@dataclass(frozen=True)
-class Adam(AbstractAdam):
-    """Algorithm 1 of Kingma & Ba 2015: `eps` is added outside the square root, after bias correction."""
-
-    def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
-        m, v = slots
-        update_moments(self, grad, m, v, grad)
-        descend_over_root(self, theta, m, v, step, rate * bias_corrected(self.beta1, step), grad)
-
-
-@optimizers.register("adamw")
-@dataclass(frozen=True)
-class Adamw(AbstractAdam):
-    """Algorithm 2 of Loshchilov & Hutter 2019, arXiv:1711.05101: Adam, by default with their decoupled decay.
-
-    As in PyTorch, decay is multiplied by the learning rate.
-    """
-
-    weight_decay: float = number(0.01, at_least=0.0)
-
-    def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
-        m, v = slots
-        update_moments(self, grad, m, v, grad)
-        descend_over_root(self, theta, m, v, step, rate * bias_corrected(self.beta1, step), grad)
+        descend(theta, grad, rate * bias_correction(self.beta1, step), grad)
 
 
 @optimizers.register("amsgrad")
 @dataclass(frozen=True)
-class Amsgrad(AbstractAdam):
+class Amsgrad(AbstractMoments):
     """Algorithm 2 of Reddi et al. 2018, arXiv:1904.09237: Adam with the largest second moment so far.
 
-    As in PyTorch, moments are corrected for their bias, which the paper leaves out, after the maximum is taken.
+    As in PyTorch and unlike in the paper, both moments are corrected for their bias, after the maximum is taken.
     """
 
-    memory: ClassVar[int] = 3
+    n_slots = 3
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
         m, v, largest = slots
-        update_moments(self, grad, m, v, grad)
+        self.update_moments(grad, m, v, grad)
         np.maximum(largest, v, out=largest)
-        descend_over_root(self, theta, m, largest, step, rate * bias_corrected(self.beta1, step), grad)
+        self.descend_over_root(theta, m, largest, step, rate * bias_correction(self.beta1, step), grad)
 
 
 @optimizers.register("nadam")
 @dataclass(frozen=True)
-class Nadam(AbstractAdam):
+class Nadam(AbstractMoments):
     """Algorithm 2 of Dozat 2016, "Incorporating Nesterov Momentum into Adam", as in PyTorch.
 
-    The momentum of step t is beta1 · (1 - 0.96^(t · momentum_decay) / 2), which climbs from half of beta1 to all of it.
+    The momentum of step t is beta1 · (1 - 0.96^(t · momentum_decay) / 2), which rises from beta1 / 2 to beta1.
     """
 
     learning_rate: float = number(2e-3, above=0.0)
@@ -404,28 +381,28 @@ class Nadam(AbstractAdam):
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
         m, v = slots
-        update_moments(self, grad, m, v, scratch)
-        now, next_one = (nadam_momentum(self.beta1, self.momentum_decay, t) for t in (step, step + 1))
+        self.update_moments(grad, m, v, scratch)
+        now, following = (nadam_momentum(self.beta1, self.momentum_decay, t) for t in (step, step + 1))
         product = nadam_product(self.beta1, self.momentum_decay, step)
         of_grad = (1.0 - now) / (1.0 - product)
-        of_m = next_one / (1.0 - product * next_one) * (1.0 - self.beta1)
+        of_m = following / (1.0 - product * following) * (1.0 - self.beta1)
         np.multiply(m, of_m / of_grad, out=scratch)
         np.add(grad, scratch, out=grad)
-        descend_over_root(self, theta, grad, v, step, rate * of_grad, scratch)
+        self.descend_over_root(theta, grad, v, step, rate * of_grad, scratch)
 
 
 def nadam_momentum(beta1: float, decay: float, step: int) -> float:
-    """Return the momentum of a step of Nadam."""
+    """Return the momentum that Nadam uses in a step, counted from 1."""
     return float(beta1 * (1.0 - 0.5 * 0.96 ** (step * decay)))
 
 
-@functools.lru_cache(maxsize=8)  # all pieces of a step ask for the same
+@functools.lru_cache(maxsize=8)  # every piece of theta asks for the same product in a step
 def nadam_product(beta1: float, decay: float, step: int) -> float:
-    """Return the product of the momenta of steps 1 to `step`, or 0 where 1 less it rounds to 1."""
+    """Return the product of the momenta of steps 1 to `step`; 0 once it is negligible beside 1."""
     product = 1.0
     for t in range(1, step + 1):
         momentum = nadam_momentum(beta1, decay, t)
-        if momentum == beta1:  # as it will be from here on
+        if momentum == beta1:  # and so is every later one
             return float(product * beta1 ** (step - t + 1))
         product *= momentum
         if product < 1e-17:

@@ -9,11 +9,11 @@ import pytest
 
 from mlp import ConfigError
 from mlp.activations import Identity
+from mlp.dropout import draw_mask
 from mlp.network import Network
 from mlp.normalizations import (
     BatchNormalization,
     LayerNormalization,
-    draw_mask,
     normalizations,
 )
 from tests.mlp_data import small_config
