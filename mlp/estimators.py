@@ -1,4 +1,7 @@
-"""The network as scikit-learn estimators: the same configuration, training and model behind `fit` and `predict`."""
+"""The network as scikit-learn estimators.
+
+Behind `fit` and `predict` are the same configuration, training and model as everywhere else in this package.
+"""
 
 from __future__ import annotations
 
@@ -17,69 +20,55 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
-from mlp.data import Examples, Split
+from mlp.data import Dataset, Split
 from mlp.errors import ConfigError
+from mlp.estimator_config import plain_parameters, to_config
 from mlp.losses import Task
 from mlp.model import Model
 from mlp.network import Network
-from mlp.paths import merge
-from mlp.records import AbstractRecord, encode
 from mlp.training import Training, train
-
-SECTIONS = {
-    "network": ("hidden", "activation", "initializer", "normalization", "dropout"),
-    "optimizer": ("learning_rate", "weight_decay", "l2"),
-    "data": ("validation",),
-}
-# Where in a `TrainConfig` a parameter of an estimator has its place, unless at the top.
-PATHS = {name: f"{section}.{name}" for section, names in SECTIONS.items() for name in names}
-USUAL_LOSS: dict[Task, str] = {
-    "classes": "softmax_cross_entropy",
-    "labels": "binary_cross_entropy",
-    "values": "mean_squared_error",
-}
-USUAL_VALIDATION = 0.1
 
 
 @dataclass(eq=False, repr=False)
 class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has no types
-    """What the classifier and the regressor share.
+    """The common base of the classifier and the regressor.
 
-    A parameter means what the field of that name means in `mlp.config`, and is checked when the estimator is fitted.
-    A part (activation, initializer, normalization, loss, optimizer, schedule) is a name, a table with a name such as
-    `{"name": "leaky_relu", "slope": 0.1}`, or the object itself.
+    A parameter has the same meaning as the field of that name in `mlp.config`, and is checked by `fit`. A part
+    (activation, initializer, normalization, loss, optimizer, schedule) is a name, a table with a name such as
+    `{"name": "leaky_relu", "slope": 0.1}`, or the part itself.
 
-    Inputs are taken as they are: put a `StandardScaler` in front. The arithmetic is in the type of X, float32 or
-    float64; any other is turned into float64. The rows of a weight of 0 count as absent. Other weights count within
-    their batch, so that one of 2 is the same as a repeated row where a batch holds all examples.
+    Inputs are not scaled: put a `StandardScaler` in front. The arithmetic has the type of X if that is float32 or
+    float64, otherwise float64. An example with a weight of 0 is left out. Other weights count relative to their batch: a
+    weight of 2 is the same as a repeated row if a batch contains all examples.
 
     Args:
         hidden: the widths of the hidden layers, or a table with depth, width and taper.
-        activation: of every hidden layer, or a list of one for each.
-        initializer: of the weights.
-        normalization: of every hidden layer.
-        dropout: the share of hidden units dropped at each step.
-        loss: None for cross-entropy of classes and labels, or squared error of values.
-        optimizer: which rule, with its own fields if it is a table or an object.
-        learning_rate: None for the optimizer's own, as for the two below.
-        weight_decay: decoupled.
-        l2: the penalty, added to the gradient.
-        schedule: of the learning rate, over the epochs.
-        batch_size: examples a step, or `full` for all of them.
-        epochs: passes over the data, at most.
-        early_stopping: whether to stop when validation no longer gets better, or a table with patience, metric and
-            min_delta; the best epoch's weights are kept.
-        validation: how many examples are held out to be judged by, a number or a fraction; None for a tenth where
-            early stopping or the schedule watches them, else none.
-        random_state: an integer for the same result at each call.
+        activation: the activation of all hidden layers, or a list with one per hidden layer.
+        initializer: the initializer of the weights.
+        normalization: the normalization of all hidden layers.
+        dropout: the fraction of hidden units that is dropped at each step.
+        loss: the loss; None for cross-entropy of classes and labels, and for squared error of values.
+        optimizer: the optimizer; a table or a part can set its other fields.
+        learning_rate: the learning rate; None for the optimizer's own.
+        weight_decay: the decoupled weight decay; None for the optimizer's own.
+        l2: the factor of the L2 penalty, which is added to the gradient; None for the optimizer's own.
+        schedule: the schedule of the learning rate over the epochs.
+        batch_size: the number of examples per step, or `full` for all examples.
+        epochs: the largest number of passes over the data.
+        early_stopping: whether to stop when the validation score no longer improves and to keep the weights of the best
+            epoch; or a table with patience, metric and min_delta.
+        validation: the number or fraction of examples that is held out for validation. None for a tenth of them if
+            early stopping or the schedule needs validation, otherwise for none.
+        random_state: an integer gives the same result at each call; None or a `RandomState` draws a new seed.
 
     Attributes:
-        model_: the fitted model, which `mlp.model_io.save_model` writes without pickle; its
-            `manifest.config` is the configuration of the training.
-        history_: a value an epoch, by metric key: `train/loss`, `validation/accuracy`, ...; it begins anew where
-            `partial_fit` first has, or no longer has, a validation part.
-        n_iter_: epochs run.
-        n_features_in_, feature_names_in_: of X.
+        model_: the fitted `mlp.Model`. `mlp.save_model` saves it without pickle, and `model_.manifest.config` is the
+            configuration of the training.
+        history_: one value per epoch, by metric key: `train/loss`, `validation/accuracy`, ... `partial_fit` starts a
+            new history when the validation part appears or disappears.
+        n_iter_: the number of epochs run.
+        n_features_in_: the number of features of X.
+        feature_names_in_: the names of the features; only if X is a frame with string columns.
     """
 
     hidden: Any = (128,)
@@ -106,23 +95,27 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         """Train a new network.
 
         Args:
-            X: shape (n, d).
-            y: shape (n,); or (n, m) for m values, or m labels that are 0 or 1.
-            sample_weight: how much each example counts in the loss, shape (n,), at least 0; None for all the same.
+            X: inputs, shape (n, d).
+            y: targets, shape (n,); or shape (n, m) for m values, or for m labels that are 0 or 1.
+            sample_weight: the weight of each example in the loss, shape (n,), at least 0; None for equal weights.
+
+        Returns:
+            The estimator itself.
 
         Raises:
-            ConfigError: when a parameter is not valid.
-            DivergedError: when the training diverges.
-            ValueError: when the data are not valid.
+            ConfigError: if a parameter is not valid.
+            DivergedError: if the training diverges.
+            ValueError: if the data is not valid.
         """
-        x, y, weights = self._check(X, y, sample_weight, is_first=True)
-        self._meet(y)
-        self._keep(train(*self._prepare(x, y, weights)))
+        x, y, weights = self._check_data(X, y, sample_weight, is_first=True)
+        self._set_targets(y)
+        config, dataset, split = self._prepare(x, y, weights)
+        self._set_fitted(train(config, split), dataset)
         return self
 
     @property
     def network_(self) -> Network:
-        """A network with the fitted parameters, made anew at each access."""
+        """A new network with the fitted parameters."""
         return self.model_.build_network()
 
     @property
@@ -131,20 +124,20 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         return self.history_["train/loss"]
 
     @abstractmethod
-    def _meet(self, y: Array) -> None:
-        """Learn from the first targets what there is to predict."""
+    def _set_targets(self, y: Array) -> None:
+        """Set the task and the attributes that describe the targets, given the first targets."""
 
     @abstractmethod
     def _encode(self, y: Array, dtype: np.dtype[Any]) -> Array:
-        """Return targets as `mlp.data.Examples` has them; values in the type of the network."""
+        """Return targets in the form that `mlp.data.Examples` has; values in the type of the network."""
 
     @property
     @abstractmethod
     def _names(self) -> list[str]:
-        """What the targets are called, one for each class, label or value."""
+        """The names of the classes, labels or values."""
 
-    def _check(self, x: Any, y: Any, sample_weight: Any, *, is_first: bool) -> tuple[Array, Array, Array | None]:
-        """Return valid inputs, targets and weights; rows of weight 0 are left out."""
+    def _check_data(self, x: Any, y: Any, sample_weight: Any, *, is_first: bool) -> tuple[Array, Array, Array | None]:
+        """Return valid inputs, targets and weights, without the rows of weight 0."""
         dtype = [np.float64, np.float32] if is_first else self.model_.manifest.config.dtype
         x, y = validate_data(self, x, y, dtype=dtype, multi_output=True, reset=is_first)
         y = y.toarray() if hasattr(y, "toarray") else y
@@ -154,41 +147,22 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         counts = weights > 0
         return (x, y, weights) if counts.all() else (x[counts], y[counts], weights[counts])
 
-    def _prepare(self, x: Array, y: Array, weights: Array | None) -> tuple[TrainConfig, Split]:
-        """Return the configuration and the data of a training."""
+    def _prepare(self, x: Array, y: Array, weights: Array | None) -> tuple[TrainConfig, Dataset, Split]:
+        """Return the configuration of a training, its data set and its split."""
         try:
-            config = self._config(x.dtype.name)
+            config = to_config(self._settings(), self._task, dtype=x.dtype.name, seed=self._seed())
             targets = self._encode(y, x.dtype)
-            rows, held_out = config.data.held_out(targets, config.seed)
-            to_learn = Examples(x, targets, rows, weights=weights)
-            validation = replace(to_learn, rows=held_out) if len(held_out) else None
-            return config, Split(to_learn, validation, len(self._names), self._task)
+            dataset = Dataset("X", x, targets, x[:0], targets[:0], tuple(self._names), largest=1.0, digest="")
+            split = dataset.split(config.data, config.seed)
+            return config, dataset, split if weights is None else _with_weights(split, weights)
         except ConfigError as error:
             path = error.path.removeprefix("network.").removeprefix("data.")
             raise ConfigError(error.problem, path="random_state" if path == "seed" else path) from None
 
-    def _config(self, dtype: str) -> TrainConfig:
-        """Return the configuration that the parameters describe."""
-        base = {
-            "data": {"name": "X", "scale": "none", "balanced": self._task == "classes", "validation": USUAL_VALIDATION},
-            "loss": USUAL_LOSS[self._task],
-            "dtype": dtype,
-            "seed": self._seed(),
-        }
-        settings = self._settings()
-        config = TrainConfig.from_mapping(
-            merge(base, {PATHS.get(name, name): value for name, value in settings.items()})
-        )
-        if "validation" not in settings and not any(key.startswith("validation/") for key in config.watched().values()):
-            config = replace(config, data=replace(config.data, validation=0))
-        return config
-
     def _settings(self) -> dict[str, Any]:
-        """Return the parameters that say something, as plain values."""
-        settings = {name: _plain(value) for name, value in self.get_params(deep=False).items() if value is not None}
+        """Return the parameters that decide the configuration, as plain values."""
+        settings = plain_parameters(self.get_params(deep=False))
         settings.pop("random_state", None)
-        if settings.get("early_stopping") in (True, False):
-            settings |= {"early_stopping": {} if settings["early_stopping"] else None}
         return settings
 
     def _seed(self) -> int:
@@ -196,59 +170,62 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
-    def _go_on(self, x: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        """Train for one epoch over some examples, from what has been learnt so far."""
+    def _fit_epoch(self, x: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        """Train for one epoch over some examples, starting from the current state if there is one."""
         is_first = not hasattr(self, "_state")
-        x, y, weights = self._check(x, y, sample_weight, is_first=is_first)
+        x, y, weights = self._check_data(x, y, sample_weight, is_first=is_first)
         if is_first:
-            self._meet(y if classes is None else np.asarray(classes))
-        config, data = self._prepare(x, y, weights)
+            self._set_targets(y if classes is None else np.asarray(classes))
+        config, dataset, split = self._prepare(x, y, weights)
         if config.early_stopping:
-            raise ConfigError("is not for partial_fit, which runs one epoch at each call.", path="early_stopping")
+            problem = "cannot be used with partial_fit, which runs one epoch per call. Use fit."
+            raise ConfigError(problem, path="early_stopping")
         if is_first:
-            training = Training(config, data)
+            training = Training(config, split)
         else:
-            was = self._state
-            config = replace(config, epochs=max(config.epochs, was.epoch + 1))
-            begins_anew = (data.validation is None) != ("validation/loss" not in was.history)
+            before = self._state
+            config = replace(config, epochs=max(config.epochs, before.epoch + 1))
+            has_other_metrics = (split.validation is None) != ("validation/loss" not in before.history)
             state = replace(
-                was,
+                before,
                 config=config.to_mapping(),
                 status="running",
-                best_theta=was.theta[:0],
-                history={} if begins_anew else was.history,
+                best_theta=before.theta[:0],
+                history={} if has_other_metrics else before.history,
             )
-            training = Training.resume(state, data)
-            training.steps = self._steps  # which are no multiple of epochs where the number of examples changes
+            training = Training.resume(state, split)
+            # `resume` counts the steps of the epochs before from this split, but each may have had another size.
+            training.steps = self._steps
         training.run(1)
-        self._keep(training)
+        self._set_fitted(training, dataset)
         return self
 
-    def _keep(self, training: Training) -> None:
+    def _set_fitted(self, training: Training, dataset: Dataset) -> None:
+        """Set the attributes that `fit` and `partial_fit` leave behind."""
         self._state, self._steps = training.state(), training.steps
-        self.model_ = Model.of(training, self._names)
+        self.model_ = Model.of(training, dataset)
         self.history_ = self._state.history
         self.n_iter_ = training.epoch
 
-    def _ready(self, x: Any) -> tuple[Model, Array]:
-        """Return the fitted model and valid inputs for it."""
+    def _model_and_inputs(self, x: Any) -> tuple[Model, Array]:
+        """Return the fitted model and the inputs, checked and in its type."""
         check_is_fitted(self)
         return self.model_, validate_data(self, x, dtype=self.model_.manifest.config.dtype, reset=False)
 
 
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, AbstractMLP):  # type: ignore[misc]
-    """A multi-layer perceptron that tells classes apart, or says which of several labels apply.
+    """A multi-layer perceptron that predicts one of several classes, or several labels at once.
 
-    Args and attributes are those of `AbstractMLP`, and:
+    Takes the parameters of `AbstractMLP` and `class_weights`.
 
     Args:
-        class_weights: how much the examples of each class count in the loss: `balanced` for as much in all as those
-            of any other, a number for each class in their order, or a mapping from the class (those not in it count
-            1).
+        class_weights: the weight of each class in the loss: `balanced` to give all classes the same total weight, a
+            list with one number per class in the order of `classes_`, or a mapping from classes to numbers (1 for
+            classes that are not in it).
 
     Attributes:
-        classes_: the classes in their order; the numbers of the labels where y is a table of them.
+        classes_: the sorted classes, shape (k,); the indices of the labels if y has shape (n, m).
 
     Example:
         >>> from sklearn.datasets import load_digits
@@ -268,56 +245,57 @@ class MLPClassifier(ClassifierMixin, AbstractMLP):  # type: ignore[misc]
         return tags
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train for one epoch over these examples, going on from what has been learnt so far.
+        """Train for one more epoch, over these examples.
 
         Args:
-            X: shape (n, d).
-            y: shape (n,) or (n, m).
-            classes: all that there are, those not among y too; must be given to the first call, unless y is a table
-                of labels.
-            sample_weight: how much each example counts in the loss.
+            X: inputs, shape (n, d).
+            y: targets, shape (n,); or shape (n, m) for m labels that are 0 or 1.
+            classes: all classes that can occur in any call. Required in the first call, unless y contains labels.
+            sample_weight: the weight of each example in the loss, shape (n,), at least 0; None for equal weights.
+
+        Returns:
+            The estimator itself.
 
         Raises:
-            ConfigError: when a parameter is not valid.
-            DivergedError: when the training diverges.
-            ValueError: when the data are not valid.
+            ConfigError: if a parameter is not valid.
+            DivergedError: if the training diverges; the estimator keeps its state from before.
+            ValueError: if the data is not valid.
         """
         if hasattr(self, "_state"):
             if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes}.")
+                raise ValueError(f"classes must be the same as in the first call, {self.classes_}, got {classes}.")
         elif classes is None and type_of_target(y) != "multilabel-indicator":
-            raise ValueError("classes must be given to the first call of partial_fit.")
-        return self._go_on(X, y, sample_weight, classes)
+            raise ValueError("classes must be given in the first call of partial_fit.")
+        return self._fit_epoch(X, y, sample_weight, classes)
 
     def predict(self, X: Any) -> Array:  # noqa: N803
-        """Return the likeliest class of each example, shape (n,), or its labels, 0 or 1 of shape (n, m)."""
-        model, x = self._ready(X)
-        decided = model.predict(x)
-        return self.classes_[decided] if self._task == "classes" else decided.astype(np.intp)
+        """Return the most probable class of each example, shape (n,), or its labels, 0 or 1 of shape (n, m)."""
+        model, x = self._model_and_inputs(X)
+        predicted = model.predict(x)
+        return self.classes_[predicted] if self._task == "classes" else predicted.astype(np.intp)
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
-        """Return the probability of each class or label, in the order of `classes_`, shape (n, k)."""
-        model, x = self._ready(X)
+        """Return the probability of each class or label, shape (n, k), in the order of `classes_`."""
+        model, x = self._model_and_inputs(X)
         return model.predict_proba(x)
 
     def decision_function(self, X: Any) -> Array:  # noqa: N803
-        """Return the raw outputs, shape (n, k); of two classes how much the second is ahead, shape (n,)."""
-        model, x = self._ready(X)
+        """Return the raw outputs, shape (n, k); for two classes the second minus the first, shape (n,)."""
+        model, x = self._model_and_inputs(X)
         outputs = model.outputs(x)
         if self._task == "labels" or outputs.shape[1] > 2:
             return outputs
-        ahead: Array = outputs[:, -1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs[:, 0]
-        return ahead
+        margin: Array = outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs[:, 0]
+        return margin
 
-    def _meet(self, y: Array) -> None:
+    def _set_targets(self, y: Array) -> None:
         check_classification_targets(y)
         self._task = "labels" if type_of_target(y) == "multilabel-indicator" else "classes"
-        is_table = self._task == "labels"
-        self.classes_ = np.arange(y.shape[1]) if is_table else np.unique(column_or_1d(y, warn=True))
+        self.classes_ = np.arange(y.shape[1]) if self._task == "labels" else np.unique(column_or_1d(y, warn=True))
 
     def _encode(self, y: Array, dtype: np.dtype[Any]) -> Array:
         if self._task == "labels":
-            return y
+            return y.astype(np.uint8)
         targets: Array = LabelEncoder().fit(self.classes_).transform(column_or_1d(y))
         return targets
 
@@ -327,22 +305,25 @@ class MLPClassifier(ClassifierMixin, AbstractMLP):  # type: ignore[misc]
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
-        by_class = settings.get("class_weights")
-        if isinstance(by_class, Mapping):
-            unknown = [name for name in by_class if name not in self.classes_]
+        weights = settings.get("class_weights")
+        if isinstance(weights, Mapping):
+            unknown = [name for name in weights if name not in self.classes_]
             if unknown:
-                problem = f"{unknown[0]!r} is none of the classes {', '.join(self._names)}."
+                problem = f"{unknown[0]!r} is not one of the classes: {', '.join(self._names)}."
                 raise ConfigError(problem, path="class_weights")
-            settings["class_weights"] = [by_class.get(name, 1.0) for name in self.classes_]
+            settings["class_weights"] = [weights.get(name, 1.0) for name in self.classes_]
         return settings
 
 
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
-    """A multi-layer perceptron that predicts one value or several.
+    """A multi-layer perceptron that predicts one value, or several values at once.
 
-    Args and attributes are those of `AbstractMLP`. Values far from 0 take long to learn: put the estimator into a
+    Takes the parameters of `AbstractMLP`. Targets far from 0 take long to learn: put the estimator into a
     `TransformedTargetRegressor` with a `StandardScaler`.
+
+    Attributes:
+        n_outputs_: the number of values per example.
 
     Example:
         >>> import numpy as np
@@ -359,16 +340,30 @@ class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
         return tags
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train for one epoch over these examples, going on from what has been learnt so far; arguments as in `fit`."""
-        return self._go_on(X, y, sample_weight)
+        """Train for one more epoch, over these examples.
+
+        Args:
+            X: inputs, shape (n, d).
+            y: targets, shape (n,) or (n, m).
+            sample_weight: the weight of each example in the loss, shape (n,), at least 0; None for equal weights.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ConfigError: if a parameter is not valid.
+            DivergedError: if the training diverges; the estimator keeps its state from before.
+            ValueError: if the data is not valid.
+        """
+        return self._fit_epoch(X, y, sample_weight)
 
     def predict(self, X: Any) -> Array:  # noqa: N803
-        """Return the values of each example, in the shape of y."""
-        model, x = self._ready(X)
+        """Return the predicted values, shape (n,) or (n, m) like the y that was fitted."""
+        model, x = self._model_and_inputs(X)
         values = model.predict(x)
         return values[:, 0] if self._is_flat else values
 
-    def _meet(self, y: Array) -> None:
+    def _set_targets(self, y: Array) -> None:
         self._task = "values"
         self._is_flat = y.ndim == 1
         self.n_outputs_ = 1 if self._is_flat else y.shape[1]
@@ -382,12 +377,7 @@ class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
         return [f"y{i}" for i in range(self.n_outputs_)]
 
 
-def _plain(value: Any) -> Any:
-    """Return a parameter as TOML would give it: parts as tables, NumPy's numbers and arrays as Python's."""
-    if isinstance(value, AbstractRecord):
-        return encode(value)
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {(name.item() if isinstance(name, np.generic) else name): _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+def _with_weights(split: Split, weights: Array) -> Split:
+    """Return a split whose examples have weights, shape (n,) for all examples of the data set."""
+    validation = None if split.validation is None else replace(split.validation, weights=weights)
+    return replace(split, train=replace(split.train, weights=weights), validation=validation)

@@ -1,8 +1,8 @@
-"""Models: trained parameters together with all that is needed to predict from raw inputs."""
+"""Models: trained parameters with everything needed to predict from raw inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
-from mlp.data import Examples, check_inputs
+from mlp.data import Dataset, Examples, check_inputs
 from mlp.errors import ConfigError
 from mlp.network import Network
 from mlp.records import AbstractRecord, number
@@ -20,17 +20,17 @@ from mlp.training import Training, compute_outputs
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(AbstractRecord):
-    """The manifest: everything of a model but its parameters.
+    """Everything in a model except its parameters.
 
     Attributes:
-        sizes: widths of all layers, inputs and outputs included.
-        task: what it predicts.
-        classes: the names of the k classes, or of the m labels or values.
-        columns: the names of the inputs, or none where they have none.
-        scaling: what is done to raw inputs.
-        weight_digest: the SHA-256 of the parameters, as `mlp.arrays.digest` gives it.
-        epochs: after how many epochs these were the parameters.
-        config: of the training.
+        sizes: the widths of all layers, including inputs and outputs.
+        task: what the model predicts: one of k classes, any of m labels, or m values.
+        classes: the names of the k classes, m labels or m values.
+        columns: the names of the d inputs; empty if they have no names.
+        scaling: how raw inputs are scaled.
+        weight_digest: the SHA-256 of the parameters, computed by `mlp.arrays.digest`.
+        epochs: the epoch after which the training had these parameters.
+        config: the configuration of the training.
     """
 
     sizes: tuple[int, ...] = number(at_least=1)
@@ -49,31 +49,43 @@ class Manifest(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.sizes) < 2:
-            raise ConfigError(f"must hold the inputs and the outputs at least, got {list(self.sizes)}.", path="sizes")
+            raise ConfigError(f"must include the inputs and the outputs, got {list(self.sizes)}.", path="sizes")
         expected = self.config.layer_sizes(self.sizes[0], len(self.classes), self.task)
         if self.sizes != expected:
-            problem = f"must be {list(expected)} by config and classes, got {list(self.sizes)}."
+            problem = f"must be {list(expected)} according to config and classes, got {list(self.sizes)}."
             raise ConfigError(problem, path="sizes")
         if self.columns and len(self.columns) != self.sizes[0]:
-            problem = f"must name {self.sizes[0]} inputs, or none, got {len(self.columns)}."
+            problem = f"must be empty or name the {self.sizes[0]} inputs, got {len(self.columns)} names."
             raise ConfigError(problem, path="columns")
         if self.scaling.centre and len(self.scaling.centre) != self.sizes[0]:
-            problem = f"must hold {self.sizes[0]} centres, one an input, got {len(self.scaling.centre)}."
+            problem = f"must have {self.sizes[0]} centres, one per input, got {len(self.scaling.centre)}."
             raise ConfigError(problem, path="scaling")
 
     @property
     def n_parameters(self) -> int:
-        """The length of the parameter vector, as `mlp.network.Network` lays it out."""
+        """The length of the parameter vector theta of a `mlp.network.Network` with these layers."""
         return self.config.network.count_parameters(self.sizes)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network that takes raw inputs, as the data set has them.
+    """A trained network that predicts from raw inputs, scaled the same way as in training.
 
     Attributes:
+        manifest: everything except the parameters.
         theta: the parameters, shape (p,).
-        metrics: what it scored, by key.
+        metrics: the scores to save with the model, by metric key.
+
+    Example:
+        >>> import numpy as np
+        >>> from mlp import Dataset, Model, TrainConfig, train
+        >>> x = np.array([[0, 0], [0, 255], [255, 0], [255, 255]], np.uint8)
+        >>> y = np.array([0, 1, 1, 1])
+        >>> dataset = Dataset("or", x, y, x[:0], y[:0], ("no", "yes"), largest=255.0, digest="")
+        >>> config = TrainConfig.from_mapping({"data": {"name": "or", "validation": 0}, "epochs": 50})
+        >>> model = Model.of(train(config, dataset), dataset)
+        >>> [model.classes[i] for i in model.predict([[0, 0], [255, 255]])]
+        ['no', 'yes']
     """
 
     manifest: Manifest
@@ -81,67 +93,85 @@ class Model:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        training: Training,
-        classes: Sequence[str],
-        *,
-        columns: Sequence[str] = (),
-        metrics: Mapping[str, float] | None = None,
-    ) -> Self:
-        """Return the model of the parameters that a training keeps.
+    def of(cls, training: Training, dataset: Dataset, *, metrics: Mapping[str, float] | None = None) -> Self:
+        """Return the model with the parameters that a training kept.
 
         Args:
-            training: one that has run.
-            classes: the names of the k classes, or of the m labels or values.
-            columns: the names of the inputs, if they have any.
-            metrics: what to record beside it; those of the kept epoch unless given.
+            training: a training that has run at least one epoch.
+            dataset: the data set that it was trained on; the model takes the names of classes and columns from it.
+            metrics: the scores to save with the model, by metric key; by default all metrics of the kept epoch.
         """
         manifest = Manifest(
             sizes=training.network.sizes,
             task=training.data.task,
-            classes=tuple(classes),
+            classes=dataset.classes,
             scaling=training.data.train.scaling,
             weight_digest=training.weight_digest(),
             epochs=training.kept_epoch,
             config=training.config,
-            columns=tuple(columns),
+            columns=dataset.columns,
         )
         return cls(manifest, training.kept_theta.copy(), training.kept_scores() if metrics is None else dict(metrics))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The k names, by label."""
+        """The names of the k classes, m labels or m values, in the order of the outputs."""
         return self.manifest.classes
 
     def build_network(self) -> Network:
-        """Return a network with these parameters, a new one at each call."""
+        """Return a new network with these parameters."""
         config = self.manifest.config
         network = config.network.build(self.manifest.sizes, dtype=config.dtype)
         np.copyto(network.theta, self.theta)
         return network
 
     def outputs(self, inputs: Any) -> Array:
-        """Return the network's raw outputs, shape (n, k), for raw inputs of shape (n, d).
+        """Return the raw outputs of the network, shape (n, k).
 
-        It may be called from several threads at once.
+        Several threads may call this at the same time.
+
+        Args:
+            inputs: raw inputs, shape (n, d); pixels as in the training data, not divided by 255.
 
         Raises:
-            ValueError: when the inputs have another shape.
+            ValueError: if the inputs have another shape, or are not finite numbers.
         """
         inputs = np.asarray(inputs)
-        sizes = self.manifest.sizes
-        if inputs.ndim != 2 or inputs.shape[1] != sizes[0]:
-            raise ValueError(f"inputs must have shape (n, {sizes[0]}), one row an example, got {inputs.shape}.")
+        d = self.manifest.sizes[0]
+        if inputs.ndim != 2 or inputs.shape[1] != d:
+            raise ValueError(f"inputs must have shape (n, {d}), one row per example, got {inputs.shape}.")
         check_inputs(inputs)
         rows = np.arange(len(inputs))
         return compute_outputs(self.build_network(), Examples(inputs, rows, rows, self.manifest.scaling))
 
     def predict_proba(self, inputs: Any) -> Array:
-        """Return the probability of each class or label, or the values: shape (n, k), for inputs of shape (n, d)."""
+        """Return probabilities or values.
+
+        Args:
+            inputs: raw inputs, shape (n, d).
+
+        Returns:
+            The probability of each class, shape (n, k), in the order of `classes`; the probability of each label,
+            shape (n, m); or the values, shape (n, m).
+
+        Raises:
+            ValueError: if the inputs have another shape, or are not finite numbers.
+        """
         loss, outputs = self.manifest.config.loss, self.outputs(inputs)
         return loss.probabilities(outputs) if self.manifest.task == "classes" else loss.predictions(outputs)
 
     def predict(self, inputs: Any) -> Array:
-        """Return the likeliest class of each example, shape (n,), or its labels or values, shape (n, m)."""
+        """Return the predicted class of each example, its labels or its values.
+
+        Args:
+            inputs: raw inputs, shape (n, d).
+
+        Returns:
+            The indices of the most probable classes, integers in 0..k-1 of shape (n,), where `classes[i]` is the name
+            of class i; the labels, 0 or 1 of shape (n, m); or the values, shape (n, m), where m is 1 for a single
+            target.
+
+        Raises:
+            ValueError: if the inputs have another shape, or are not finite numbers.
+        """
         return self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)

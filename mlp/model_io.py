@@ -1,8 +1,8 @@
-"""Models on disk: readable, written whole or not at all, and read without trust.
+"""Models on disk: readable, written atomically, validated on reading.
 
-A model is a folder of a manifest and an array, `model.json` and `weights.npz`; or, where its path ends in `.json`,
-that one file, the parameters being numbers in it. Either gives back the same bits. Nothing in them is executed, and
-what they claim to hold is compared with what they do before memory is taken for it.
+A model is a folder with a manifest and an array, `model.json` and `weights.npz`. If its path ends in `.json`, it is that
+one file, which then contains the parameters as numbers. Both forms restore the same bits. Nothing in them is executed,
+and the sizes that they state are compared with the size of the file before memory is allocated.
 """
 
 from __future__ import annotations
@@ -28,76 +28,83 @@ MEMBER = "theta.npy"
 THETA = "theta"
 
 
-def check_writable(place: Path) -> None:
-    """Refuse a place for a model where something else is; a model that is there would be replaced.
+def check_writable(path: str | Path) -> None:
+    """Check that a model can be saved in a place: that nothing is there, or an earlier model, which is replaced.
 
     Args:
-        place: a folder, or a file whose name ends in `.json`.
+        path: a folder, or a file whose name ends in `.json`.
 
     Raises:
-        ConfigError: naming the place and what to do.
+        ConfigError: if something else is there.
     """
+    place = Path(path)
     if not place.exists() or _is_empty(place):
         return
     is_model = _is_model_file(place) if _is_one_file(place) else _is_model_folder(place)
     if not is_model:
-        raise ConfigError(f"{place}: is there already and is no saved model. Choose another place, or remove it.")
+        raise ConfigError(f"{place}: already exists and is not a saved model. Choose another place, or remove it.")
 
 
 def _is_one_file(place: Path) -> bool:
-    """Return whether a model in this place is one file, going by its name."""
+    """Return whether the name of a place is that of a model in one file."""
     return place.suffix == ".json"
 
 
 def _is_empty(place: Path) -> bool:
-    """Return whether there is a file or a folder of the kind that is wanted, but nothing in it."""
+    """Return whether the file has no content, or the folder no entries; False for a file where a folder is needed."""
     if _is_one_file(place):
         return place.is_file() and not place.stat().st_size
     return place.is_dir() and not any(place.iterdir())
 
 
 def _is_model_folder(place: Path) -> bool:
-    """Return whether a folder holds a model and nothing else, so that replacing it loses nothing else."""
+    """Return whether a folder contains a model and nothing else, so that replacing the folder loses nothing else."""
     if not place.is_dir() or {file.name for file in place.iterdir()} != {MANIFEST, WEIGHTS}:
         return False
-    return _states_format(place / MANIFEST)
+    return _is_model_json(place / MANIFEST)
 
 
 def _is_model_file(place: Path) -> bool:
-    """Return whether a file is a model, and not the manifest of one in a folder."""
-    return place.is_file() and _states_format(place, THETA)
+    """Return whether a file is a model in one file, as opposed to the manifest of a model in a folder."""
+    return place.is_file() and _is_model_json(place, THETA)
 
 
-def _states_format(file: Path, *needed: str) -> bool:
+def _is_model_json(file: Path, *required: str) -> bool:
+    """Return whether a JSON file states the format of a model and has the required keys."""
     try:
         content = _read_json(file)
     except ConfigError:
         return False
-    return content.get("format") == MODEL_FORMAT and all(key in content for key in needed)
+    return content.get("format") == MODEL_FORMAT and all(key in content for key in required)
 
 
-def save_model(place: Path, model: Model) -> Path:
-    """Write a model: under another name beside its place first, so that it is there whole or not at all.
+def save_model(model: Model, path: str | Path) -> Path:
+    """Write a model and return its path.
+
+    The model is written atomically: after a crash, the path has the earlier model or the new one, never a part of one.
 
     Args:
-        place: a folder to be made, or a file whose name ends in `.json`, together with the folders above it; an
-            earlier model there is replaced.
-        model: what to write.
+        model: the model, such as `Model.of(training, dataset)`.
+        path: a folder, or a file whose name ends in `.json`. Missing parent folders are created; an earlier model is
+            replaced.
 
     Raises:
-        ConfigError: when something else is in that place, or the parameters are not finite.
+        ConfigError: if something else is in that place, or the parameters are not finite.
     """
+    place = Path(path)
     check_writable(place)
     if not np.isfinite(model.theta).all():
-        raise ConfigError(f"{place}: a model is saved only where its parameters are finite. Has its training diverged?")
-    target = place.resolve()  # through a link: its target is replaced, not the link
+        raise ConfigError(f"{place}: cannot save: the parameters are not finite. Has the training diverged?")
+    target = place.resolve()  # replace what a link points to, not the link
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft, old = (target.with_name(f".{target.name}.{what}.{os.getpid()}") for what in ("draft", "old"))
+    draft, old = (target.with_name(f".{target.name}.{suffix}.{os.getpid()}") for suffix in ("draft", "old"))
+    # The draft is complete before it gets its final name. A file replaces the earlier one in a single step. A folder
+    # cannot, so the earlier folder is renamed first; if the second renaming fails, it gets its name back.
     try:
         _remove(draft)
         write = _write_file if _is_one_file(place) else _write_folder
         write(draft, model)
-        if target.is_dir():  # which, unlike a file, is not replaced in one step
+        if target.is_dir():
             target.replace(old)
         draft.replace(target)
     finally:
@@ -122,7 +129,7 @@ def _write_folder(folder: Path, model: Model) -> None:
 
 
 def _write_file(file: Path, model: Model) -> None:
-    # Written as float64, which they fit into exactly: there the shortest digits give back the same bits.
+    # JSON writes the shortest digits that restore the same float64, and every float32 is exactly a float64.
     theta = json.dumps(model.theta.tolist(), allow_nan=False)
     text = _manifest_text(model).removesuffix("\n}")
     file.write_text(f'{text},\n "{THETA}": {theta}\n}}\n', encoding="utf-8")
@@ -133,16 +140,17 @@ def _manifest_text(model: Model) -> str:
     return json.dumps(content | {"metrics": dict(model.metrics)}, indent=1, allow_nan=False)
 
 
-def load_model(place: Path) -> Model:
+def load_model(path: str | Path) -> Model:
     """Return the model that `save_model` wrote.
 
     Args:
-        place: its folder, or its file, whose name then ends in `.json`.
+        path: its folder, or its file if the name ends in `.json`.
 
     Raises:
-        ConfigError: when the files are missing, damaged, of another version, or do not belong together; it says
-            which file, and what about it.
+        ConfigError: if a file is missing, damaged or of another version, or if the files do not belong together; the
+            message names the file.
     """
+    place = Path(path)
     return _load_file(place) if _is_one_file(place) else _load_folder(place)
 
 
@@ -174,19 +182,20 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}.") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{file}: must hold a table, got {type(content).__name__}.")
+        raise ConfigError(f"{file}: must be a table, got {type(content).__name__}.")
     return content
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _parse_manifest(content: dict[str, Any], file: Path) -> tuple[Manifest, dict[str, float]]:
     if content.pop("format", None) != MODEL_FORMAT:
         raise ConfigError(f'{file}: "format" must be "{MODEL_FORMAT}". Is this a saved model?')
     if (version := content.pop("version", None)) != MODEL_VERSION:
-        raise ConfigError(f'{file}: "version" must be {MODEL_VERSION}, the one this program reads, got {version!r}.')
+        problem = f'"version" must be {MODEL_VERSION}, the version that this program reads, got {version!r}.'
+        raise ConfigError(f"{file}: {problem}")
     with errors_in(f"{file}:"):
         metrics = _parse_metrics(content.pop("metrics", None))
         return Manifest.from_mapping(content), metrics
@@ -199,24 +208,24 @@ def _parse_metrics(value: Any) -> dict[str, float]:
 
 
 def _parse_theta(numbers: Any, manifest: Manifest) -> Array:
-    """Return the parameters from a list of numbers, as many and of the type that the manifest states."""
+    """Return the parameters from a list of numbers, whose length and type the manifest states."""
     n, dtype = manifest.n_parameters, manifest.config.dtype
     largest = float(np.finfo(dtype).max)
     if numbers is None:
-        raise ConfigError("is missing. Of a model in a folder, give the folder.", path=THETA)
+        raise ConfigError("is missing. If the model is a folder, give the path of the folder.", path=THETA)
     if not isinstance(numbers, list) or len(numbers) != n:
-        got = f"{len(numbers)} of them" if isinstance(numbers, list) else type(numbers).__name__
-        raise ConfigError(f"must be a list of {n} numbers by sizes and config, got {got}.", path=THETA)
-    for place, item in enumerate(numbers):
+        got = f"{len(numbers)} numbers" if isinstance(numbers, list) else type(numbers).__name__
+        raise ConfigError(f"must be a list of {n} numbers according to sizes and config, got {got}.", path=THETA)
+    for index, item in enumerate(numbers):
         if type(item) not in (int, float) or not abs(item) <= largest:
-            raise ConfigError(f"must hold numbers of type {dtype}, got {item!r:.50} in place {place}.", path=THETA)
+            raise ConfigError(f"must contain numbers of type {dtype}, got {item!r:.50} at index {index}.", path=THETA)
     return np.array(numbers, dtype)
 
 
 def _check_theta(theta: Array, manifest: Manifest, file: Path) -> None:
     if (got := digest(theta)) != manifest.weight_digest:
         problem = f"the parameters must have the digest {manifest.weight_digest} that the manifest states, got {got}"
-        raise ConfigError(f"{file}: {problem}. The file is damaged, or belongs to another model.")
+        raise ConfigError(f"{file}: {problem}. The file is damaged or belongs to another model.")
     if not np.isfinite(theta).all():
         raise ConfigError(f"{file}: the parameters must be finite.")
 

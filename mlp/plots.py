@@ -1,4 +1,4 @@
-"""Pictures of a training and of its network. Each returns a matplotlib figure; `figure.savefig(file)` keeps it."""
+"""Figures of a training and its network. Each function returns a matplotlib figure; `figure.savefig(file)` saves it."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 INK, MUTED, FAINT = "#1f2933", "#6b7785", "#dde3e9"
 COLOURS = {"train": "#9aa5b1", "validation": "#0b3d66"}
 RATE = "#e08b2c"
-RIGHT, WRONG = "#1b7f3b", "#c8372d"
+CORRECT, WRONG = "#1b7f3b", "#c8372d"
 DPI = 150
 BLUES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#3b7dbf", "#0b3d66"])
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#c8372d", "#ffffff", "#0b3d66"])
-FEW_CLASSES = 15  # up to which a confusion matrix has its counts written into it
-MANY_CLASSES = 60  # above which not every one of them is named
+FEW_CLASSES = 15  # a confusion matrix of up to this many classes shows the count in each cell
+MANY_CLASSES = 60  # a confusion matrix of more classes names only some of them
 
 
 def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) -> Figure:
     """Draw every metric of training and validation by epoch, and the learning rate.
 
     Args:
-        history: a value an epoch, by metric key.
-        config: of the training; the rate follows from its schedule.
-        kept_epoch: the epoch whose weights were kept, to be marked; 0 for none.
+        history: one value per epoch, by metric key.
+        config: the configuration of the training; its schedule gives the learning rates.
+        kept_epoch: the epoch to mark as kept, counted from 1; 0 to mark none.
     """
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in history if key.split("/")[0] in PARTS))
     figure, axes = _grid(len(names) + 1, columns=2 if len(names) == 3 else 3, cell=(4.6, 3.3))
-    for name, place in zip(names, axes, strict=False):
+    for name, panel in zip(names, axes, strict=False):
         for part in PARTS:
             if values := history.get(f"{part}/{name}"):
-                _curve(place, values, COLOURS[part], part)
+                _curve(panel, values, COLOURS[part], part)
         if kept_epoch:
-            place.axvline(kept_epoch, color=MUTED, linewidth=0.8, linestyle=":", zorder=0, label="kept")
-        _decorate(place, name.replace("_", " "))
-    if names:  # above the axes, where no curve runs
-        look = {"frameon": False, "labelcolor": INK, "fontsize": 9, "handlelength": 1.4, "columnspacing": 1.2}
-        axes[0].legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(PARTS) + 1, **look)
+            panel.axvline(kept_epoch, color=MUTED, linewidth=0.8, linestyle=":", zorder=0, label="kept")
+        _decorate(panel, name.replace("_", " "))
+    if names:  # above the axes, where it covers no curve
+        style = {"frameon": False, "labelcolor": INK, "fontsize": 9, "handlelength": 1.4, "columnspacing": 1.2}
+        axes[0].legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(PARTS) + 1, **style)
     rates = axes[len(names)]
     _curve(rates, learning_rates(history, config), RATE)
     rates.set_ylim(bottom=0.0)
@@ -61,12 +61,12 @@ def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) 
 
 
 def _curve(axes: Axes, values: Sequence[float], colour: str, name: str | None = None) -> None:
-    marker = "o" if len(values) == 1 else None  # of one point there is no line to see
+    marker = "o" if len(values) == 1 else None  # a line of one point is invisible
     axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, marker=marker, label=name)
 
 
 def learning_rates(history: History, config: TrainConfig) -> list[float]:
-    """Return the learning rate at the first step of each epoch that has been run."""
+    """Return the learning rate at the first step of each epoch in the history."""
     n = max(map(len, history.values()), default=0)
     rates = []
     for epoch in range(n):
@@ -77,18 +77,18 @@ def learning_rates(history: History, config: TrainConfig) -> list[float]:
 
 
 def plot_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> Figure:
-    """Draw how often examples of each class were taken for each class; the darker, the larger a share of its row.
+    """Draw a confusion matrix; the colour of a cell is its share of its row, and darker is more.
 
     Args:
-        true: classes, shape (n,), integers in 0..k-1.
-        predicted: what they were taken for, likewise.
-        classes: the k names.
+        true: the true classes, shape (n,), integers in 0..k-1.
+        predicted: the predicted classes, shape (n,), integers in 0..k-1.
+        classes: the names of the k classes.
     """
     k = len(classes)
     counts = confusion_matrix(true, predicted, k)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(2.0, (0.5 if k <= FEW_CLASSES else 0.2) * min(k, MANY_CLASSES))
-    names = 0.075 * max(map(len, classes))  # roughly, in inches; below they are turned by 45 degrees
+    names = 0.075 * max(map(len, classes))  # rough width in inches; the names on the x axis are rotated by 45 degrees
     figure, (axes,) = _grid(1, columns=1, cell=(side + names + 0.5, side + 0.7 * names + 0.9))
     axes.imshow(shares, cmap=BLUES, vmin=0.0, vmax=1.0)
     named = range(0, k, -(-k // MANY_CLASSES))
@@ -101,7 +101,7 @@ def plot_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> Fig
             colour = "white" if shares[row, column] > 0.5 else INK
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=7.5)
     accuracy = np.trace(counts) / max(1, counts.sum())
-    _decorate(axes, f"{accuracy:.2%} of {counts.sum():,} right", grid=False)
+    _decorate(axes, f"{accuracy:.2%} of {counts.sum():,} correct", grid=False)
     return figure
 
 
@@ -114,60 +114,59 @@ def plot_predictions(
     *,
     columns: int = 8,
 ) -> Figure:
-    """Draw examples with what they were taken for: green where that is right, red with the truth where it is not.
+    """Draw examples with their predicted classes: green if correct, otherwise red with the true class.
 
     Args:
         images: raw inputs, shape (n, d).
-        true: classes, shape (n,).
-        predicted: what they were taken for, likewise.
-        classes: the k names.
-        image_shape: of one example as a picture, (height, width).
-        columns: pictures in a row.
+        true: the true classes, shape (n,), integers in 0..k-1.
+        predicted: the predicted classes, shape (n,), integers in 0..k-1.
+        classes: the names of the k classes.
+        image_shape: the shape of one image, (height, width).
+        columns: the number of images per row.
 
     Raises:
-        ConfigError: when examples are no pictures of that shape.
+        ConfigError: if an example does not have height times width features.
     """
-    _check_pictures(images.shape[1], image_shape)
+    _check_image_shape(images.shape[1], image_shape)
     figure, axes = _grid(len(images), columns=columns, cell=(1.15, 1.45))
-    for place, image, is_class, taken_for in zip(axes, images, true, predicted, strict=False):
-        place.imshow(image.reshape(image_shape), cmap="gray_r")
-        is_right = is_class == taken_for
-        text = classes[taken_for] if is_right else f"{classes[taken_for]}\n(is {classes[is_class]})"
-        place.set_title(text, color=RIGHT if is_right else WRONG, fontsize=8)
-    for place in axes:
-        place.set_axis_off()
+    for panel, image, true_class, predicted_class in zip(axes, images, true, predicted, strict=False):
+        panel.imshow(image.reshape(image_shape), cmap="gray_r")
+        is_correct = true_class == predicted_class
+        title = classes[predicted_class] if is_correct else f"{classes[predicted_class]}\n(is {classes[true_class]})"
+        panel.set_title(title, color=CORRECT if is_correct else WRONG, fontsize=8)
+    for panel in axes:
+        panel.set_axis_off()
     return figure
 
 
-def plot_first_weights(weights: Array, image_shape: tuple[int, ...], *, most: int = 64) -> Figure:
-    """Draw what each unit of the first layer looks for: its weights as a picture, blue for positive, red for negative.
+def plot_first_weights(weights: Array, image_shape: tuple[int, ...], *, max_units: int = 64) -> Figure:
+    """Draw the weights of each unit of the first layer as an image: blue is positive, red is negative.
 
     Args:
-        weights: of the first layer, shape (d, units).
-        image_shape: of one example as a picture, (height, width).
-        most: how many units at most, the strongest first.
+        weights: the weights of the first layer, shape (d, units).
+        image_shape: the shape of one image, (height, width).
+        max_units: the largest number of units to draw; those with the largest weights come first.
 
     Raises:
-        ConfigError: when inputs are no pictures of that shape.
+        ConfigError: if an example does not have height times width features.
     """
-    _check_pictures(len(weights), image_shape)
-    order = np.argsort(-np.linalg.norm(weights, axis=0), kind="stable")[:most]
+    _check_image_shape(len(weights), image_shape)
+    order = np.argsort(-np.linalg.norm(weights, axis=0), kind="stable")[:max_units]
     figure, axes = _grid(len(order), columns=min(len(order), math.ceil(math.sqrt(len(order) * 1.6))), cell=(0.95, 0.95))
-    for place, unit in zip(axes, order, strict=False):
+    for panel, unit in zip(axes, order, strict=False):
         limit = float(np.abs(weights[:, unit]).max()) or 1.0
-        place.imshow(weights[:, unit].reshape(image_shape), cmap=SIGNED, vmin=-limit, vmax=limit)
-    for place in axes:
-        place.set_axis_off()
+        panel.imshow(weights[:, unit].reshape(image_shape), cmap=SIGNED, vmin=-limit, vmax=limit)
+    for panel in axes:
+        panel.set_axis_off()
     title = f"{len(order)} of {weights.shape[1]} units, largest weights first"
     figure.suptitle(title, x=0.02, ha="left", color=INK, fontsize=9)
     return figure
 
 
-def _check_pictures(n_features: int, image_shape: tuple[int, ...]) -> None:
+def _check_image_shape(n_features: int, image_shape: tuple[int, ...]) -> None:
     if len(image_shape) != 2 or math.prod(image_shape) != n_features:
-        raise ConfigError(
-            f"examples of {n_features} features are no pictures of shape {image_shape}. Give height and width."
-        )
+        problem = f"must be a height and a width whose product is the {n_features} features of an example"
+        raise ConfigError(f"{problem}, got {image_shape}.", path="image_shape")
 
 
 def _grid(n: int, *, columns: int, cell: tuple[float, float]) -> tuple[Figure, list[Axes]]:

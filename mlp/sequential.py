@@ -1,13 +1,15 @@
-"""A network as a stack of layers: the manner of Keras, over the same configuration, training and model.
+"""A network as a stack of layers, in the style of Keras.
 
-model = Sequential()
-model.add(Dense(100, activation="sigmoid", input_dim=784))
-model.add(Dense(10, activation="softmax"))
-model.compile(loss="categorical_crossentropy", optimizer="adam", learning_rate=0.01, metrics=["accuracy"])
-print(model.summary())
-model.fit(x, y, epochs=10, batch_size=32, validation_split=0.1)
-print(model.evaluate(x_test, y_test))
-model.save("digits.json")
+Behind it are the same configuration, training and model as everywhere else in this package.
+
+    model = Sequential()
+    model.add(Dense(100, activation="sigmoid", input_dim=784))
+    model.add(Dense(10, activation="softmax"))
+    model.compile(loss="categorical_crossentropy", optimizer="adam", learning_rate=0.01, metrics=["accuracy"])
+    print(model.summary())
+    model.fit(x, y, epochs=10, batch_size=32, validation_split=0.1)
+    print(model.evaluate(x_test, y_test))
+    model.save("digits.json")
 """
 
 from __future__ import annotations
@@ -20,36 +22,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mlp.activations import AbstractActivation, Identity
 from mlp.arrays import Array
-from mlp.config import EarlyStopping, NetworkConfig, TrainConfig
+from mlp.config import EarlyStopping, TrainConfig
 from mlp.data import Dataset, Examples, Split
 from mlp.errors import ConfigError, errors_in
-from mlp.keras_names import (
-    SOFTMAX,
-    count_targets,
-    find_activation,
-    find_loss,
-    find_metrics,
-    find_optimizer,
-    find_task,
-    metrics_for,
-    output_of,
-    read_targets,
-    to_targets,
-)
+from mlp.keras_names import find_loss, find_metrics, find_optimizer, metrics_for
+from mlp.keras_targets import count_targets, find_task, read_targets, to_targets
+from mlp.layers import Dense as Dense  # users import both classes from here
+from mlp.layers import check_next, layers_of, network_config
 from mlp.losses import AbstractLoss, Task
 from mlp.metrics import AbstractMetric
 from mlp.model import Model
 from mlp.model_io import load_model, save_model
 from mlp.network import Network
 from mlp.optimizers import AbstractOptimizer
-from mlp.records import (
-    AbstractRecord,
-    decode,
-    label,
-    number,
-)
+from mlp.records import decode, label
 from mlp.schedules import AbstractSchedule
 from mlp.scores import evaluate
 from mlp.state import History
@@ -63,35 +50,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Dense(AbstractRecord):
-    """A layer: every unit sees all that the layer before it gives.
-
-    Attributes:
-        units: how many.
-        activation: by name, as a table with a name, or as a part of `mlp.activations`; `linear` for none. `softmax` is
-            for the last layer only.
-        input_dim: the number of features of an example; needed in the first layer, elsewhere only checked.
-        bias: whether each unit adds one.
-    """
-
-    units: int = number(at_least=1, at_most=65536)
-    activation: str | AbstractActivation = Identity()
-    input_dim: int | None = number(None, at_least=1)
-    bias: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "activation", find_activation(self.activation))
-        for name in ("units", "input_dim"):
-            if isinstance(value := getattr(self, name), np.integer):  # such as y.max() + 1
-                object.__setattr__(self, name, int(value))
-        super().__post_init__()
-        if self.activation == SOFTMAX and self.units == 1:
-            raise ConfigError("softmax of a single unit is always 1; take sigmoid.", path="activation")
-
-
-@dataclass(frozen=True)
 class _Compiled:
-    """How a stack is to be trained."""
+    """The parts that `compile` chose."""
 
     loss: AbstractLoss
     optimizer: AbstractOptimizer
@@ -100,28 +60,29 @@ class _Compiled:
     metrics: tuple[AbstractMetric, ...]
 
     @property
-    def needs_validation(self) -> str:
-        """The metric of held-out examples on which the course of the training depends, or nothing."""
+    def watched_validation_metric(self) -> str:
+        """The validation metric that early stopping or the schedule depends on; empty if there is none."""
         watched = (self.early_stopping.metric if self.early_stopping else "", self.schedule.watched)
         return next((metric for metric in watched if metric.startswith("validation/")), "")
 
 
 class Sequential:
-    """A stack of layers, to be compiled, fitted, evaluated and saved.
+    """A stack of layers that can be compiled, fitted, evaluated and saved.
 
     Args:
-        layers: to begin with; more can be added.
-        initializer: of all weights.
-        normalization: of all hidden layers, before their activation.
-        dropout: the share of hidden units dropped at each training step.
-        scale: what is done to inputs: `none`; `standard` gives each feature mean 0 and deviation 1 on the training
-            part, `example` each example; `unit` divides integers by the largest of their type, bytes by 255.
-        seed: of the split, the initialisation and the shuffling.
-        dtype: of all arithmetic.
+        layers: the first layers; `add` adds more.
+        initializer: the initializer of all weights.
+        normalization: the normalization of all hidden layers, applied before the activation.
+        dropout: the fraction of hidden units that is dropped at each training step.
+        scale: how inputs are scaled. `none` leaves them as they are; `unit` divides integers by the largest value of
+            their type (bytes by 255); `standard` gives each feature mean 0 and standard deviation 1 on the training
+            part; `example` gives each example mean 0 and standard deviation 1.
+        seed: the seed of split, initialization and shuffling.
+        dtype: the type of all arithmetic.
 
     Attributes:
-        layers: what has been added.
-        history: of the last fit: a value an epoch, by metric key such as `validation/loss`.
+        layers: the layers in order.
+        history: the history of the last fit: one value per epoch, by metric key such as `validation/loss`.
     """
 
     def __init__(
@@ -146,30 +107,15 @@ class Sequential:
             self.add(layer)
 
     def add(self, layer: Dense) -> None:
-        """Put a layer on top; what was compiled and fitted before is forgotten.
+        """Add a layer on top. This resets `compile` and `fit`.
 
         Raises:
-            ConfigError: when it does not fit onto the layer before it.
+            ConfigError: if the layer does not fit the layer before it.
         """
-        if not isinstance(layer, Dense):
-            raise ConfigError(f"a layer must be a Dense, such as Dense(10), got {layer!r}.")
-        if self.layers:
-            self._check_fits(layer, self.layers[-1])
-        elif layer.input_dim is None:
-            problem = "the first layer needs the number of features of an example, as in Dense(100, input_dim=784)."
-            raise ConfigError(problem, path="input_dim")
+        check_next(layer, self.layers)
         self.layers.append(layer)
         self._compiled = self._model = None
         self.history = {}
-
-    def _check_fits(self, layer: Dense, below: Dense) -> None:
-        n = len(self.layers)
-        if below.activation == SOFTMAX:
-            problem = f"softmax is for the last layer only, and layer {n} has it; give that another one first."
-            raise ConfigError(problem, path="activation")
-        if layer.input_dim not in (None, below.units):
-            problem = f"must be the {below.units} units of layer {n} in layer {n + 1}, got {layer.input_dim}."
-            raise ConfigError(f"{problem} Leave it out.", path="input_dim")
 
     def compile(
         self,
@@ -181,20 +127,18 @@ class Sequential:
         schedule: Any = "constant",
         early_stopping: EarlyStopping | Mapping[str, Any] | None = None,
     ) -> None:
-        """Say how the stack is to be trained.
-
-        Each part is given by its name, as a table with a name and its fields, or as the part itself.
+        """Choose how to train. Each part is a name, a table with a name and its fields, or the part itself.
 
         Args:
-            loss: `categorical_crossentropy`, `binary_crossentropy`, `mse`, ..., which must fit the last activation.
+            loss: `categorical_crossentropy`, `binary_crossentropy`, `mse`, ...; it must fit the last layer's activation.
             optimizer: `sgd`, `momentum`, `rmsprop`, `adagrad`, `adam`, `adamax`, `adadelta`, ...
-            learning_rate: instead of the optimizer's own.
-            metrics: `accuracy`, `mse`, `cross_entropy`, ...; of classes, `mse` is `brier`, which sums over them.
-            schedule: of the learning rate.
-            early_stopping: when to stop before the last epoch, and which weights to keep.
+            learning_rate: the learning rate; None for the optimizer's own.
+            metrics: `accuracy`, `mse`, `cross_entropy`, ...; `mse` of classes is `brier`, the sum over the classes.
+            schedule: the schedule of the learning rate.
+            early_stopping: when to stop before the last epoch; the weights of the best epoch are kept.
 
         Raises:
-            ConfigError: on an unknown name, a value out of bounds, or a loss that does not fit the last layer.
+            ConfigError: if a name is unknown, a value is out of bounds, or the loss does not fit the last layer.
         """
         self._compiled = _Compiled(
             find_loss(loss, self._output),
@@ -205,18 +149,18 @@ class Sequential:
         )
 
     def summary(self) -> str:
-        """Return the stack layer by layer, as a table to be printed."""
-        from mlp.summary import summary_text  # here, for pandas is slow to load
+        """Return a table with one line per layer, as text to print."""
+        from mlp.summary import summary_text  # pandas is slow to import
 
         output = self._output
-        return summary_text(self._network(), output=output)
+        return summary_text(self._build_network(), output=output)
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return the same as a frame, a row a layer."""
+        """Return the same table as a frame with one row per layer."""
         from mlp.summary import summary
 
         output = self._output
-        return summary(self._network(), output=output)
+        return summary(self._build_network(), output=output)
 
     def fit(
         self,
@@ -231,27 +175,29 @@ class Sequential:
         report_every: int = 1,
         on_epoch: Callable[[EpochMetrics], object] | None = None,
     ) -> History:
-        """Train anew, from the weights that the seed gives, so that the same call always gives the same bits.
+        """Train from new initial weights and return the history.
 
-        Examples are shuffled for every epoch.
+        The seed determines the weights and the order of the examples, which are shuffled before each epoch. The same
+        call therefore always gives the same result.
 
         Args:
             x: inputs, shape (n, input_dim).
-            y: targets: classes as whole numbers, shape (n,), or as one-hot rows; else labels or values, a row each.
-            epochs: how many passes.
-            batch_size: examples a step, or `full` for all of them.
-            validation_split: the fraction of the examples, drawn at random, that is held out to judge by.
-            validation_data: inputs and targets to judge by instead.
-            report: is given lines of text, one an epoch; `print`, say. They are logged otherwise.
-            report_every: so many epochs one line; the last has one in any case.
-            on_epoch: is given what each epoch gave.
+            y: targets: classes as whole numbers, shape (n,), or as one-hot rows, shape (n, k); labels or values,
+                shape (n, m).
+            epochs: the number of passes over the examples.
+            batch_size: the number of examples per step, or `full` for all examples.
+            validation_split: the fraction of the examples, chosen at random, that is held out for validation.
+            validation_data: inputs and targets for validation, instead of `validation_split`.
+            report: called with a line of text per epoch, such as `print`; by default the lines are logged.
+            report_every: report only every so many epochs, and the last one.
+            on_epoch: called with the metrics of each epoch.
 
         Returns:
-            A value an epoch, by metric key: `train/loss`, `validation/accuracy`, ...
+            One value per epoch, by metric key: `train/loss`, `validation/accuracy`, ...
 
         Raises:
-            ConfigError: when something does not fit, with what must hold.
-            DivergedError: when the training diverges.
+            ConfigError: if the stack is not compiled, or an argument is not valid.
+            DivergedError: if the training diverges.
         """
         if self._compiled is None:
             raise ConfigError('the stack is not compiled. Call compile(loss="...") first.')
@@ -261,19 +207,14 @@ class Sequential:
         if not len(x):
             raise ConfigError("there is no example to train on.")
         task = find_task(y, self._compiled.loss, self.layers[-1].units)
-        targets = self._targets(y, task)
-        judges = None
-        if validation_data is not None:
-            if validation_split:
-                raise ConfigError("is given besides validation_split; give one of them.", path="validation_data")
-            judges = self._judges(validation_data, task)
-        held_out = _held_out(validation_split, judges)
-        if (watched := self._compiled.needs_validation) and not held_out:
-            raise ConfigError(f'"{watched}" is watched, so give validation_split or validation_data.')
+        validation = self._validation_arrays(validation_split, validation_data, task)
+        n_held_out = len(validation[0]) if validation else validation_split or 0
+        if (watched := self._compiled.watched_validation_metric) and not n_held_out:
+            raise ConfigError(f'"{watched}" is watched. Give validation_split or validation_data.')
         config = replace(
             self._base,
-            data=replace(self._base.data, validation=held_out),
-            network=self._network_config(),
+            data=replace(self._base.data, validation=n_held_out),
+            network=network_config(self.layers, self._base.network),
             epochs=epochs,
             batch_size=batch_size,
             loss=self._compiled.loss,
@@ -282,34 +223,44 @@ class Sequential:
             early_stopping=self._compiled.early_stopping,
             metrics=metrics_for(task, self._compiled.metrics),
         )
-        names = self._names(task)
-        training = Training(config, _split(config, x, targets, judges, names))
+        dataset = self._dataset(x, self._targets(y, task), task)
+        training = Training(config, _split(config, dataset, validation))
 
-        def report_epoch(epoch: EpochMetrics) -> None:
+        def on_each_epoch(metrics: EpochMetrics) -> None:
             if on_epoch is not None:
-                on_epoch(epoch)
-            if epoch.epoch % report_every == 0 or not training.is_running:
-                report(_line(epoch, epochs))
+                on_epoch(metrics)
+            if metrics.epoch % report_every == 0 or not training.is_running:
+                report(_line(metrics, epochs))
 
-        training.run(on_epoch=report_epoch)
-        self._model, self.history = Model.of(training, names), training.history
+        training.run(on_epoch=on_each_epoch)
+        self._model, self.history = Model.of(training, dataset), training.history
         return self.history
 
     def predict(self, x: Any) -> Array:
-        """Return what the last layer gives, shape (n, units), for inputs of shape (n, input_dim).
+        """Return the activations of the last layer, such as the probability of each class.
+
+        Args:
+            x: inputs, shape (n, input_dim).
+
+        Returns:
+            One row per example, shape (n, units).
 
         Raises:
-            ConfigError: when the stack has not been fitted, or the inputs have another shape.
+            ConfigError: if the stack is not fitted, or the inputs have another shape.
         """
         model = self.model
         with np.errstate(all="ignore"):
             return model.manifest.config.loss.predictions(model.outputs(self._inputs(x)))
 
     def evaluate(self, x: Any, y: Any) -> dict[str, float]:
-        """Return the loss and all metrics for some examples, by name.
+        """Return the loss and all metrics on some examples, by name.
+
+        Args:
+            x: inputs, shape (n, input_dim).
+            y: targets, as for `fit`.
 
         Raises:
-            ConfigError: when the stack has not been fitted, or the examples are none, or of another shape or task.
+            ConfigError: if the stack is not fitted, there are no examples, or their shape or task is another one.
         """
         model, x = self.model, self._inputs(x)
         task, config = model.manifest.task, model.manifest.config
@@ -318,16 +269,16 @@ class Sequential:
             raise ConfigError("there is no example to evaluate on.")
         outputs = model.outputs(x)
         with np.errstate(all="ignore"):
-            found = evaluate(outputs, targets, config.loss, "test", task, config.metrics)
-        return {key.removeprefix("test/"): value for key, value in found.items()}
+            scores = evaluate(outputs, targets, config.loss, "test", task, config.metrics)
+        return {key.removeprefix("test/"): value for key, value in scores.items()}
 
     def visualize(self) -> Figure:
-        """Return a figure of the loss, the accuracy and all other metrics by epoch; `savefig(file)` keeps it.
+        """Return a figure of loss, metrics and learning rate by epoch; `savefig(file)` saves it.
 
         Raises:
-            ConfigError: when nothing has been fitted here; a model that was saved has no history.
+            ConfigError: if nothing has been fitted here; a loaded model has no history.
         """
-        from mlp.plots import plot_history  # here, for matplotlib is slow to load
+        from mlp.plots import plot_history  # matplotlib is slow to import
 
         if not self.history:
             raise ConfigError("there is no history to draw. Call fit first.")
@@ -337,38 +288,34 @@ class Sequential:
 
     @property
     def model(self) -> Model:
-        """What was fitted, or loaded.
+        """The fitted or loaded model.
 
         Raises:
-            ConfigError: when nothing was.
+            ConfigError: if there is none.
         """
         if self._model is None:
             raise ConfigError("there are no weights yet. Call fit first.")
         return self._model
 
     def save(self, path: str | Path) -> Path:
-        """Write what was fitted as one file, if the path ends in `.json`, or as a folder.
+        """Save the fitted model as one file, if the path ends in `.json`, otherwise as a folder.
 
         Raises:
-            ConfigError: when nothing was, or something else is in that place.
+            ConfigError: if the stack is not fitted, or something else is in that place.
         """
-        return save_model(Path(path), self.model)
+        return save_model(self.model, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Sequential:
-        """Return the stack of a saved model, ready to predict; to train it anew, compile it first.
+        """Return the stack of a saved model. It can predict; to train it, call `compile` and `fit`.
 
         Raises:
-            ConfigError: when the files are missing, damaged, or do not belong together.
+            ConfigError: if the files are missing, damaged, or do not belong together.
         """
-        model = load_model(Path(path))
-        config, network = model.manifest.config, model.build_network()
-        stack = cls(scale=config.data.scale, seed=config.seed, dtype=config.dtype)
+        model = load_model(path)
+        config = model.manifest.config
+        stack = cls(layers_of(model), scale=config.data.scale, seed=config.seed, dtype=config.dtype)
         stack._base = replace(stack._base, network=config.network)
-        n_in, *widths = network.sizes
-        activations: list[str | AbstractActivation] = [*network.activations, output_of(config.loss)]
-        for units, activation, bias in zip(widths, activations, network.has_bias, strict=True):
-            stack.add(Dense(units, activation, None if stack.layers else n_in, bias))
         stack._model = model
         return stack
 
@@ -379,70 +326,57 @@ class Sequential:
             raise ConfigError("there is no layer yet. Call add(Dense(...)) first.")
         return str(label(self.layers[-1].activation))
 
-    def _network_config(self) -> NetworkConfig:
-        hidden = self.layers[:-1]
-        return replace(
-            self._base.network,
-            hidden=tuple(layer.units for layer in hidden),
-            activation=_one_or_each([layer.activation for layer in hidden]),
-            bias=_one_or_each([layer.bias for layer in self.layers]),
-        )
-
-    def _network(self) -> Network:
-        widths = [layer.units for layer in self.layers]
-        return self._network_config().build((self.layers[0].input_dim or 0, *widths), dtype=self._base.dtype)
-
-    def _names(self, task: Task) -> tuple[str, ...]:
-        return tuple(map(str, range(count_targets(task, self.layers[-1].units))))
+    def _build_network(self) -> Network:
+        sizes = (self.layers[0].input_dim or 0, *(layer.units for layer in self.layers))
+        return network_config(self.layers, self._base.network).build(sizes, dtype=self._base.dtype)
 
     def _inputs(self, x: Any) -> Array:
         inputs, d = np.asarray(x), self.layers[0].input_dim
         if inputs.ndim != 2 or inputs.shape[1] != d:
-            raise ConfigError(f"inputs must have shape (n, {d}), for input_dim = {d}, got {inputs.shape}.")
+            raise ConfigError(f"inputs must have shape (n, {d}), because input_dim = {d}, got {inputs.shape}.")
         return inputs
 
     def _targets(self, y: Array, task: Task) -> Array:
         return to_targets(y, task, self.layers[-1].units, self._base.dtype)
 
-    def _judges(self, validation_data: tuple[Any, Any], task: Task) -> tuple[Array, Array]:
-        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise ConfigError("must be inputs and targets, a pair (x, y).", path="validation_data")
+    def _validation_arrays(
+        self, validation_split: float, validation_data: tuple[Any, Any] | None, task: Task
+    ) -> tuple[Array, Array] | None:
+        """Return the inputs and targets of `validation_data`, or None if it is not given."""
+        if not 0 <= validation_split < 1:
+            problem = f"must be a fraction, at least 0 and below 1, got {validation_split!r}."
+            raise ConfigError(problem, path="validation_split")
+        if validation_data is None:
+            return None
         with errors_in(path="validation_data"):
+            if validation_split:
+                raise ConfigError("cannot be combined with validation_split. Give one of them.")
+            if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+                raise ConfigError("must be a pair of inputs and targets, (x, y).")
             x, y = self._inputs(validation_data[0]), validation_data[1]
             if not len(x):
-                raise ConfigError("must hold an example at least.")
+                raise ConfigError("must have at least one example.")
             return x, self._targets(read_targets(y, len(x)), task)
 
+    def _dataset(self, x: Array, targets: Array, task: Task) -> Dataset:
+        largest = 1.0
+        if self._base.data.scale == "unit":
+            if x.dtype.kind not in "iu":
+                raise ConfigError(f'"unit" is for integers, got the type {x.dtype}. Scale them yourself.', path="scale")
+            largest = float(np.iinfo(x.dtype).max)
+        classes = tuple(map(str, range(count_targets(task, self.layers[-1].units))))
+        return Dataset("arrays", x, targets, x[:0], targets[:0], classes, largest, digest="")
 
-def _held_out(validation_split: float, judges: tuple[Array, Array] | None) -> int | float:
-    """Return how many examples a training is judged by, or which fraction."""
-    if not 0 <= validation_split < 1:
-        problem = f"must be a fraction, at least 0 and below 1, got {validation_split!r}."
-        raise ConfigError(problem, path="validation_split")
-    return len(judges[0]) if judges else validation_split or 0
 
-
-def _split(
-    config: TrainConfig, x: Array, targets: Array, judges: tuple[Array, Array] | None, names: tuple[str, ...]
-) -> Split:
-    largest = 1.0
-    if config.data.scale == "unit":
-        if x.dtype.kind not in "iu":
-            raise ConfigError(f'"unit" is for integers, got the type {x.dtype}. Scale them yourself.', path="scale")
-        largest = float(np.iinfo(x.dtype).max)
-    dataset = Dataset("arrays", x, targets, x[:0], targets[:0], names, largest, digest="")
-    if judges is None:
+def _split(config: TrainConfig, dataset: Dataset, validation: tuple[Array, Array] | None) -> Split:
+    """Return the training and validation parts; the latter are the given arrays, or are held out from the data set."""
+    if validation is None:
         return dataset.split(config.data, config.seed)
     split = dataset.whole(config.data)
-    return replace(split, validation=Examples(*judges, np.arange(len(judges[0])), split.train.scaling))
+    return replace(split, validation=Examples(*validation, np.arange(len(validation[0])), split.train.scaling))
 
 
-def _one_or_each(values: list[Any]) -> Any:
-    """Return the value that all layers share, or else that of each."""
-    return values[0] if values and all(value == values[0] for value in values) else tuple(values)
-
-
-def _line(epoch: EpochMetrics, epochs: int) -> str:
-    """Return what an epoch gave as a line of text."""
-    values = "  ".join(f"{key} {value:.4f}" for key, value in epoch.values.items())
-    return f"epoch {epoch.epoch:{len(str(epochs))}}/{epochs}  {values}"
+def _line(metrics: EpochMetrics, epochs: int) -> str:
+    """Return the metrics of an epoch as a line of text."""
+    values = "  ".join(f"{key} {value:.4f}" for key, value in metrics.values.items())
+    return f"epoch {metrics.epoch:{len(str(epochs))}}/{epochs}  {values}"

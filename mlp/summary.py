@@ -1,4 +1,4 @@
-"""The network layer by layer, as a table: what it is made of, and what it costs."""
+"""A table of a network's layers: what each computes, its parameters and its cost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ COUNTS = ["parameters", "bytes", "multiply_adds"]
 
 
 def summary(network: Network, *, output: str = "identity") -> pd.DataFrame:
-    """Return a row a layer, counted from 1: what goes in, its units, what they compute, and what they cost.
+    """Return one row per layer, numbered from 1: its inputs, units, settings and cost.
 
-    `parameters` counts all that is in theta, running statistics too; `multiply_adds` is for one example.
+    `parameters` counts everything in theta, including the running statistics of normalization. `multiply_adds` is the
+    cost of one example.
 
     Args:
-        network: whose parameters may have any values.
-        output: what the loss makes of the last layer's results.
+        network: the network; the values of its parameters do not matter.
+        output: the name of the last layer's activation, which the loss contains.
     """
     activations = [*map(label, network.activations), output]
     dropout = [network.dropout] * len(network.activations) + [0.0]
@@ -44,11 +45,13 @@ def summary(network: Network, *, output: str = "identity") -> pd.DataFrame:
 
 
 def summary_text(network: Network, *, output: str = "identity") -> str:
-    """Return the table as text, its numbers summed up below; what no layer has is left out.
+    """Return the table as text, with totals in the last line.
+
+    Columns that are `none` for every layer (normalization, dropout) are left out.
 
     Args:
-        network: as for `summary`.
-        output: likewise.
+        network: the network; the values of its parameters do not matter.
+        output: the name of the last layer's activation, which the loss contains.
     """
     table = summary(network, output=output)
     cells = pd.DataFrame(
@@ -67,11 +70,11 @@ def summary_text(network: Network, *, output: str = "identity") -> str:
     total = dict.fromkeys(cells.columns, "") | {"layer": "total"}
     total |= {name: f"{table[name].sum():,}" for name in COUNTS}
     rows = [list(cells.columns), *cells.values.tolist(), list(total.values())]
-    words = {"normalization", "activation", "bias"}
+    left_aligned = {"normalization", "activation", "bias"}
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if name in words else cell.rjust(width)
+            cell.ljust(width) if name in left_aligned else cell.rjust(width)
             for cell, width, name in zip(row, widths, cells.columns, strict=True)
         ).rstrip()
         for row in rows
