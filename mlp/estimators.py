@@ -38,8 +38,8 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     `{"name": "leaky_relu", "slope": 0.1}`, or the part itself.
 
     Inputs are not scaled: put a `StandardScaler` in front. The arithmetic has the type of X if that is float32 or
-    float64, otherwise float64. An example with a weight of 0 is left out. Other weights count relative to their batch: a
-    weight of 2 is the same as a repeated row if a batch contains all examples.
+    float64, otherwise float64. An example with a weight of 0 is left out. Other weights count relative to their batch:
+    if a batch contains all examples, a weight of 2 is the same as a repeated row.
 
     Args:
         hidden: the widths of the hidden layers, or a table with depth, width and taper.

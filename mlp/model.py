@@ -78,7 +78,8 @@ class Model:
 
     Example:
         >>> import numpy as np
-        >>> from mlp import Dataset, Model, TrainConfig, train
+        >>> from mlp import Dataset, TrainConfig, train
+        >>> from mlp.model import Model
         >>> x = np.array([[0, 0], [0, 255], [255, 0], [255, 255]], np.uint8)
         >>> y = np.array([0, 1, 1, 1])
         >>> dataset = Dataset("or", x, y, x[:0], y[:0], ("no", "yes"), largest=255.0, digest="")

@@ -1,7 +1,7 @@
 """Models on disk: readable, written atomically, validated on reading.
 
-A model is a folder with a manifest and an array, `model.json` and `weights.npz`. If its path ends in `.json`, it is that
-one file, which then contains the parameters as numbers. Both forms restore the same bits. Nothing in them is executed,
+A model is a folder with a manifest and an array, `model.json` and `weights.npz`. If its path ends in `.json`, it is a
+single file, which contains the parameters as numbers. Both forms restore the same bits. Nothing in them is executed,
 and the sizes that they state are compared with the size of the file before memory is allocated.
 """
 

@@ -130,7 +130,7 @@ class Sequential:
         """Choose how to train. Each part is a name, a table with a name and its fields, or the part itself.
 
         Args:
-            loss: `categorical_crossentropy`, `binary_crossentropy`, `mse`, ...; it must fit the last layer's activation.
+            loss: `categorical_crossentropy`, `binary_crossentropy`, `mse`, ...; it must fit the last activation.
             optimizer: `sgd`, `momentum`, `rmsprop`, `adagrad`, `adam`, `adamax`, `adadelta`, ...
             learning_rate: the learning rate; None for the optimizer's own.
             metrics: `accuracy`, `mse`, `cross_entropy`, ...; `mse` of classes is `brier`, the sum over the classes.

@@ -106,7 +106,7 @@ def retrain(
     found = training.evaluate(dataset.test(training.data.train.scaling), "test") if test else None
     comparison = _Comparison.of(training, dataset, provenance, is_same=seed is None and not refit)
     if save is not None:
-        save_model(save, Model.of(training, dataset.classes, columns=dataset.columns, metrics=scores | (found or {})))
+        save_model(Model.of(training, dataset, metrics=scores | (found or {})), save)
     if pictures is not None:
         from studies.models.pictures import write_pictures
 

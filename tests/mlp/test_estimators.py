@@ -1,4 +1,4 @@
-"""The estimators keep scikit-learn's contract, and are the training of `mlp` and nothing else."""
+"""The estimators follow the conventions of scikit-learn and give the same bits as the training behind them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ ESTIMATORS = [MLPClassifier, MLPRegressor]
 
 
 def clouds(n: int = 90, d: int = 4, k: int = 3, *, seed: int = 0) -> tuple[Any, Any]:
-    """Return points around one centre a class, and their classes."""
+    """Return points around one centre per class, and their classes."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, k, n)
     return 2.0 * rng.normal(size=(k, d))[y] + rng.normal(size=(n, d)), y
 
 
 def digest(estimator: Any) -> str:
-    """Return what two fitted estimators agree in when their parameters do, to the last bit."""
+    """Return a digest of the fitted parameters; equal digests mean equal bits."""
     return str(estimator.model_.manifest.weight_digest)
 
 
@@ -64,7 +64,7 @@ def test_every_check_of_scikit_learn_passes(estimator: Any, check: Any, monkeypa
     check(estimator)
 
 
-def test_fit_is_the_training_of_the_configuration_it_stands_for() -> None:
+def test_fit_trains_the_configuration_that_the_parameters_describe() -> None:
     x, y = clouds()
     parts = {"activation": "tanh", "initializer": "glorot_normal", "normalization": "batch", "schedule": "cosine"}
     classifier = MLPClassifier(
@@ -125,7 +125,7 @@ def test_fit_is_the_training_of_the_configuration_it_stands_for() -> None:
         ("random_state", [5, np.int64(5)]),
     ],
 )
-def test_a_parameter_may_be_spelled_in_several_ways(name: str, spellings: list[Any]) -> None:
+def test_a_parameter_can_be_written_in_several_ways(name: str, spellings: list[Any]) -> None:
     x, y = clouds()
     fitted = [MLPClassifier(**(SMALL | {name: spelling})).fit(x, y) for spelling in spellings]
     assert {digest(estimator) for estimator in fitted} == {digest(fitted[0])}
@@ -137,7 +137,7 @@ def test_a_parameter_may_be_spelled_in_several_ways(name: str, spellings: list[A
 @pytest.mark.parametrize(
     "optimizer", ["sgd", {"name": "sgd", "learning_rate": 7.0, "momentum": 0.5}, Adam(0.2, l2=0.3)]
 )
-def test_a_learning_rate_beside_the_optimizer_takes_the_place_of_its_own(optimizer: Any) -> None:
+def test_learning_rate_and_weight_decay_override_those_of_the_optimizer(optimizer: Any) -> None:
     x, y = clouds()
     own, beside = (
         MLPClassifier(**SMALL, optimizer=optimizer, **rates).fit(x, y).model_.manifest.config.optimizer
@@ -161,16 +161,16 @@ def test_a_learning_rate_beside_the_optimizer_takes_the_place_of_its_own(optimiz
         ({"early_stopping": True, "validation": 0}, r'"early_stopping": watches "validation/loss"'),
         ({"random_state": -1}, r'"random_state": must be at least 0'),
         ({"class_weights": [1.0]}, r'"class_weights": must hold one number for each of the 3 classes'),
-        ({"class_weights": {7: 1.0}}, r'"class_weights": 7 is none of the classes 0, 1, 2'),
+        ({"class_weights": {7: 1.0}}, r'"class_weights": 7 is not one of the classes: 0, 1, 2'),
     ],
 )
-def test_a_wrong_parameter_is_refused_by_its_name_when_fitted(change: dict[str, Any], message: str) -> None:
+def test_fit_refuses_an_invalid_parameter_by_its_name(change: dict[str, Any], message: str) -> None:
     estimator = MLPClassifier(**(SMALL | change))
     with pytest.raises(ConfigError, match=message):
         estimator.fit(*clouds())
 
 
-def test_only_what_watches_the_validation_part_takes_one_away() -> None:
+def test_examples_are_held_out_only_if_something_needs_a_validation_part() -> None:
     x, y = clouds()
     plain = MLPClassifier(**SMALL).fit(x, y)
     assert set(plain.history_) == {"train/loss", "train/accuracy"}
@@ -191,7 +191,7 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_the_arithmetic_is_in_the_type_of_the_inputs(estimator: Any) -> None:
+def test_the_arithmetic_has_the_type_of_the_inputs(estimator: Any) -> None:
     x, y = clouds()
     for given, wanted in (("float32", "float32"), ("float64", "float64"), ("int16", "float64"), ("float16", "float64")):
         fitted = estimator(**SMALL).fit(x.astype(given), y)
@@ -200,7 +200,7 @@ def test_the_arithmetic_is_in_the_type_of_the_inputs(estimator: Any) -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_rows_of_weight_zero_are_as_if_absent(estimator: Any) -> None:
+def test_rows_of_weight_zero_are_left_out(estimator: Any) -> None:
     x, y = clouds()
     counts = np.arange(90) % 3 > 0
     weights = np.where(counts, 0.5 + np.arange(90), 0.0)
@@ -211,7 +211,7 @@ def test_rows_of_weight_zero_are_as_if_absent(estimator: Any) -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_a_whole_weight_is_a_repeated_row_where_a_batch_holds_all(estimator: Any) -> None:
+def test_an_integer_weight_equals_repeated_rows_in_full_batches(estimator: Any) -> None:
     x, y = clouds()
     weights = 1 + np.arange(90) % 3
     settings = SMALL | {"batch_size": "full", "epochs": 30}
@@ -221,7 +221,7 @@ def test_a_whole_weight_is_a_repeated_row_where_a_batch_holds_all(estimator: Any
     assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-9)
 
 
-def test_class_weights_are_weights_of_the_examples() -> None:
+def test_class_weights_equal_weights_of_the_examples() -> None:
     x, y = clouds()
     y[:40] = 0
     names = np.array(["ant", "bee", "cat"])[y]
@@ -237,7 +237,7 @@ def test_class_weights_are_weights_of_the_examples() -> None:
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_partial_fit_runs_the_epochs_of_fit_one_at_a_time_through_a_pickle(estimator: Any, schedule: str) -> None:
+def test_partial_fit_gives_the_same_bits_as_fit_even_when_pickled_between_epochs(estimator: Any, schedule: str) -> None:
     x, y = clouds()
     first = {"classes": [0, 1, 2]} if estimator is MLPClassifier else {}
     at_once = estimator(**SMALL, schedule=schedule).fit(x, y)
@@ -250,7 +250,7 @@ def test_partial_fit_runs_the_epochs_of_fit_one_at_a_time_through_a_pickle(estim
     assert digest(stepwise) == digest(at_once)
 
 
-def test_partial_fit_goes_on_for_ever_with_as_many_examples_as_come() -> None:
+def test_partial_fit_continues_past_epochs_with_any_number_of_examples() -> None:
     x, y = clouds(400)
     classifier = MLPClassifier([16], batch_size=10, epochs=2, schedule="polynomial", learning_rate=0.02, random_state=0)
     accuracy = [
@@ -261,7 +261,7 @@ def test_partial_fit_goes_on_for_ever_with_as_many_examples_as_come() -> None:
     assert classifier.n_iter_ == 4
 
 
-def test_partial_fit_goes_on_from_the_best_epoch_of_an_early_stop() -> None:
+def test_partial_fit_continues_from_the_best_epoch_of_early_stopping() -> None:
     x, y = clouds()
     classifier = MLPClassifier(**SMALL, early_stopping=True).fit(x, y)
     best = classifier.network_.theta
@@ -272,14 +272,14 @@ def test_partial_fit_goes_on_from_the_best_epoch_of_an_early_stop() -> None:
     assert len(classifier.set_params(validation=0.2).partial_fit(x, y).history_["validation/loss"]) == 1
 
 
-def test_a_training_knows_how_many_steps_it_took_and_its_estimator_too() -> None:
+def test_partial_fit_counts_the_steps_of_all_calls() -> None:
     x, y = clouds(50)
     config = MLPRegressor(**SMALL).fit(x, y).model_.manifest.config
     data = Split(Examples(x, y[:, None] * 1.0, np.arange(50)), None, 1, "values")
     training = Training(config, data)
     training.run_epoch()
     assert training.steps == Training.resume(training.state(), data).steps == 4
-    # Adam corrects its running means by the number of steps: a gradient that stays the same moves it by the rate.
+    # Adam corrects its running means by the number of steps, so a constant gradient moves a parameter by the rate.
     one = np.ones((1, 1))
     regressor = MLPRegressor([], batch_size=1, learning_rate=0.1, random_state=0, loss="mean_absolute_error")
     regressor.partial_fit(one.repeat(7, axis=0), np.full(7, 1e6))
@@ -288,22 +288,22 @@ def test_a_training_knows_how_many_steps_it_took_and_its_estimator_too() -> None
     assert after - before == pytest.approx(0.2, rel=1e-6)
 
 
-def test_partial_fit_says_what_it_cannot_do() -> None:
+def test_partial_fit_explains_what_it_does_not_support() -> None:
     x, y = clouds()
-    with pytest.raises(ValueError, match=r"classes must be given to the first call"):
+    with pytest.raises(ValueError, match=r"classes must be given in the first call"):
         MLPClassifier(**SMALL).partial_fit(x, y)
-    with pytest.raises(ValueError, match=r"classes must be those of the first call, \[0 1 2\], got \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"classes must be the same as in the first call, \[0 1 2\], got \[0, 1\]"):
         MLPClassifier(**SMALL).fit(x, y).partial_fit(x, y, classes=[0, 1])
     with pytest.raises(ValueError, match="previously unseen"):
         MLPClassifier(**SMALL).partial_fit(x, y, classes=[0, 1])
-    with pytest.raises(ConfigError, match='"early_stopping": is not for partial_fit'):
+    with pytest.raises(ConfigError, match='"early_stopping": cannot be used with partial_fit'):
         MLPRegressor(**SMALL, early_stopping=True).partial_fit(x, y)
     with pytest.raises(ConfigError, match=r"targets must have shape \(90, 1\)"):
         MLPRegressor(**SMALL).fit(x, y).partial_fit(x, np.stack([y, y], axis=1))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_a_training_that_diverges_is_an_error_and_what_was_learnt_before_stays(estimator: Any) -> None:
+def test_divergence_is_an_error_and_leaves_the_fitted_state_unchanged(estimator: Any) -> None:
     x, y = clouds()
     fitted = estimator(**SMALL).fit(x, y)
     before = digest(fitted)
@@ -315,7 +315,7 @@ def test_a_training_that_diverges_is_an_error_and_what_was_learnt_before_stays(e
     assert digest(fitted) == before
 
 
-def test_the_random_state_decides_the_result() -> None:
+def test_the_random_state_determines_the_result() -> None:
     x, y = clouds()
 
     def fit(state: Any) -> str:
@@ -326,7 +326,7 @@ def test_the_random_state_decides_the_result() -> None:
     assert fit(None) != fit(None)
 
 
-def test_labels_are_learnt_each_on_its_own() -> None:
+def test_each_label_is_predicted_separately() -> None:
     x, y = clouds(200)
     table = np.stack([y == 0, y != 1, x[:, 0] > 0], axis=1).astype(int)
     classifier = MLPClassifier([16], learning_rate=0.02, epochs=100, random_state=0).fit(x, table)
@@ -340,7 +340,7 @@ def test_labels_are_learnt_each_on_its_own() -> None:
 
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error"])
-def test_two_classes_are_decided_by_the_sign_whatever_the_loss(loss: str) -> None:
+def test_two_classes_are_decided_by_the_sign_for_any_loss(loss: str) -> None:
     x, y = clouds(k=2)
     names = np.array(["no", "yes"])[y]
     classifier = MLPClassifier(**(SMALL | {"epochs": 60}), loss=loss).fit(x, names)
@@ -352,7 +352,7 @@ def test_two_classes_are_decided_by_the_sign_whatever_the_loss(loss: str) -> Non
     assert_allclose(probabilities.sum(axis=1), 1.0)
 
 
-def test_values_come_back_in_the_shape_in_which_they_were_given() -> None:
+def test_predicted_values_have_the_shape_of_y() -> None:
     x, y = clouds()
     for targets in (y, y[:, None], np.stack([y, -y], axis=1)):
         assert MLPRegressor(**SMALL).fit(x, targets).predict(x).shape == targets.shape
@@ -372,7 +372,7 @@ def test_estimators_work_inside_pipelines_and_searches() -> None:
     assert search.best_estimator_.score(x, y) > 0.85
 
 
-def test_a_prediction_may_be_made_from_several_threads_at_once() -> None:
+def test_several_threads_can_predict_at_once() -> None:
     x, y = clouds(2000)
     classifier = MLPClassifier(**(SMALL | {"hidden": [64, 64]})).fit(x, y)
     alone = classifier.predict_proba(x)
@@ -381,24 +381,24 @@ def test_a_prediction_may_be_made_from_several_threads_at_once() -> None:
             assert_array_equal(together, alone)
 
 
-def test_the_model_is_written_without_pickle(tmp_path: Path) -> None:
+def test_the_fitted_model_can_be_saved_without_pickle(tmp_path: Path) -> None:
     x, y = clouds()
     names = np.array(["ant", "bee", "cat"])[y]
     classifier = MLPClassifier(**SMALL).fit(x, names)
-    model = load_model(save_model(tmp_path / "model", classifier.model_))
+    model = load_model(save_model(classifier.model_, tmp_path / "model"))
     assert model.classes == ("ant", "bee", "cat")
     assert_array_equal(model.predict_proba(x), classifier.predict_proba(x))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_nothing_is_there_before_fit(estimator: Any) -> None:
+def test_fitted_attributes_do_not_exist_before_fit(estimator: Any) -> None:
     unfitted = estimator()
     with pytest.raises(NotFittedError):
         unfitted.predict([[0.0]])
     assert not any(hasattr(unfitted, name) for name in ("network_", "model_", "history_", "loss_curve_", "n_iter_"))
 
 
-def test_the_classifier_does_as_well_as_scikit_learns_on_the_digits() -> None:
+def test_the_classifier_is_as_accurate_as_that_of_scikit_learn_on_digits() -> None:
     x, y = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x / 16.0, y, random_state=0)
     settings = {"batch_size": 64, "random_state": 0}
@@ -410,7 +410,7 @@ def test_the_classifier_does_as_well_as_scikit_learns_on_the_digits() -> None:
     assert mine.score(x_test, y_test) > theirs.score(x_test, y_test) - 0.015
 
 
-def test_the_regressor_does_as_well_as_scikit_learns_on_diabetes() -> None:
+def test_the_regressor_is_as_accurate_as_that_of_scikit_learn_on_diabetes() -> None:
     x, y = load_diabetes(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0)
     settings = {"batch_size": 64, "random_state": 0}
@@ -438,7 +438,7 @@ def test_the_regressor_does_as_well_as_scikit_learns_on_diabetes() -> None:
     assert score(MLPRegressor([16], activation="tanh", learning_rate=3e-3, epochs=30, **settings)) > reference - 0.05
 
 
-def test_the_examples_in_the_docstrings_hold() -> None:
+def test_the_docstring_examples_run() -> None:
     results = doctest.testmod(mlp.estimators)
     assert results.attempted > 8
     assert results.failed == 0

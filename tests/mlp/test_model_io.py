@@ -1,7 +1,8 @@
-"""Models on disk: the same predictions afterwards, and nothing taken on trust."""
+"""Saved models: predictions do not change, and everything that is read is validated."""
 
 from __future__ import annotations
 
+import doctest
 import functools
 import io
 import json
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mlp.model
 from mlp import ConfigError, Training
 from mlp.activations import activations
 from mlp.arrays import digest
@@ -41,27 +43,26 @@ def trained_once(dtype: str) -> Training:
 def trained(changes: dict[str, Any] | None = None) -> Training:
     config = small_config({"epochs": 2} | (changes or {}))
     training = Training(config, DATA.split(config.data, config.seed))
-    while training.status == "running":
-        training.run_epoch()
+    training.run()
     return training
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model saved as a folder."""
-    return save_model(tmp_path / "model", Model.of(trained(), DATA.classes))
+    return save_model(Model.of(trained(), DATA), tmp_path / "model")
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A model saved as one file."""
-    return save_model(tmp_path / "model.json", Model.of(trained(), DATA.classes))
+    return save_model(Model.of(trained(), DATA), tmp_path / "model.json")
 
 
 @pytest.fixture(params=["model", "model.json"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A saved model, of either form."""
-    return save_model(tmp_path / request.param, Model.of(trained(), DATA.classes))
+    return save_model(Model.of(trained(), DATA), tmp_path / request.param)
 
 
 def manifest_of(place: Path) -> Path:
@@ -79,7 +80,7 @@ def change(place: Path, changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("hidden", [[], [7], {"depth": 2, "width": 9, "taper": 0.5}])
 def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path, activation: str, hidden: Any, name: str) -> None:
     training = trained({"network.activation": activation, "network.hidden": hidden})
-    model = load_model(save_model(tmp_path / name, Model.of(training, DATA.classes)))
+    model = load_model(save_model(Model.of(training, DATA), tmp_path / name))
     expected = training.outputs(DATA.test(training.data.train.scaling))
     assert model.outputs(RAW).tobytes() == expected.tobytes()
     assert model.manifest.config == training.config
@@ -87,27 +88,27 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path, activation: str, 
 
 
 @pytest.mark.parametrize("name", ["model", "model.json"])
-def test_a_model_of_double_precision_stays_one(tmp_path: Path, name: str) -> None:
+def test_a_float64_model_is_loaded_as_float64(tmp_path: Path, name: str) -> None:
     training = trained({"dtype": "float64"})
-    model = load_model(save_model(tmp_path / name, Model.of(training, DATA.classes)))
+    model = load_model(save_model(Model.of(training, DATA), tmp_path / name))
     assert model.outputs(RAW).dtype == np.float64
     assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.scaling)).tobytes()
 
 
-def test_the_best_weights_are_saved_and_not_the_last(tmp_path: Path) -> None:
+def test_early_stopping_saves_the_best_weights_rather_than_the_last(tmp_path: Path) -> None:
     changes = {"epochs": 30, "optimizer.learning_rate": 0.3, "early_stopping": {"patience": 3}}
     config = small_config(changes)
     training = train(config, DATA)
     assert training.kept_epoch < training.epoch
     at_the_last = trained(changes)
     assert at_the_last.network.theta.tobytes() != training.kept_theta.tobytes()
-    model = load_model(save_model(tmp_path / "model", Model.of(at_the_last, DATA.classes)))
+    model = load_model(save_model(Model.of(at_the_last, DATA), tmp_path / "model"))
     assert model.theta.tobytes() == training.kept_theta.tobytes()
     assert model.manifest.epochs == training.kept_epoch
     assert model.metrics["validation/loss"] == min(training.history["validation/loss"])
 
 
-def test_probabilities_are_those_of_softmax_and_the_likeliest_is_predicted(folder: Path) -> None:
+def test_probabilities_are_the_softmax_and_the_most_probable_class_is_predicted(folder: Path) -> None:
     model = load_model(folder)
     z = model.outputs(RAW).astype(np.float64)
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
@@ -148,7 +149,7 @@ def test_inputs_of_another_shape_are_refused(folder: Path, inputs: Any) -> None:
         load_model(folder).predict(inputs)
 
 
-def test_a_model_is_two_files_one_of_which_a_person_can_read(folder: Path) -> None:
+def test_a_model_folder_has_a_readable_manifest_and_an_array(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == ["model.json", "weights.npz"]
     manifest = json.loads((folder / "model.json").read_text())
     assert (manifest["format"], manifest["version"]) == ("mlp-model", 2)
@@ -161,7 +162,7 @@ def test_a_model_is_two_files_one_of_which_a_person_can_read(folder: Path) -> No
         assert weights["theta"].shape == (6 * 5 + 5 * 4 + 4 * 3 + 5 + 4 + 3,)
 
 
-def test_a_model_can_be_one_file_that_a_person_can_read(file: Path, folder: Path) -> None:
+def test_a_model_in_one_file_is_readable_json(file: Path, folder: Path) -> None:
     whole, manifest = (json.loads(manifest_of(place).read_text()) for place in (file, folder))
     theta = np.array(whole.pop("theta"), np.float32)
     assert whole == manifest
@@ -171,7 +172,7 @@ def test_a_model_can_be_one_file_that_a_person_can_read(file: Path, folder: Path
 
 
 def bit_patterns(dtype: str) -> st.SearchStrategy[np.ndarray[Any, Any]]:
-    """Return a strategy for 74 finite numbers of a type, of any bits that it has."""
+    """Return a strategy for 74 finite numbers of a type, with any bit pattern."""
     width = np.dtype(dtype).itemsize
     words = st.lists(st.binary(min_size=width, max_size=width), min_size=1, max_size=74)
     return words.map(lambda drawn: np.nan_to_num(np.resize(np.frombuffer(b"".join(drawn), dtype), 74)))
@@ -180,38 +181,38 @@ def bit_patterns(dtype: str) -> st.SearchStrategy[np.ndarray[Any, Any]]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
-def test_numbers_in_a_file_are_the_same_bits(
+def test_any_finite_parameters_are_restored_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, dtype: str, data: st.DataObject
 ) -> None:
     theta = data.draw(bit_patterns(dtype))
-    manifest = replace(Model.of(trained_once(dtype), DATA.classes).manifest, weight_digest=digest(theta))
-    model = load_model(save_model(tmp_path_factory.getbasetemp() / "bits.json", Model(manifest, theta)))
+    manifest = replace(Model.of(trained_once(dtype), DATA).manifest, weight_digest=digest(theta))
+    model = load_model(save_model(Model(manifest, theta), tmp_path_factory.getbasetemp() / "bits.json"))
     assert model.theta.dtype == dtype
     assert model.theta.tobytes() == theta.tobytes()
 
 
-def test_saving_again_replaces_the_model_and_leaves_nothing_behind(place: Path) -> None:
-    other = Model.of(trained({"network.hidden": [2]}), DATA.classes, metrics={"test/loss": 0.5})
-    save_model(place, other)
+def test_saving_again_replaces_the_model_and_leaves_no_other_file(place: Path) -> None:
+    other = Model.of(trained({"network.hidden": [2]}), DATA, metrics={"test/loss": 0.5})
+    save_model(other, place)
     assert load_model(place).manifest == other.manifest
     assert load_model(place).metrics == {"test/loss": 0.5}
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
-def test_what_is_empty_is_filled_and_missing_folders_are_made(tmp_path: Path) -> None:
-    model = Model.of(trained(), DATA.classes)
+def test_an_empty_place_is_used_and_missing_folders_are_created(tmp_path: Path) -> None:
+    model = Model.of(trained(), DATA)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.json").touch()
     for name in ("empty", "empty.json", "a/b/c", "d/e/f.json"):
         place = tmp_path / name
-        assert load_model(save_model(place, model)).manifest == model.manifest
+        assert load_model(save_model(model, place)).manifest == model.manifest
 
 
-def test_through_a_link_what_is_behind_it_is_replaced(place: Path) -> None:
+def test_saving_to_a_link_replaces_its_target(place: Path) -> None:
     link = place.with_name("link" + place.suffix)
     link.symlink_to(place, target_is_directory=place.is_dir())
-    other = Model.of(trained({"network.hidden": [2]}), DATA.classes)
-    save_model(link, other)
+    other = Model.of(trained({"network.hidden": [2]}), DATA)
+    save_model(other, link)
     assert link.is_symlink()
     assert load_model(place).manifest == other.manifest
 
@@ -225,7 +226,7 @@ def occupy_with_table(place: Path) -> None:
 
 
 def occupy_with_manifest(place: Path) -> None:
-    save_model(place.parent / "other", Model.of(trained(), DATA.classes))
+    save_model(Model.of(trained(), DATA), place.parent / "other")
     (place.parent / "other" / "model.json").rename(place)
 
 
@@ -235,7 +236,7 @@ def occupy_with_folder(place: Path) -> None:
 
 
 def occupy_with_model_and_more(place: Path) -> None:
-    save_model(place, Model.of(trained(), DATA.classes))
+    save_model(Model.of(trained(), DATA), place)
     (place / "thesis.txt").write_text("mine")
 
 
@@ -254,20 +255,20 @@ IN_THE_WAY = [
 
 
 @pytest.mark.parametrize(("name", "occupy"), IN_THE_WAY)
-def test_what_is_no_model_is_never_overwritten(tmp_path: Path, name: str, occupy: Callable[[Path], None]) -> None:
+def test_anything_but_a_model_is_never_overwritten(tmp_path: Path, name: str, occupy: Callable[[Path], None]) -> None:
     place = tmp_path / name
     occupy(place)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for refuse in (check_writable, lambda place: save_model(place, Model.of(trained(), DATA.classes))):
-        with pytest.raises(ConfigError, match=f"{name}: is there already and is no saved model"):
+    for refuse in (check_writable, lambda place: save_model(Model.of(trained(), DATA), place)):
+        with pytest.raises(ConfigError, match=f"{name}: already exists and is not a saved model"):
             refuse(place)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_model_that_cannot_be_written_leaves_the_one_before(place: Path) -> None:
+def test_a_failed_write_leaves_the_earlier_model(place: Path) -> None:
     before = load_model(place)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_model(place, Model(before.manifest, before.theta, {"test/loss": float("nan")}))
+        save_model(Model(before.manifest, before.theta, {"test/loss": float("nan")}), place)
     assert load_model(place).manifest == before.manifest
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
@@ -277,14 +278,12 @@ def test_parameters_that_are_not_finite_are_not_saved(place: Path, number: float
     before = load_model(place)
     theta = before.theta.copy()
     theta[-1] = number
-    with pytest.raises(ConfigError, match=rf"{place.name}: .* only where its parameters are finite"):
-        save_model(place, Model(before.manifest, theta))
+    with pytest.raises(ConfigError, match=rf"{place.name}: cannot save: the parameters are not finite"):
+        save_model(Model(before.manifest, theta), place)
     assert load_model(place).theta.tobytes() == before.theta.tobytes()
 
 
-def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_model(place)
     replace = Path.replace
 
@@ -295,7 +294,7 @@ def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
 
     monkeypatch.setattr(Path, "replace", refuse_draft)
     with pytest.raises(OSError, match="the disk is gone"):
-        save_model(place, Model.of(trained({"network.hidden": [2]}), DATA.classes))
+        save_model(Model.of(trained({"network.hidden": [2]}), DATA), place)
     assert load_model(place).manifest == before.manifest
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
@@ -304,24 +303,24 @@ def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
     ("key", "value", "said"),
     [
         ("format", "theirs", '"format" must be "mlp-model"'),
-        ("version", 1, '"version" must be 2, the one this program reads, got 1'),
-        ("sizes", [6, 5, 5, 3], r'"sizes": must be \[6, 5, 4, 3\] by config and classes, got \[6, 5, 5, 3\]'),
+        ("version", 1, '"version" must be 2, the version that this program reads, got 1'),
+        ("sizes", [6, 5, 5, 3], r'"sizes": must be \[6, 5, 4, 3\] according to config and classes, got \[6, 5, 5, 3\]'),
         ("sizes", [7, 5, 4, 3], r"theta.* must (have shape \(79,\)|be a list of 79 numbers)"),
-        ("sizes", [6], '"sizes": must hold the inputs and the outputs'),
+        ("sizes", [6], '"sizes": must include the inputs and the outputs'),
         ("sizes", 6, '"sizes": must be a list of'),
         ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
         ("task", "values", 'the loss "softmax_cross_entropy" learns classes, but the targets are values'),
         ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
         ("scaling", {"factor": [1, 2]}, '"scaling.factor": must hold one number'),
         ("scaling", {"factor": [1], "centre": ["1"]}, '"scaling.centre": must be a number'),
-        ("scaling", {"factor": [1], "centre": [1]}, '"scaling": must hold 6 centres, one an input, got 1'),
+        ("scaling", {"factor": [1], "centre": [1]}, '"scaling": must have 6 centres, one per input, got 1'),
         ("weight_digest", "0" * 64, "the parameters must have the digest 0000"),
         ("metrics", {"test/loss": "low"}, '"metrics": must be a table of numbers'),
         ("extra", 1, '"extra": is not a field of a model.s manifest'),
         ("config", {"data": {"name": "blobs"}, "epoch": 3}, '"config.epoch": is not a field'),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(place: Path, key: str, value: Any, said: str) -> None:
+def test_an_invalid_manifest_is_refused(place: Path, key: str, value: Any, said: str) -> None:
     change(place, {key: value})
     with pytest.raises(ConfigError, match=rf"{place}.*{said}"):
         load_model(place)
@@ -330,7 +329,7 @@ def test_a_manifest_that_does_not_fit_is_refused(place: Path, key: str, value: A
 @pytest.mark.parametrize(
     "key", ["format", "version", "sizes", "classes", "scaling", "task", "weight_digest", "config", "metrics"]
 )
-def test_a_manifest_that_lacks_a_key_is_refused(place: Path, key: str) -> None:
+def test_a_manifest_with_a_missing_key_is_refused(place: Path, key: str) -> None:
     manifest = json.loads(manifest_of(place).read_text())
     del manifest[key]
     manifest_of(place).write_text(json.dumps(manifest))
@@ -339,7 +338,7 @@ def test_a_manifest_that_lacks_a_key_is_refused(place: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\ud83d"])
-def test_a_manifest_that_is_no_table_is_refused(place: Path, text: str) -> None:
+def test_a_manifest_that_is_not_a_json_table_is_refused(place: Path, text: str) -> None:
     manifest_of(place).write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(ConfigError, match=r"model\.json: "):
         load_model(place)
@@ -355,18 +354,18 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("theta", "said"),
     [
-        (None, r'"theta": is missing\. Of a model in a folder, give the folder'),
-        ([], '"theta": must be a list of 74 numbers by sizes and config, got 0 of them'),
-        ([0.0] * 73, "must be a list of 74 numbers .* got 73 of them"),
-        ([0.0] * 75, "must be a list of 74 numbers .* got 75 of them"),
+        (None, r'"theta": is missing\. If the model is a folder, give the path of the folder'),
+        ([], '"theta": must be a list of 74 numbers according to sizes and config, got 0 numbers'),
+        ([0.0] * 73, "must be a list of 74 numbers .* got 73 numbers"),
+        ([0.0] * 75, "must be a list of 74 numbers .* got 75 numbers"),
         ("0" * 74, "must be a list of 74 numbers .* got str"),
         ({"0": 1.0}, "must be a list of 74 numbers .* got dict"),
-        ([0.0] * 73 + ["1"], "must hold numbers of type float32, got '1' in place 73"),
-        ([True] * 74, "must hold numbers of type float32, got True in place 0"),
-        ([None] * 74, "must hold numbers of type float32, got None"),
-        ([[0.0]] * 74, "must hold numbers of type float32, got"),
-        ([0.0, 1e39] + [0.0] * 72, r"must hold numbers of type float32, got 1e\+39 in place 1"),
-        ([10**400] * 74, "must hold numbers of type float32, got 1000"),
+        ([0.0] * 73 + ["1"], "must contain numbers of type float32, got '1' at index 73"),
+        ([True] * 74, "must contain numbers of type float32, got True at index 0"),
+        ([None] * 74, "must contain numbers of type float32, got None"),
+        ([[0.0]] * 74, "must contain numbers of type float32, got"),
+        ([0.0, 1e39] + [0.0] * 72, r"must contain numbers of type float32, got 1e\+39 at index 1"),
+        ([10**400] * 74, "must contain numbers of type float32, got 1000"),
         ([0.0] * 74, "the parameters must have the digest"),
     ],
 )
@@ -377,31 +376,33 @@ def test_hostile_numbers_are_refused(file: Path, theta: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_number_is_refused(file: Path, word: str) -> None:
+def test_nan_and_infinity_in_json_are_refused(file: Path, word: str) -> None:
     file.write_text(file.read_text().replace('"theta": [', f'"theta": [{word}, '))
-    with pytest.raises(ConfigError, match=rf"model\.json: cannot be read: {word} is no number"):
+    with pytest.raises(ConfigError, match=rf"model\.json: cannot be read: {word} is not a number"):
         load_model(file)
 
 
 def test_a_number_too_large_for_any_type_is_refused(file: Path) -> None:
     file.write_text(re.sub(r'"theta": \[[^,]*', '"theta": [1e999', file.read_text()))
-    with pytest.raises(ConfigError, match="must hold numbers of type float32, got inf in place 0"):
+    with pytest.raises(ConfigError, match="must contain numbers of type float32, got inf at index 0"):
         load_model(file)
 
 
-def test_the_manifest_of_a_folder_is_not_taken_for_a_model(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r'"theta": is missing\. Of a model in a folder, give the folder'):
+def test_the_manifest_of_a_folder_is_not_loaded_as_a_model(folder: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r'"theta": is missing\. If the model is a folder, give the path of the folder'
+    ):
         load_model(folder / "model.json")
-    with pytest.raises(ConfigError, match="is no saved model"):
-        save_model(folder / "model.json", load_model(folder))
+    with pytest.raises(ConfigError, match="is not a saved model"):
+        save_model(load_model(folder), folder / "model.json")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_model_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.json: there is no such file"):
         load_model(tmp_path / "none.json")
 
 
-def test_a_torn_file_is_refused_wherever_it_is_torn(file: Path) -> None:
+def test_a_file_truncated_anywhere_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     for length in range(0, len(whole) - 2, 7):
         file.write_bytes(whole[:length])
@@ -455,7 +456,7 @@ def test_hostile_weights_are_refused(folder: Path, content: bytes, said: str) ->
         load_model(folder)
 
 
-def test_a_manifest_that_agrees_with_a_claim_of_gigabytes_costs_no_memory(place: Path) -> None:
+def test_a_manifest_that_claims_gigabytes_allocates_no_memory(place: Path) -> None:
     hidden = [65536] * 9
     sizes = [6, *hidden, 3]
     n = sum(a * b for a, b in pairwise(sizes)) + sum(sizes[1:])
@@ -474,7 +475,7 @@ def test_a_manifest_that_agrees_with_a_claim_of_gigabytes_costs_no_memory(place:
         tracemalloc.stop()
 
 
-def test_torn_weights_are_refused_wherever_they_are_torn(folder: Path) -> None:
+def test_weights_truncated_anywhere_are_refused(folder: Path) -> None:
     whole = (folder / "weights.npz").read_bytes()
     for length in range(0, len(whole), 7):
         (folder / "weights.npz").write_bytes(whole[:length])
@@ -484,12 +485,12 @@ def test_torn_weights_are_refused_wherever_they_are_torn(folder: Path) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(place=st.integers(0, 10**6), mask=st.integers(1, 255))
-def test_a_damaged_byte_is_refused_or_changes_nothing(
+def test_a_damaged_byte_is_refused_or_has_no_effect(
     tmp_path_factory: pytest.TempPathFactory, place: int, mask: int
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged"
-    model = Model.of(trained(), DATA.classes)
-    save_model(folder, model)
+    model = Model.of(trained(), DATA)
+    save_model(model, folder)
     content = bytearray((folder / "weights.npz").read_bytes())
     content[place % len(content)] ^= mask
     (folder / "weights.npz").write_bytes(content)
@@ -497,3 +498,9 @@ def test_a_damaged_byte_is_refused_or_changes_nothing(
         assert load_model(folder).theta.tobytes() == model.theta.tobytes()
     except ConfigError as refused:
         assert "weights.npz" in str(refused)  # noqa: PT017 - either outcome is right
+
+
+def test_the_docstring_example_of_a_model_runs() -> None:
+    results = doctest.testmod(mlp.model)
+    assert results.attempted >= 8
+    assert results.failed == 0

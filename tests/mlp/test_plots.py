@@ -1,4 +1,4 @@
-"""Pictures of a training: what is in them, read back, and that any training can be drawn."""
+"""Figures of a training: their content, and that any training can be drawn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 
 from mlp import ConfigError
 from mlp.plots import (
-    RIGHT,
+    CORRECT,
     WRONG,
     learning_rates,
     plot_confusion,
@@ -28,14 +28,14 @@ CLASSES = ("cat", "dog", "owl")
 
 
 def draw(figure: Figure) -> list[Axes]:
-    """Draw a figure, which any warning makes fail, and return those of its axes that show something."""
+    """Draw a figure, where any warning is an error, and return its axes that contain data."""
     file = io.BytesIO()
     figure.savefig(file, dpi=50)
     assert file.getvalue().startswith(b"\x89PNG")
     return [axes for axes in figure.axes if axes.has_data()]
 
 
-def picture_of(axes: Axes) -> AxesImage:
+def image_of(axes: Axes) -> AxesImage:
     (image,) = axes.get_images()
     return image
 
@@ -45,7 +45,7 @@ def heights(axes: Axes) -> dict[str, list[float]]:
     return {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
 
 
-def test_every_metric_has_its_curves_and_the_rate_comes_last() -> None:
+def test_every_metric_has_a_panel_and_the_learning_rate_is_last() -> None:
     config = small_config({"schedule": {"name": "exponential", "factor": 0.5}, "metrics": ["f1_macro"]})
     history = train(config, blobs()).history
     panels = draw(plot_history(history, config))
@@ -56,7 +56,7 @@ def test_every_metric_has_its_curves_and_the_rate_comes_last() -> None:
     assert list(heights(panels[3]).values()) == [learning_rates(history, config)]
 
 
-def test_the_legend_stands_once_and_names_the_kept_epoch() -> None:
+def test_there_is_one_legend_and_it_names_the_kept_epoch() -> None:
     config = small_config()
     first, *others = draw(plot_history(train(config, blobs()).history, config, kept_epoch=4))
     legend = first.get_legend()
@@ -78,14 +78,14 @@ def test_a_history_of_any_length_can_be_drawn(history: dict[str, list[float]]) -
     assert titles == ([] if not history else ["loss"]) + ["learning rate"]
 
 
-def test_a_single_epoch_is_a_point() -> None:
+def test_a_single_epoch_is_drawn_as_a_point() -> None:
     (loss, _) = draw(plot_history({"train/loss": [1.0]}, small_config()))
     assert loss.lines[0].get_marker() == "o"
     low, high = loss.get_xlim()
     assert [tick for tick in loss.get_xticks() if low <= tick <= high] == [1.0]
 
 
-def test_the_rates_are_those_of_the_schedule_and_of_what_it_watches() -> None:
+def test_the_learning_rates_follow_the_schedule_and_the_metric_it_watches() -> None:
     step = small_config({"schedule": {"name": "exponential", "factor": 0.5}})
     assert learning_rates({"train/loss": [1.0] * 3}, step) == pytest.approx([0.01, 0.005, 0.0025])
     plateau = small_config(
@@ -100,17 +100,17 @@ def test_the_rates_are_those_of_the_schedule_and_of_what_it_watches() -> None:
 def test_a_confusion_matrix_shows_shares_and_counts() -> None:
     true, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 1, 0])
     (axes,) = draw(plot_confusion(true, predicted, CLASSES))
-    shares = np.asarray(picture_of(axes).get_array())
+    shares = np.asarray(image_of(axes).get_array())
     np.testing.assert_allclose(shares, [[2 / 3, 1 / 3, 0], [0, 1, 0], [1, 0, 0]])
     written = {tuple(map(round, text.get_position())): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "2", (1, 0): "1", (1, 1): "2", (0, 2): "1"}, "x is predicted, y is true"
-    assert axes.get_title(loc="left") == "66.67% of 6 right"
+    assert axes.get_title(loc="left") == "66.67% of 6 correct"
     assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
     assert [label.get_text() for label in axes.get_yticklabels()] == list(CLASSES)
 
 
 @pytest.mark.parametrize("k", [1, 2, 15, 16, 61, 200])
-def test_any_number_of_classes_can_be_confused(k: int) -> None:
+def test_a_confusion_matrix_can_have_any_number_of_classes(k: int) -> None:
     true = np.arange(k)
     names = [f"class {i}" for i in range(k)]
     figure = plot_confusion(true, true[::-1], names)
@@ -123,32 +123,32 @@ def test_any_number_of_classes_can_be_confused(k: int) -> None:
 
 def test_a_class_that_never_occurs_has_an_empty_row() -> None:
     (axes,) = draw(plot_confusion(np.array([0]), np.array([0]), CLASSES))
-    assert np.asarray(picture_of(axes).get_array()).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert np.asarray(image_of(axes).get_array()).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
-def test_predictions_are_green_where_they_are_right_and_red_with_the_truth_where_not() -> None:
+def test_correct_predictions_are_green_and_wrong_ones_red_with_the_true_class() -> None:
     images = np.arange(3 * 6, dtype=np.uint8).reshape(3, 6)
     panels = draw(plot_predictions(images, np.array([0, 1, 2]), np.array([0, 2, 2]), CLASSES, (2, 3)))
     assert [axes.get_title() for axes in panels] == ["cat", "owl\n(is dog)", "owl"]
-    assert [axes.title.get_color() for axes in panels] == [RIGHT, WRONG, RIGHT]
+    assert [axes.title.get_color() for axes in panels] == [CORRECT, WRONG, CORRECT]
     for axes, image in zip(panels, images, strict=True):
-        assert np.asarray(picture_of(axes).get_array()).tolist() == image.reshape(2, 3).tolist()
+        assert np.asarray(image_of(axes).get_array()).tolist() == image.reshape(2, 3).tolist()
 
 
 @pytest.mark.parametrize(("n", "columns"), [(0, 8), (1, 8), (9, 4)])
-def test_any_number_of_predictions_fills_rows(n: int, columns: int) -> None:
+def test_any_number_of_predictions_can_be_drawn(n: int, columns: int) -> None:
     labels = np.zeros(n, int)
     figure = plot_predictions(np.zeros((n, 4)), labels, labels, CLASSES, (2, 2), columns=columns)
     assert len(draw(figure)) == n
 
 
-def test_weights_are_drawn_as_pictures_the_largest_first() -> None:
+def test_weights_are_drawn_as_images_largest_first() -> None:
     weights = np.array([[0.0, 3.0, -1.0], [0.0, -4.0, 0.5], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    figure = plot_first_weights(weights, (2, 2), most=2)
+    figure = plot_first_weights(weights, (2, 2), max_units=2)
     panels = draw(figure)
-    drawn = [np.asarray(picture_of(axes).get_array()).ravel().tolist() for axes in panels]
+    drawn = [np.asarray(image_of(axes).get_array()).ravel().tolist() for axes in panels]
     assert drawn == [weights[:, 1].tolist(), weights[:, 2].tolist()]
-    assert [picture_of(axes).get_clim() for axes in panels] == [(-4.0, 4.0), (-1.0, 1.0)], "white is 0"
+    assert [image_of(axes).get_clim() for axes in panels] == [(-4.0, 4.0), (-1.0, 1.0)], "white is 0"
     assert figure.get_suptitle() == "2 of 3 units, largest weights first"
 
 
@@ -157,8 +157,12 @@ def test_weights_of_zero_can_be_drawn() -> None:
 
 
 @pytest.mark.parametrize("image_shape", [(), (4,), (2, 3), (1, 2, 2)])
-def test_examples_that_are_no_pictures_are_refused(image_shape: Any) -> None:
-    with pytest.raises(ConfigError, match="examples of 4 features are no pictures of shape"):
+def test_an_image_shape_that_does_not_fit_is_refused(image_shape: Any) -> None:
+    with pytest.raises(
+        ConfigError, match='"image_shape": must be a height and a width whose product is the 4 features'
+    ):
         plot_first_weights(np.zeros((4, 5)), image_shape)
-    with pytest.raises(ConfigError, match="examples of 4 features are no pictures of shape"):
+    with pytest.raises(
+        ConfigError, match='"image_shape": must be a height and a width whose product is the 4 features'
+    ):
         plot_predictions(np.zeros((1, 4)), np.zeros(1, int), np.zeros(1, int), CLASSES, image_shape)

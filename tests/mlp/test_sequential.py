@@ -1,4 +1,4 @@
-"""The stack of layers: what it trains is what its configuration would, and what does not fit is explained."""
+"""`Sequential` gives the same bits as the configuration it describes, and explains invalid input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def stack(
 
 
 def config_of(changes: dict[str, Any] | None = None) -> TrainConfig:
-    """Return what a small stack is in the words of a configuration."""
+    """Return the configuration that is equivalent to a small stack."""
     return TrainConfig.from_mapping(
         {
             "data": {"name": "arrays", "scale": "none", "validation": 0.2},
@@ -75,7 +75,7 @@ def dataset(targets: Any, x: Any = X) -> Dataset:
 FIT: dict[str, Any] = {"epochs": 4, "batch_size": 16, "validation_split": 0.2}
 
 
-def test_a_user_needs_eight_lines(tmp_path: Path) -> None:
+def test_the_keras_style_workflow_takes_eight_lines(tmp_path: Path) -> None:
     model = Sequential()
     model.add(Dense(8, activation="sigmoid", input_dim=6))
     model.add(Dense(3, activation="softmax"))
@@ -94,7 +94,7 @@ def test_a_user_needs_eight_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("targets", [Y, Y[:, None], Y.astype(float), Y.tolist(), ONE_HOT, ONE_HOT.astype(int)])
-def test_a_fit_gives_the_bits_of_the_equivalent_configuration(targets: Any) -> None:
+def test_fit_gives_the_same_bits_as_the_equivalent_configuration(targets: Any) -> None:
     model = stack()
     history = model.fit(X, targets, **FIT)
     training = train(config_of(), dataset(Y))
@@ -115,7 +115,7 @@ def test_a_fit_gives_the_bits_of_the_equivalent_configuration(targets: Any) -> N
         ("binary_cross_entropy", "sigmoid", LABELS > 0, LABELS.astype(np.uint8), {"name": "binary_cross_entropy"}),
     ],
 )
-def test_the_last_activation_goes_into_the_loss(
+def test_the_activation_of_the_last_layer_becomes_part_of_the_loss(
     loss: Any, output: str, targets: Any, ours: Any, own_loss: dict[str, Any]
 ) -> None:
     model = stack(loss=loss, output=output, units=2)
@@ -127,7 +127,7 @@ def test_the_last_activation_goes_into_the_loss(
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid", "linear"])
 @pytest.mark.parametrize("targets", [Y, ONE_HOT])
-def test_squared_error_of_classes_compares_with_one_at_their_own_output(output: str, targets: Any) -> None:
+def test_squared_error_of_classes_compares_with_one_hot_targets(output: str, targets: Any) -> None:
     model = stack(loss="mse", output=output, metrics=["accuracy", "mse"])
     model.fit(X, targets, **FIT)
     scores = model.evaluate(X_TEST, Y_TEST)
@@ -139,7 +139,7 @@ def test_squared_error_of_classes_compares_with_one_at_their_own_output(output: 
 
 
 @pytest.mark.parametrize("targets", [Y > 0, (Y > 0)[:, None], (Y > 0).astype(float), np.eye(2)[(Y > 0).astype(int)]])
-def test_a_single_sigmoid_tells_two_classes_apart(targets: Any) -> None:
+def test_a_single_sigmoid_unit_distinguishes_two_classes(targets: Any) -> None:
     model = stack(loss="binary_crossentropy", output="sigmoid", units=1, learning_rate=0.1)
     model.fit(X, targets, epochs=30)
     assert model.model.manifest.task == "classes"
@@ -151,7 +151,7 @@ def test_a_single_sigmoid_tells_two_classes_apart(targets: Any) -> None:
     assert scores["accuracy"] > 0.9
 
 
-def test_a_single_column_of_values_may_be_flat() -> None:
+def test_a_single_value_per_example_can_be_a_flat_array() -> None:
     flat, column = stack(loss="mse", output="linear", units=1), stack(loss="mse", output="linear", units=1)
     flat.fit(X, VALUES[:, 0], **FIT)
     column.fit(X, VALUES[:, :1], **FIT)
@@ -160,7 +160,7 @@ def test_a_single_column_of_values_may_be_flat() -> None:
     assert flat.predict(X).shape == (90, 1)
 
 
-def test_predictions_are_what_the_last_layer_gives() -> None:
+def test_predictions_are_the_activations_of_the_last_layer() -> None:
     model = stack()
     model.fit(X, Y, **FIT)
     predicted = model.predict(X_TEST.tolist())
@@ -170,7 +170,7 @@ def test_predictions_are_what_the_last_layer_gives() -> None:
     assert model.predict(X_TEST[:0]).shape == (0, 3)
 
 
-def test_fitting_again_begins_anew() -> None:
+def test_fitting_again_starts_from_new_weights() -> None:
     model = stack()
     model.fit(X, Y, **FIT)
     first = model.model.theta
@@ -181,7 +181,7 @@ def test_fitting_again_begins_anew() -> None:
     assert other.model.theta.tobytes() != first.tobytes()
 
 
-def test_given_validation_data_judge_and_are_not_learnt_from() -> None:
+def test_validation_data_is_evaluated_but_not_trained_on() -> None:
     model = stack(early_stopping={"patience": 2}, learning_rate=0.05)
     history = model.fit(X, Y, epochs=30, batch_size=16, validation_data=(X_TEST, np.eye(3)[Y_TEST]))
     rows = np.arange(20)
@@ -198,7 +198,7 @@ def test_given_validation_data_judge_and_are_not_learnt_from() -> None:
     assert model.evaluate(X_TEST, Y_TEST)["loss"] == min(history["validation/loss"])
 
 
-def test_without_validation_there_are_training_metrics_only() -> None:
+def test_without_validation_the_history_has_training_metrics_only() -> None:
     assert list(stack().fit(X, Y, epochs=2)) == ["train/loss", "train/accuracy"]
 
 
@@ -211,7 +211,7 @@ def test_without_validation_there_are_training_metrics_only() -> None:
         ("example", X, Scaling(by_example=True)),
     ],
 )
-def test_inputs_are_scaled_by_the_model_itself(scale: Any, x: Any, scaling: Scaling, tmp_path: Path) -> None:
+def test_the_model_scales_its_inputs(scale: Any, x: Any, scaling: Scaling, tmp_path: Path) -> None:
     model = Sequential([Dense(3, "softmax", input_dim=6)], scale=scale)
     model.compile(loss="categorical_crossentropy", optimizer="sgd")
     model.fit(x, Y, epochs=2, validation_data=(x, Y))
@@ -220,7 +220,7 @@ def test_inputs_are_scaled_by_the_model_itself(scale: Any, x: Any, scaling: Scal
     assert loaded.predict(x).tobytes() == model.predict(x).tobytes()
 
 
-def test_a_stack_can_have_what_its_network_can() -> None:
+def test_a_stack_can_use_every_setting_of_a_network() -> None:
     model = Sequential(
         [Dense(5, {"name": "leaky_relu", "slope": 0.1}, input_dim=6, bias=False), Dense(3, "softmax")],
         initializer={"name": "normal", "std": 1.0},
@@ -256,9 +256,7 @@ def test_a_stack_can_have_what_its_network_can() -> None:
         ("binary_crossentropy", "sigmoid", (X[:, :3] > 0.5)),
     ],
 )
-def test_a_stack_that_was_saved_predicts_the_same_bits(
-    tmp_path: Path, name: str, loss: str, output: str, y: Any
-) -> None:
+def test_a_saved_stack_predicts_the_same_bits(tmp_path: Path, name: str, loss: str, output: str, y: Any) -> None:
     model = Sequential(seed=5, initializer="glorot_uniform")
     model.add(Dense(5, LeakyRelu(0.2), input_dim=6))
     model.add(Dense(4, "tanh", bias=False))
@@ -276,7 +274,7 @@ def test_a_stack_that_was_saved_predicts_the_same_bits(
     assert loaded.model.theta.tobytes() == model.model.theta.tobytes()
 
 
-def test_a_summary_is_there_before_anything_is_trained() -> None:
+def test_summary_works_before_fit() -> None:
     model = Sequential([Dense(16, "relu", input_dim=784, bias=False), Dense(10)])
     frame = model.summary_frame()
     assert frame["parameters"].tolist() == [784 * 16, 16 * 10 + 10]
@@ -284,14 +282,14 @@ def test_a_summary_is_there_before_anything_is_trained() -> None:
     assert model.summary().splitlines()[-1].split()[1] == "12,714"
 
 
-def test_the_picture_shows_loss_and_accuracy() -> None:
+def test_visualize_draws_loss_and_metrics() -> None:
     model = stack(metrics=["cross-entropy"])
     model.fit(X, Y, **FIT)
     titles = [axes.get_title(loc="left") for axes in model.visualize().axes]
     assert titles == ["loss", "accuracy", "log loss", "learning rate"]
 
 
-def test_reports_come_every_so_often_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_is_called_every_so_many_epochs_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     lines: list[str] = []
     epochs: list[int] = []
     model = stack()
@@ -304,7 +302,7 @@ def test_reports_come_every_so_often_and_at_the_end(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("epoch 1/1  train/loss ")
 
 
-def test_reports_are_logged_unless_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+def test_reports_are_logged_by_default(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="mlp.sequential"):
         stack().fit(X, Y, epochs=2)
     assert len(caplog.messages) == 2
@@ -312,26 +310,26 @@ def test_reports_are_logged_unless_told_otherwise(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("name", [*activations, *ACTIVATIONS, "ReLU", "Linear"])
-def test_every_activation_has_its_name_in_either_world(name: str) -> None:
+def test_every_activation_is_found_by_both_of_its_names(name: str) -> None:
     assert Dense(2, name) == Dense(2, {"name": ACTIVATIONS.get(name.lower(), name.lower())})
 
 
 @pytest.mark.parametrize("name", [*optimizers, *OPTIMIZERS, "Adam", "RMSprop"])
-def test_every_optimizer_has_its_name_in_either_world(name: str) -> None:
+def test_every_optimizer_is_found_by_both_of_its_names(name: str) -> None:
     model = stack(optimizer=name, learning_rate=1e-4)
     model.fit(X, Y, epochs=1)
     optimizer = model.model.manifest.config.optimizer
     assert (optimizer.name, optimizer.learning_rate) == (OPTIMIZERS.get(name, name.lower()), 1e-4)
 
 
-def test_an_optimizer_has_its_own_rate_unless_one_is_given() -> None:
+def test_the_default_learning_rate_is_that_of_the_optimizer() -> None:
     model = stack(optimizer="adadelta", learning_rate=None)
     model.fit(X, Y, epochs=1)
     assert model.model.manifest.config.optimizer.learning_rate == 1.0
 
 
 @pytest.mark.parametrize("name", [*losses, *LOSSES])
-def test_every_loss_goes_with_an_activation(name: str) -> None:
+def test_every_loss_fits_an_activation_of_the_last_layer(name: str) -> None:
     ours = LOSSES.get(name, name)
     output = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}.get(ours, "linear")
     model = stack(loss=name, output=output)
@@ -340,7 +338,7 @@ def test_every_loss_goes_with_an_activation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*metrics, *METRICS])
-def test_every_metric_is_computed_where_the_targets_allow(name: str) -> None:
+def test_every_metric_is_computed_for_a_task_that_it_supports(name: str) -> None:
     ours = METRICS.get(name, name)
     is_for_values = "classes" not in metrics.lookup(ours).tasks and "labels" not in metrics.lookup(ours).tasks
     if ours == "label_accuracy":
@@ -355,7 +353,7 @@ def test_every_metric_is_computed_where_the_targets_allow(name: str) -> None:
     assert f"train/{ours}" in history
 
 
-def test_accuracy_and_squared_error_mean_what_the_targets_make_of_them() -> None:
+def test_accuracy_and_squared_error_of_labels_are_label_accuracy_and_brier() -> None:
     model = stack(
         loss="binary_crossentropy", output="sigmoid", units=2, metrics=["accuracy", "mse", "mean_squared_error"]
     )
@@ -383,24 +381,24 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Dense(3, "sofmax"),
         'activation": there is no activation called "sofmax". Did you mean "softmax"?',
     ),
-    "an activation of another kind": (
+    "an activation of the wrong type": (
         lambda: Dense(3, 3),  # type: ignore[arg-type]
         '"activation": must be the name of an activation or a table with a name, got 3',
     ),
-    "an activation with another field": (
+    "an activation with an unknown field": (
         lambda: Dense(3, {"name": "leaky_relu", "slop": 1}),  # type: ignore[arg-type]
         '"activation.slop": is not a field of the activation "leaky_relu". Did you mean "slope"?',
     ),
-    "a lonely softmax": (lambda: Dense(1, "softmax"), '"activation": softmax of a single unit is always 1'),
+    "softmax of one unit": (lambda: Dense(1, "softmax"), '"activation": softmax of a single unit is always 1'),
     "no layer": (lambda: empty().add("relu"), "a layer must be a Dense"),  # type: ignore[arg-type]
     "no input_dim": (lambda: Sequential([Dense(3)]), '"input_dim": the first layer needs the number of features'),
-    "another input_dim": (
+    "an input_dim that does not fit": (
         lambda: Sequential([Dense(3, input_dim=2), Dense(4, input_dim=5)]),
-        '"input_dim": must be the 3 units of layer 1 in layer 2, got 5. Leave it out.',
+        '"input_dim": layer 2 must take the 3 units of layer 1, got 5. Leave it out.',
     ),
-    "softmax inside": (
+    "softmax in a hidden layer": (
         lambda: Sequential([Dense(3, "softmax", 2), Dense(4)]),
-        '"activation": softmax is for the last layer only, and layer 1 has it',
+        '"activation": softmax is for the last layer only, but layer 1 has it',
     ),
     "an unknown initializer": (
         lambda: Sequential(initializer="glorot"),
@@ -414,11 +412,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "an unknown loss": (lambda: stack(loss="msee"), '"loss": there is no loss called "msee". Did you mean "mse"?'),
     "a loss for softmax": (
         lambda: stack(output="linear"),
-        'needs a last layer with activation="softmax", got identity, with which mean_squared_error goes.',
+        'needs a last layer with activation="softmax", got identity. For identity, use mean_squared_error.',
     ),
     "a loss for sigmoid": (
         lambda: stack(loss="binary_crossentropy"),
-        "got softmax, with which softmax_cross_entropy or mean_squared_error goes.",
+        "got softmax. For softmax, use softmax_cross_entropy or mean_squared_error.",
     ),
     "a last activation that no loss has": (
         lambda: stack(loss="mse", output="gelu"),
@@ -428,27 +426,30 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: stack(optimizer="adamm"),
         '"optimizer": there is no optimizer called "adamm". Did you mean "adam"?',
     ),
-    "an optimizer of another kind": (lambda: stack(optimizer=LeakyRelu()), '"optimizer": must be the name of an'),
+    "an optimizer of the wrong type": (lambda: stack(optimizer=LeakyRelu()), '"optimizer": must be the name of an'),
     "a negative rate": (lambda: stack(learning_rate=-1.0), '"learning_rate": must be above 0, got -1.0'),
     "an unknown metric": (
         lambda: stack(metrics=["acuracy"]),
         '"metrics": there is no metric called "acuracy". Did you mean "accuracy"?',
     ),
-    "no list of metrics": (lambda: stack(metrics="accuracy"), '"metrics": must be a list, such as ["accuracy"]'),
+    "metrics that are not a list": (
+        lambda: stack(metrics="accuracy"),
+        '"metrics": must be a list, such as ["accuracy"]',
+    ),
     "a metric for other targets": (
         lambda: stack(loss="mse", output="linear", units=2, metrics=["accuracy"]).fit(X, VALUES),
         '"metrics": the metric "accuracy" judges classes or labels, but the targets are values',
     ),
     "an unknown schedule": (lambda: stack(schedule="cosin"), '"schedule": there is no schedule called "cosin"'),
-    "early stopping of nothing": (
+    "early stopping without validation": (
         lambda: stack(early_stopping=EarlyStopping()).fit(X, Y),
-        '"validation/loss" is watched, so give validation_split or validation_data.',
+        '"validation/loss" is watched. Give validation_split or validation_data.',
     ),
     "fit before compile": (
         lambda: Sequential([Dense(3, "softmax", 6)]).fit(X, Y),
         'the stack is not compiled. Call compile(loss="...") first.',
     ),
-    "fit after another layer": (
+    "fit after adding a layer": (
         lambda: [model := stack(loss="mse", output="linear"), model.add(Dense(3)), model.fit(X, Y)],
         "the stack is not compiled",
     ),
@@ -458,37 +459,40 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "visualize before fit": (lambda: stack().visualize(), "there is no history to draw. Call fit first."),
     "no epochs": (lambda: stack().fit(X, Y, epochs=0), '"epochs": must be at least 1, got 0'),
     "no batch": (lambda: stack().fit(X, Y, batch_size=0), '"batch_size": must be at least 1'),
-    "never a report": (lambda: stack().fit(X, Y, report_every=0), '"report_every": must be a whole number, at least 1'),
+    "report every 0 epochs": (
+        lambda: stack().fit(X, Y, report_every=0),
+        '"report_every": must be a whole number, at least 1',
+    ),
     "inputs of another width": (
         lambda: stack().fit(X[:, :5], Y),
-        "inputs must have shape (n, 6), for input_dim = 6, got (90, 5)",
+        "inputs must have shape (n, 6), because input_dim = 6, got (90, 5)",
     ),
     "flat inputs": (lambda: stack().fit(X[0], Y), "inputs must have shape (n, 6)"),
-    "one input": (lambda: fitted().predict(X[0]), "inputs must have shape (n, 6), for input_dim = 6, got (6,)"),
-    "words for inputs": (lambda: stack().fit(X.astype(str), Y), '"data": inputs must be numbers'),
+    "one input": (lambda: fitted().predict(X[0]), "inputs must have shape (n, 6), because input_dim = 6, got (6,)"),
+    "strings as inputs": (lambda: stack().fit(X.astype(str), Y), '"data": inputs must be numbers'),
     "nan among inputs": (lambda: stack().fit(X * np.nan, Y), '"data": inputs must be finite'),
     "no examples": (lambda: stack().fit(X[:0], Y[:0]), "there is no example to train on"),
     "fewer targets": (
         lambda: stack().fit(X, Y[1:]),
-        "targets must have a row for each of the 90 inputs, got shape (89,)",
+        "targets must have one row for each of the 90 inputs, got shape (89,)",
     ),
-    "words for targets": (
+    "strings as targets": (
         lambda: stack().fit(X, np.array(list("abc"))[Y]),
         "targets must be numbers, got the type <U1. Number the classes from 0.",
     ),
-    "a label too large": (
+    "a class too large": (
         lambda: stack().fit(X, Y + 1),
         "targets must be whole numbers from 0 to 2 for a last layer of 3 units, got 3 in row",
     ),
-    "a label below 0": (lambda: stack().fit(X, Y.astype(int) - 1), "targets must be whole numbers from 0 to 2"),
-    "a broken label": (lambda: stack().fit(X, Y + 0.5), "targets must be whole numbers from 0 to 2"),
+    "a class below 0": (lambda: stack().fit(X, Y.astype(int) - 1), "targets must be whole numbers from 0 to 2"),
+    "a fractional class": (lambda: stack().fit(X, Y + 0.5), "targets must be whole numbers from 0 to 2"),
     "one-hot of another width": (
         lambda: stack().fit(X, np.eye(4)[Y]),
         "one-hot targets must be 3 wide for a last layer of 3 units, got 4",
     ),
     "two-hot": (
         lambda: stack().fit(X, np.ones((90, 3))),
-        "targets must be one-hot, a single 1 among 0, got [1.0, 1.0, 1.0] in row 0",
+        "targets must be one-hot, with a single 1 and otherwise 0, got [1.0, 1.0, 1.0] in row 0",
     ),
     "labels of another width": (
         lambda: stack(loss="binary_crossentropy", output="sigmoid").fit(X, LABELS),
@@ -510,11 +514,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: stack(loss="mse", output="linear", units=2).fit(X, VALUES * np.nan),
         '"data": targets must be finite',
     ),
-    "evaluate on other labels": (lambda: fitted().evaluate(X, Y + 3), "targets must be whole numbers from 0 to 2"),
+    "evaluate on unknown classes": (lambda: fitted().evaluate(X, Y + 3), "targets must be whole numbers from 0 to 2"),
     "evaluate on nothing": (lambda: fitted().evaluate(X[:0], Y[:0]), "there is no example to evaluate on"),
-    "two validations": (
+    "validation given twice": (
         lambda: stack().fit(X, Y, validation_split=0.1, validation_data=(X, Y)),
-        '"validation_data": is given besides validation_split; give one of them.',
+        '"validation_data": cannot be combined with validation_split. Give one of them.',
     ),
     "all held out": (
         lambda: stack().fit(X, Y, validation_split=1.0),
@@ -524,13 +528,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: stack().fit(X, Y, validation_data=(X[:, :5], Y)),
         '"validation_data": inputs must have shape (n, 6)',
     ),
-    "validation by nothing": (
+    "empty validation data": (
         lambda: stack().fit(X, Y, validation_data=(X[:0], Y[:0])),
-        '"validation_data": must hold an example at least.',
+        '"validation_data": must have at least one example.',
     ),
-    "no pair": (
+    "validation data that is not a pair": (
         lambda: stack().fit(X, Y, validation_data=X),
-        '"validation_data": must be inputs and targets, a pair',
+        '"validation_data": must be a pair of inputs and targets',
     ),
     "unit scale of fractions": (
         lambda: unit_scaled().fit(X, Y),
@@ -549,11 +553,11 @@ def unit_scaled() -> Sequential:
     return model
 
 
-@pytest.mark.parametrize(("act", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_does_not_fit_is_explained(act: Callable[[], Any], said: str) -> None:
+@pytest.mark.parametrize(("act", "message"), REFUSED.values(), ids=REFUSED)
+def test_invalid_input_is_refused_with_an_explanation(act: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         act()
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_refused_layer_is_not_added() -> None:
@@ -564,7 +568,7 @@ def test_a_refused_layer_is_not_added() -> None:
     assert len(model.layers) == 3
 
 
-def test_a_fit_that_fails_leaves_the_one_before() -> None:
+def test_a_failed_fit_keeps_the_earlier_model() -> None:
     model = fitted()
     before = model.predict(X)
     with pytest.raises(ConfigError):
@@ -572,7 +576,7 @@ def test_a_fit_that_fails_leaves_the_one_before() -> None:
     assert model.predict(X).tobytes() == before.tobytes()
 
 
-def test_a_stack_loads_neither_pandas_nor_matplotlib_before_they_are_asked_for() -> None:
+def test_importing_sequential_does_not_import_pandas_or_matplotlib() -> None:
     program = "import sys, mlp.sequential; print(sorted({'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The table of layers: what it says is what the network has."""
+"""The table of layers agrees with the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def network_of(changes: dict[str, Any], sizes: tuple[int, ...] = (6, 5, 4, 3), d
     return config.build(sizes, dtype=dtype)
 
 
-def test_each_layer_is_a_row_of_what_goes_in_and_what_it_computes() -> None:
+def test_each_layer_has_a_row_with_its_inputs_units_and_settings() -> None:
     changes = {"activation": ["relu", {"name": "leaky_relu", "slope": 0.1}], "bias": [False, True, True]}
     table = summary(network_of(changes | {"dropout": 0.25}), output="softmax")
     assert table.index.tolist() == [1, 2, 3]
@@ -33,7 +33,7 @@ def test_each_layer_is_a_row_of_what_goes_in_and_what_it_computes() -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("hidden", [(), (7,), (5, 4)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_parameters_of_all_layers_are_the_whole_of_theta(
+def test_the_parameters_of_all_layers_add_up_to_theta(
     normalization: str, bias: bool, hidden: tuple[int, ...], dtype: str
 ) -> None:
     network = network_of({"normalization": normalization, "bias": bias}, (6, *hidden, 3), dtype)
@@ -44,13 +44,13 @@ def test_the_parameters_of_all_layers_are_the_whole_of_theta(
     assert table["normalization"].tolist() == [normalization] * len(hidden) + ["none"]
 
 
-def test_a_network_that_is_training_can_be_summed_up() -> None:
+def test_the_network_of_a_training_can_be_summarised() -> None:
     config = small_config()
     table = summary(Training(config, small_split(config)).network)
     assert table["units"].tolist() == [*config.network.sizes(), len(blobs().classes)]
 
 
-def test_the_text_is_aligned_and_sums_up() -> None:
+def test_the_text_is_aligned_and_ends_with_totals() -> None:
     network = network_of({"activation": ["sigmoid"], "bias": [True, False]}, (784, 1000, 10))
     assert summary_text(network, output="softmax").splitlines() == [
         "layer  input  units  activation  bias  parameters      bytes  multiply adds",
@@ -62,7 +62,7 @@ def test_the_text_is_aligned_and_sums_up() -> None:
     ]
 
 
-def test_the_text_shows_normalization_and_dropout_where_there_are_any() -> None:
+def test_the_text_shows_normalization_and_dropout_if_there_are_any() -> None:
     lines = summary_text(network_of({"normalization": "batch", "dropout": 0.5})).splitlines()
     assert lines[0].split() == [
         *("layer", "input", "units", "normalization", "activation", "dropout"),

@@ -39,7 +39,7 @@ FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'}
 @functools.cache
 def model() -> Model:
     """A model of the blobs: 6 inputs, 3 classes."""
-    return Model.of(train(small_config(), DATA), DATA.classes)
+    return Model.of(train(small_config(), DATA), DATA)
 
 
 def model_of(file: Path, **data: Any) -> Model:
@@ -47,7 +47,7 @@ def model_of(file: Path, **data: Any) -> Model:
     loss = "mean_squared_error" if data.get("task") == "values" else "softmax_cross_entropy"
     config = TrainConfig.from_mapping({"epochs": 1, "loss": loss, "data": {"name": str(file), **data}})
     dataset = read_csv(file, config.data)
-    return Model.of(train(config, dataset), dataset.classes, columns=dataset.columns)
+    return Model.of(train(config, dataset), dataset)
 
 
 def predictions(model: Model, inputs: Array) -> list[list[str]]:
@@ -130,7 +130,7 @@ def test_values_are_predicted_as_they_are(tmp_path: Path) -> None:
 def test_labels_are_predicted_with_the_probability_of_each() -> None:
     targets = (np.arange(140).reshape(70, 2) % 3 == 0).astype(np.uint8)
     data = Dataset("many", DATA.inputs, targets, DATA.test_inputs, targets[:20], ("round", "red"), 255.0, "")
-    fitted = Model.of(train(small_config({"loss": "binary_cross_entropy"}), data), data.classes)
+    fitted = Model.of(train(small_config({"loss": "binary_cross_entropy"}), data), data)
     header, *rows = predictions(fitted, INPUTS)
     assert (header, len(rows)) == (["round", "red"], len(INPUTS))
     assert all(0 <= float(cell) <= 1 for row in rows for cell in row)
@@ -259,7 +259,7 @@ def test_a_file_that_is_missing_or_a_folder_is_refused_by_name(tmp_path: Path) -
 def digits_model(digits: Path) -> Model:
     dataset = open_cached(digits)
     config = TrainConfig.from_mapping({"epochs": 2, "data": {"name": "digits"}, "metrics": ["f1_macro"]})
-    return Model.of(train(config, dataset), dataset.classes)
+    return Model.of(train(config, dataset), dataset)
 
 
 def test_a_model_is_judged_by_a_part_of_its_data(digits: Path) -> None:
@@ -331,8 +331,8 @@ def test_a_file_without_a_test_part_has_none_to_judge_by(tmp_path: Path, monkeyp
 def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_cached(digits)
     monkeypatch.chdir(tmp_path)
-    save_model(Path("model"), digits_model(digits))
-    save_model(Path("model.json"), digits_model(digits))
+    save_model(digits_model(digits), "model")
+    save_model(digits_model(digits), "model.json")
     np.save("x.npy", dataset.test_inputs)
 
     def studies(*arguments: str) -> subprocess.CompletedProcess[str]:
