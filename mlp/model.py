@@ -83,7 +83,7 @@ class Model:
         >>> x = np.array([[0, 0], [0, 255], [255, 0], [255, 255]], np.uint8)
         >>> y = np.array([0, 1, 1, 1])
         >>> dataset = Dataset("or", x, y, x[:0], y[:0], ("no", "yes"), largest=255.0, digest="")
-        >>> config = TrainConfig.from_mapping({"data": {"name": "or", "validation": 0}, "epochs": 50})
+        >>> config = TrainConfig.from_mapping({"data": {"name": "or", "validation": 0}, "epochs": 300})
         >>> model = Model.of(train(config, dataset), dataset)
         >>> [model.classes[i] for i in model.predict([[0, 0], [255, 255]])]
         ['no', 'yes']

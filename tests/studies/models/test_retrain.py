@@ -240,7 +240,7 @@ def test_a_place_that_is_taken_is_refused_before_the_training(tmp_path: Path) ->
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").touch()
     epochs: list[EpochMetrics] = []
-    with pytest.raises(ConfigError, match="is no saved model"):
+    with pytest.raises(ConfigError, match="is not a saved model"):
         retrain(CONFIG, save=tmp_path / "thesis", on_epoch=epochs.append)
     assert epochs == []
 
