@@ -133,7 +133,7 @@ def decode(annotation: Any, value: Any, *, path: str, bounds: Bounds | None = No
     """Return `value` converted to the type that `annotation` states.
 
     Args:
-        annotation: bool, int, float, str, a Literal, a tuple, a record, a part, or a union of these.
+        annotation: bool, int, float, str, Any, a Literal, a tuple, a Mapping, a record, a part, or a union of these.
         value: what TOML, Optuna or a caller gave: a plain value, a list, a mapping, or the finished object.
         path: the dotted path, for the error.
         bounds: the interval in which numbers must lie.
@@ -151,12 +151,16 @@ def decode(annotation: Any, value: Any, *, path: str, bounds: Bounds | None = No
 
 def _has_type(value: Any, member: Any) -> bool:
     """Return whether the type of `value` suits one member of a union; its content is not checked yet."""
+    if member is Any:
+        return True
     if member is type(None):
         return value is None
     if get_origin(member) is Literal:
         return isinstance(value, str) and value in get_args(member)
     if get_origin(member) is tuple:
         return isinstance(value, list | tuple)
+    if get_origin(member) is Mapping:
+        return isinstance(value, Mapping)
     if issubclass(member, AbstractRecord):
         return bool(member.can_decode(value))
     if isinstance(value, bool):  # Python counts a bool as an int, a configuration does not
@@ -166,11 +170,14 @@ def _has_type(value: Any, member: Any) -> bool:
 
 def _convert(value: Any, member: Any, path: str, bounds: Bounds) -> Any:
     """Return `value` converted to a type that suits it, its content checked."""
-    if member is type(None) or get_origin(member) is Literal:
+    if member in (Any, type(None)) or get_origin(member) is Literal:
         return value
     if get_origin(member) is tuple:
         item = get_args(member)[0]
         return tuple(decode(item, entry, path=path, bounds=bounds) for entry in value)
+    if get_origin(member) is Mapping:
+        item = get_args(member)[1]
+        return {key: decode(item, entry, path=join_path(path, key)) for key, entry in value.items()}
     if isinstance(value, AbstractRecord):
         return value
     if issubclass(member, AbstractRecord):
@@ -189,6 +196,8 @@ def _type_in_words(member: Any, *, plural: bool = False) -> str:
         return " or ".join(f'"{option}"' for option in get_args(member))
     if get_origin(member) is tuple:
         return f"a list of {_type_in_words(get_args(member)[0], plural=True)}"
+    if get_origin(member) is Mapping:
+        return "tables" if plural else "a table"
     if issubclass(member, AbstractRecord):
         return str(member.expected_form(plural=plural))
     if member is bool:

@@ -1,4 +1,4 @@
-"""Scores: the metrics of each part of the data, by keys such as `validation/accuracy`, and which of two is better."""
+"""Scores: the metrics of each part of the data, by keys such as `validation/accuracy`, and the direction of each."""
 
 from __future__ import annotations
 
@@ -66,11 +66,6 @@ def check_metric(key: str) -> None:
     """
     with errors_in(path="metric"):
         direction(key)
-
-
-def is_better(key: str, value: float, than: float) -> bool:
-    """Return whether `value` beats `than` by the direction of the metric."""
-    return value > than if direction(key) == "maximize" else value < than
 
 
 def scores_at(epoch: int, history: Mapping[str, list[float]]) -> dict[str, float]:

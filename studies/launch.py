@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
@@ -24,9 +23,9 @@ from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.models.export import export_trial
 from studies.models.machine import machine, versions
-from studies.records.files import write_atomically
 from studies.records.home import Home, StudyFolder
-from studies.records.results import RECORD_VERSION, load_study
+from studies.records.results import StudyResults, read_results
+from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
 from studies.running.driver import Driver, Snapshot
 from studies.running.engines import AbstractEngine, EngineName, open_engine
@@ -45,6 +44,7 @@ class Launch:
     """What a launch came to.
 
     Attributes:
+        results: the study after the launch.
         status: `complete`, `already complete`, `out of time` or `interrupted`.
         signal: the signal that interrupted it, or 0.
         export: the best configuration, if any trial is complete.
@@ -52,12 +52,17 @@ class Launch:
         seconds: how long the launch took.
     """
 
-    name: str
+    results: StudyResults
     status: Status
     signal: int
     export: Path | None
     pending: str
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+        return self.results.name
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,12 @@ class Plan:
 
     Attributes:
         data: the folder of the prepared data set.
-        record: what `study.json` will hold.
+        record: the content of `study.json`, if the study is new.
     """
 
     spec: StudySpec
     data: Path
-    record: dict[str, Any]
+    record: StudyRecord
     split: Split
 
     def epoch_cost(self, config: TrainConfig) -> int:
@@ -112,25 +117,25 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
         dataset = open_cached(folder)
         split = dataset.split(spec.base.data, spec.base.seed)
     _check_fit(spec, dataset, split)
-    n_validation = len(split.validation) if split.validation else 0
-    record = {
-        "version": RECORD_VERSION,
-        "name": spec.study.name,
-        "created": time.time(),
+    data = DataRecord(
+        name=dataset.name,
+        digest=dataset.digest,
+        n_train=len(split.train),
+        n_validation=len(split.validation) if split.validation else 0,
+        n_features=split.n_features,
+        task=split.task,
+        n_targets=split.n_targets,
+    )
+    record = StudyRecord(
+        version=RECORD_VERSION,
+        name=spec.study.name,
+        created=time.time(),
         **spec.to_mapping(),
-        "data": {
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "n_train": len(split.train),
-            "n_validation": n_validation,
-            "n_features": split.n_features,
-            "task": split.task,
-            "n_targets": split.n_targets,
-        },
-        "versions": versions() | {"optuna": version("optuna")},
-        "machine": machine(),
-        "fingerprint": spec.fingerprint(dataset.digest, CostModel().to_mapping()),
-    }
+        data=data,
+        versions=versions() | {"optuna": version("optuna")},
+        machine=machine(),
+        fingerprint=spec.fingerprint(dataset.digest, CostModel().to_mapping()),
+    )
     return Plan(spec, folder, record, split)
 
 
@@ -212,16 +217,20 @@ def run_study(
     folder = place.study(spec.study.name)
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
-        check_record(folder, plan)
-        if _is_complete(folder, spec.study.trials):
-            export = folder.best if folder.best.exists() else None
-            return Launch(folder.name, "already complete", 0, export, "", time.monotonic() - started)
+        recorded = folder.read_record() if folder.record.exists() else None
+        if recorded is not None:
+            check_record(recorded, plan)
+        if recorded is not None and _may_be_complete(folder, spec.study.trials):
+            results = read_results(folder)
+            if results.n_ended == len(results.trials):
+                export = folder.best if folder.best.exists() else None
+                return Launch(results, "already complete", 0, export, "", time.monotonic() - started)
         stop = stack.enter_context(_Stop.on_signals(None if timeout is None else started + timeout))
         # The slow starters go first: processes come up while this one reads its databases.
         n_workers = min(workers or _n_cores(), spec.study.parallelism)
         workforce = open_engine(engine, n_workers) if isinstance(engine, str) else engine
         stack.callback(workforce.shutdown)
-        _write_record(folder, plan)
+        folder.write_record((recorded or plan.record).with_total(spec.study.trials))
         publisher = Publisher.start(place, folder) if publish else None
         if on_notice and spec.point_of_base() is None:
             on_notice("[base] is no point of [space]: trial 0 trains it, but the sampler learns nothing from it.")
@@ -231,48 +240,37 @@ def run_study(
         if publisher and finished:
             publisher.announce_end()
         workforce.shutdown()
-        export = export_trial(load_study(folder.name, place.root), None, folder.best) if ledger.best else None
+        results = read_results(folder)
+        export = export_trial(results, None, folder.best) if results.best else None
         pending = _close(publisher, finished)
     status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
-    return Launch(folder.name, status, 0 if finished else stop.signal, export, pending, time.monotonic() - started)
+    return Launch(results, status, 0 if finished else stop.signal, export, pending, time.monotonic() - started)
 
 
-def check_record(folder: StudyFolder, plan: Plan) -> None:
-    """Refuse to go on with a study of this name that is another study.
+def check_record(recorded: StudyRecord, plan: Plan) -> None:
+    """Refuse to resume an existing study of the same name whose settings are different.
+
+    Args:
+        recorded: the record of the existing study.
+        plan: the study that was asked for.
 
     Raises:
         ConfigError: with every difference.
     """
-    if not folder.record.exists():
-        return
-    was, now = folder.read_record()["fingerprint"], plan.record["fingerprint"]
+    was, now = recorded.fingerprint, plan.record.fingerprint
     changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if changed:
         lines = [f"  {key}: was {was.get(key, 'absent')}, is {now.get(key, 'absent')}" for key in changed]
         raise ConfigError(
-            f'study "{folder.name}" exists and is another one:\n' + "\n".join(lines) + "\n"
+            f'study "{recorded.name}" already exists with different settings:\n' + "\n".join(lines) + "\n"
             "Run it under a new name with --name, or remove the old one with "
-            f"`studies delete {folder.name}`."
+            f"`studies delete {recorded.name}`."
         )
 
 
-def _write_record(folder: StudyFolder, plan: Plan) -> None:
-    """Write `study.json`; of a study that exists only the total of trials changes."""
-    record = plan.record
-    if folder.record.exists():
-        record = folder.read_record()
-        record["study"]["trials"] = plan.spec.study.trials
-    write_atomically(folder.record, json.dumps(record, indent=1))
-
-
-def _is_complete(folder: StudyFolder, total: int) -> bool:
-    """Return whether all trials of the study have ended, by its logs."""
-    if not folder.record.exists() or len(folder.logs()) < total:
-        return False
-    if any(folder.trials.glob("*.npz")):
-        return False
-    results = load_study(folder.name, folder.root.parent.parent)
-    return all(trial.ending is not None for trial in results.trials)
+def _may_be_complete(folder: StudyFolder, total: int) -> bool:
+    """Return whether all trials of the study may have ended; this looks at the names of files only."""
+    return len(folder.logs()) >= total and not any(folder.trials.glob("*.npz"))
 
 
 def _close(publisher: Publisher | None, finished: bool) -> str:

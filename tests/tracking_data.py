@@ -20,8 +20,8 @@ from studies.records import trial_log
 from studies.records.home import Home, StudyFolder
 from studies.records.trial_log import Ending, TrialLog
 from studies.tracking.mlflow_store import TrackingStore, create_store, experiment_id
+from tests.record_data import CREATED, RECORD
 
-CREATED = 1_700_000_000.25
 BASE: dict[str, Any] = {
     "data": {"name": "digits", "scale": "unit", "validation": 0.2},
     "seed": 3,
@@ -52,23 +52,6 @@ SPACE: dict[str, Any] = {
     "optimizer.learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
     "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": ["sgd(momentum=0.9)"]}},
 }
-RECORD: dict[str, Any] = {
-    "version": 1,
-    "created": CREATED,
-    "base": BASE,
-    "space": SPACE,
-    "data": {
-        "name": "digits",
-        "digest": "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09",
-        "n_train": 1150,
-        "n_validation": 288,
-        "n_features": 64,
-        "task": "classes",
-        "n_targets": 10,
-    },
-    "versions": {"python": "3.11.7", "numpy": "2.4.6", "optuna": "5.0.0", "mlp-studies": "0.1.0"},
-    "fingerprint": {},
-}
 COMPLETE, PRUNED = Ending("complete", seconds=0.8), Ending("pruned", "pruner", seconds=0.3)
 DIVERGED, FAILED = Ending("pruned", "diverged", seconds=0.1), Ending("failed", "MemoryError", error="Traceback: ...")
 
@@ -87,21 +70,14 @@ class FakeStudy:
         self.folder: StudyFolder = home.study(name)
         self.folder.trials.mkdir(parents=True, exist_ok=True)
         self.now = CREATED
-        self.settings = {
-            "name": name,
-            "metric": metric,
-            "trials": trials,
-            "seed": 0,
-            "parallelism": 4,
-            "sampler": {"name": "tpe", "startup_trials": 10},
-            "pruner": "none",
-        }
+        self.settings = RECORD["study"] | {"name": name, "metric": metric, "trials": trials}
         self.write_record()
 
     def write_record(self, **changes: Any) -> None:
         """Write `study.json`, with some settings of the search changed."""
         self.settings |= changes
-        record = {"name": self.settings["name"], **RECORD, "study": self.settings}
+        tables = {"study": self.settings, "base": BASE, "space": SPACE}
+        record = RECORD | {"name": self.settings["name"]} | tables
         self.folder.record.write_text(json.dumps(record), encoding="utf-8")
 
     def params(self, number: int) -> dict[str, Any]:

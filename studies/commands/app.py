@@ -84,7 +84,7 @@ def run(
     changes = overrides or []
     if dry_run:
         plan = plan_study(file, name=name, trials=trials, overrides=changes, data_dir=data_dir)
-        console.print(plan_view(plan.spec, plan.record))
+        console.print(plan_view(plan.spec, plan.record.data))
         console.print("\nEverything is in order. Nothing was run.")
         return
     with progress(console) as shown:
@@ -107,16 +107,17 @@ def run(
 def _report(console: Console, launch: Launch, home: Path | None) -> int:
     """Show what a launch came to; return the exit code."""
     from studies.commands.display import duration, summary_view
-    from studies.records.results import load_study
 
-    results = load_study(launch.name, home)
+    results = launch.results
     unfinished = launch.status in ("interrupted", "out of time")
     at_home = f" --home {shlex.quote(str(home))}" if home else ""
     if launch.status == "already complete":
         say(console, f"Study {launch.name} is complete: all {results.total} trials have ended. Nothing was changed.")
     else:
-        done = sum(n for state, n in results.counts().items() if state != "running")
-        say(console, f"Study {launch.name}: {done} of {results.total} trials have ended, {duration(launch.seconds)}.")
+        say(
+            console,
+            f"Study {launch.name}: {results.n_ended} of {results.total} trials have ended, {duration(launch.seconds)}.",
+        )
     console.print()
     console.print(summary_view(results))
     console.print()
@@ -133,7 +134,7 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
         say(console, f"Go on with: {shlex.join(['studies', *sys.argv[1:]])}")
     if launch.status == "interrupted":
         return 128 + launch.signal
-    all_failed = bool(results.trials) and results.counts().get("failed", 0) == results.total
+    all_failed = bool(results.trials) and results.counts()["failed"] == results.total
     return 1 if all_failed else 0
 
 

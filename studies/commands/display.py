@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +22,7 @@ from mlp.training import EpochMetrics
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
 from studies.records.results import StudyResults
+from studies.records.study_record import DataRecord
 from studies.records.trial_log import TrialRecord
 from studies.running.driver import Snapshot
 from studies.search.spec import StudySpec
@@ -144,19 +145,19 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def plan_view(spec: StudySpec, record: Mapping[str, Any]) -> RenderableType:
+def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
     """Return what a study would do: its settings, data, base and space."""
-    data, study = record["data"], spec.study
+    study = spec.study
     head = Table.grid(padding=(0, 2))
     for _ in range(2):
         head.add_column(overflow="fold")
-    sizes = "-".join(map(str, spec.base.layer_sizes(data["n_features"], data["n_targets"], data["task"])))
+    sizes = "-".join(map(str, spec.base.layer_sizes(data.n_features, data.n_targets, data.task)))
     parallel = f"{study.parallelism} in parallel, seed {study.seed}"
     for name, value in (
         ("study", f"{study.name}: {study.trials} trials, {parallel}"),
         ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
         ("metric", f"{study.metric}, {spec.direction}d"),
-        ("data", f"{data['name']}: {data['n_train']} to train, {data['n_validation']} to validate"),
+        ("data", f"{data.name}: {data.n_train} to train, {data.n_validation} to validate"),
         ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),
     ):
         head.add_row(Text(name, style="bold"), value)
@@ -295,8 +296,7 @@ def list_view(studies: list[StudyResults]) -> RenderableType:
     for column in ("study", "trials", "best", "metric", "created"):
         table.add_column(column, overflow="fold")
     for results in studies:
-        done = sum(n for state, n in results.counts().items() if state != "running")
-        created = datetime.fromtimestamp(results.record["created"]).strftime("%Y-%m-%d %H:%M")
+        created = datetime.fromtimestamp(results.record.created).strftime("%Y-%m-%d %H:%M")
         best = f"{results.best.value:.4f} (trial {results.best.number})" if results.best else ""
-        table.add_row(results.name, f"{done}/{results.total}", best, results.metric, created)
+        table.add_row(results.name, f"{results.n_ended}/{results.total}", best, results.metric, created)
     return table

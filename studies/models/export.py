@@ -63,8 +63,7 @@ class Provenance:
             problem = f'trial {trial.number} of study "{results.name}" is {trial.state}{reason}'
             raise ConfigError(f"{problem}; only complete trials can be exported.{best}")
         record = results.record
-        where = record.get("machine") or machine()
-        what = record.get("versions") or versions()
+        where = record.machine or machine()
         return cls(
             study=results.name,
             trial=trial.number,
@@ -72,11 +71,11 @@ class Provenance:
             value=ending.value,
             kept_epoch=ending.kept_epoch,
             weight_digest=ending.weight_digest,
-            data_digest=record["data"]["digest"],
+            data_digest=record.data.digest,
             cpu=where["cpu"],
             blas=where["blas"],
             scores=scores_at(ending.kept_epoch, trial.history),
-            versions={name: what[name] for name in versions() if name in what},
+            versions={name: record.versions[name] for name in versions() if name in record.versions},
         )
 
     @classmethod

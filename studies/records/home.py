@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mlp.errors import ConfigError, did_you_mean
+from mlp.errors import ConfigError, did_you_mean, errors_in
 from studies.errors import StudyLockedError
 from studies.records.files import write_atomically
+from studies.records.study_record import StudyRecord
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -28,9 +28,9 @@ class Home:
     root: Path
 
     @classmethod
-    def find(cls, given: Path | None = None) -> Home:
+    def find(cls, given: str | Path | None = None) -> Home:
         """Return the home that was given, or `STUDIES_HOME`, or `./mlruns`."""
-        return cls((given or Path(os.environ.get("STUDIES_HOME") or "mlruns")).absolute())
+        return cls(Path(given or os.environ.get("STUDIES_HOME") or "mlruns").absolute())
 
     def create(self) -> None:
         """Make the folder.
@@ -140,10 +140,24 @@ class StudyFolder:
         """Return the event logs that exist, by trial number."""
         return sorted(self.trials.glob("*.jsonl"), key=lambda path: int(path.stem))
 
-    def read_record(self) -> dict[str, Any]:
-        """Return what `study.json` holds."""
-        record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
-        return record
+    def read_record(self) -> StudyRecord:
+        """Return the record of the study.
+
+        Raises:
+            ConfigError: if `study.json` cannot be read or is not a study record.
+        """
+        with errors_in(f"{self.record}:"):
+            try:
+                mapping = json.loads(self.record.read_text(encoding="utf-8"))
+            except OSError as error:
+                raise ConfigError(f"cannot be read: {error.strerror}.") from error
+            except ValueError as error:
+                raise ConfigError(f"is not a study record: it is not JSON: {error}.") from error
+            return StudyRecord.from_mapping(mapping)
+
+    def write_record(self, record: StudyRecord) -> None:
+        """Write or replace `study.json`."""
+        write_atomically(self.record, json.dumps(record.to_mapping(), indent=1))
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -1,8 +1,9 @@
-"""Reading a study: its record and the logs of its trials, whether it runs, has ended, or was killed."""
+"""The results of a study: the one read model of its record and of the logs of its trials."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,74 +17,118 @@ from mlp.errors import ConfigError
 from mlp.metrics import Direction
 from mlp.scores import direction
 from studies.records.home import Home, StudyFolder
-from studies.records.trial_log import TrialRecord, read_log
+from studies.records.study_record import StudyRecord
+from studies.records.trial_log import State, TrialRecord, read_log
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD_VERSION = 1  # of `study.json`
-STATES = ("complete", "pruned", "failed", "running")
+STATES: tuple[State, ...] = ("complete", "pruned", "failed", "running")
+N_SHOWN = 5  # trials in the notebook's table
 
 
-@dataclass(frozen=True)
+def rank(metric: str, number: int, value: float) -> tuple[float, int]:
+    """Return the sort key of a complete trial: the better value comes first, then the lower number."""
+    return (-value if direction(metric) == "maximize" else value), number
+
+
+@dataclass(frozen=True, repr=False)
 class StudyResults:
-    """A study as it stood when it was read.
+    """A study at the time it was read.
 
     Attributes:
-        name: of the study.
-        record: what `study.json` holds.
-        trials: all trials that have begun, by number.
+        record: the content of `study.json`.
+        trials: all trials that have started, by number.
     """
 
-    name: str
-    record: dict[str, Any]
-    trials: list[TrialRecord]
+    record: StudyRecord
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.record.name
 
     @property
     def metric(self) -> str:
-        """The key of what decides, such as `validation/accuracy`."""
-        key: str = self.record["study"]["metric"]
-        return key
+        """The key of the metric that decides, such as `validation/accuracy`."""
+        return self.record.metric
 
     @property
     def direction(self) -> Direction:
-        """Which way the metric is better."""
-        return direction(self.metric)
+        """Whether the metric is maximised or minimised."""
+        return self.record.direction
 
     @property
     def total(self) -> int:
         """How many trials the study will have."""
-        n: int = self.record["study"]["trials"]
-        return n
+        return self.record.total
 
     @property
     def is_complete(self) -> bool:
         """Whether all trials of the study have ended."""
-        counts = self.counts()
-        return not counts["running"] and sum(counts.values()) >= self.total
+        return self.n_left == 0
+
+    @property
+    def n_ended(self) -> int:
+        """How many trials have ended."""
+        return len(self.trials) - self.counts()["running"]
+
+    @property
+    def n_left(self) -> int:
+        """How many trials have not ended yet, including those that have not started."""
+        return max(self.total, len(self.trials)) - self.n_ended
+
+    @property
+    def last_event(self) -> float:
+        """The time of the last event, in seconds since 1970."""
+        return max((trial.last_event for trial in self.trials), default=self.record.created)
 
     @property
     def best(self) -> TrialRecord | None:
-        """The complete trial with the best value, the lowest number winning a tie; None before there is one."""
+        """The first of `ranked()`; None before a trial is complete."""
         return next(iter(self.ranked()), None)
 
     def ranked(self) -> list[TrialRecord]:
-        """Return the complete trials, the best first, equal ones by number."""
+        """Return the complete trials, best first; among equal values the lowest number comes first."""
         return list(self._ranked)
 
     @cached_property
     def _ranked(self) -> list[TrialRecord]:
-        sign = -1.0 if self.direction == "maximize" else 1.0
-        complete = [(trial, trial.value) for trial in self.trials if trial.state == "complete"]
-        valued = [(sign * value, trial.number, trial) for trial, value in complete if value is not None]
-        return [trial for *_, trial in sorted(valued, key=lambda entry: entry[:2])]
+        return self._best_first(self.trials)
+
+    def _best_first(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+        keyed = [
+            (rank(self.metric, trial.number, trial.value), trial)
+            for trial in trials
+            if trial.state == "complete" and trial.value is not None
+        ]
+        return [trial for _, trial in sorted(keyed, key=lambda entry: entry[0])]
 
     def top(self, n: int) -> list[TrialRecord]:
-        """Return the best `n` complete trials, or as many as there are."""
+        """Return the best `n` complete trials, or all of them if there are fewer."""
         return self.ranked()[: max(0, n)]
 
-    def counts(self) -> dict[str, int]:
-        """Return how many trials are in each state, absent states included."""
+    def best_so_far(self) -> list[tuple[int, TrialRecord]]:
+        """Return the best complete trial among trials 0 to k, for each k that has one.
+
+        The list ends before the first trial that has not ended, so an entry never changes once it exists.
+        """
+        entries: list[tuple[int, TrialRecord]] = []
+        leader: list[TrialRecord] = []
+        for number, trial in enumerate(self.trials):
+            if trial.number != number or trial.ended is None:
+                break
+            leader = self._best_first([*leader, trial])[:1]
+            entries += [(number, best) for best in leader]
+        return entries
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of trials in each state, absent states included."""
+        return dict(self._counts)
+
+    @cached_property
+    def _counts(self) -> dict[State, int]:
         counts = dict.fromkeys(STATES, 0)
         for trial in self.trials:
             counts[trial.state] += 1
@@ -93,11 +138,11 @@ class StudyResults:
         """Return a trial.
 
         Raises:
-            ConfigError: when there is none of this number, with those that there are.
+            ConfigError: if there is no trial with this number; the message lists the existing ones.
         """
         if number not in self._by_number:
-            there_are = f"It has: {_in_ranges(list(self._by_number))}." if self.trials else "It has none yet."
-            raise ConfigError(f'study "{self.name}" has no trial {number}. {there_are}')
+            existing = f"It has: {_in_ranges(list(self._by_number))}." if self.trials else "It has none yet."
+            raise ConfigError(f'study "{self.name}" has no trial {number}. {existing}')
         return self._by_number[number]
 
     @cached_property
@@ -108,12 +153,12 @@ class StudyResults:
         """Return the complete configuration of a trial.
 
         Raises:
-            ConfigError: when there is no such trial, or this program does not know what is in its configuration.
+            ConfigError: if there is no such trial, or this program does not know a field of its configuration.
         """
         return TrainConfig.from_mapping(self.trial(number).config)
 
     def trials_frame(self) -> pd.DataFrame:
-        """Return a row a trial.
+        """Return a frame with one row per trial.
 
         Columns: `number`, `state`, `reason`, `value`, `epochs`, `seconds`, `started` and `ended` (in UTC), the
         metrics as `final/...` and `best/...`, and the searched paths as `params.<path>`, in the order of the space.
@@ -135,9 +180,38 @@ class StudyResults:
         summaries = [trial.summary() for trial in trials]
         for key in dict.fromkeys(key for summary in summaries for key in summary):
             columns[key] = _floats([summary.get(key) for summary in summaries])
-        for path in dict.fromkeys([*self.record["space"], *(path for trial in trials for path in trial.params)]):
+        for path in dict.fromkeys([*self.record.space, *(path for trial in trials for path in trial.params)]):
             columns[f"params.{path}"] = _params([trial.params.get(path) for trial in trials])
         return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        best = self.best
+        leader = "no trial is complete" if best is None else f"best {best.value:.6g} (trial {best.number})"
+        return f"StudyResults({self.name!r}, {self.metric}, {leader}, {self._standing()})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the best trials, which notebooks show instead of the repr."""
+        top = self.top(N_SHOWN)
+        paths = list(dict.fromkeys(path for trial in top for path in trial.params))
+        rows = [
+            [str(trial.number), f"{trial.value:.6g}", *(str(trial.params.get(path, "")) for path in paths)]
+            for trial in top
+        ]
+        caption = f"{self.name}: {self.metric}, {self.direction}d; {self._standing()}"
+        return (
+            f"<table><caption>{html.escape(caption)}</caption>"
+            f"<thead>{_html_row('th', ['trial', 'value', *paths])}</thead>"
+            f"<tbody>{''.join(_html_row('td', row) for row in rows)}</tbody></table>"
+        )
+
+    def _standing(self) -> str:
+        """Return the counts: `5 of 6 trials ended: 3 complete, 1 pruned, 1 failed`."""
+        ended = ", ".join(f"{n} {state}" for state, n in self.counts().items() if n and state != "running")
+        return f"{self.n_ended} of {self.total} trials ended" + (f": {ended}" if ended else "")
+
+
+def _html_row(tag: str, cells: Iterable[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _floats(values: Sequence[float | None]) -> Array:
@@ -145,7 +219,7 @@ def _floats(values: Sequence[float | None]) -> Array:
 
 
 def _params(values: list[Any]) -> pd.Series[Any]:
-    """Return a column of parameters; whole numbers stay whole where others are missing."""
+    """Return a column of parameters; integers stay integers where other trials have no value."""
     import pandas as pd
 
     present = {type(value) for value in values} - {type(None)}
@@ -154,7 +228,7 @@ def _params(values: list[Any]) -> pd.Series[Any]:
 
 
 def _in_ranges(numbers: list[int]) -> str:
-    """Return ascending numbers as a person says them: `0 to 7, 9`."""
+    """Return ascending numbers as ranges: `0 to 7, 9`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -164,52 +238,41 @@ def _in_ranges(numbers: list[int]) -> str:
     return ", ".join(" to ".join(map(str, run)) for run in runs)
 
 
-def load_study(name: str, home: Path | None = None) -> StudyResults:
-    """Return what a study has come to so far.
+def load_study(name: str, home: str | Path | None = None) -> StudyResults:
+    """Return the results of a study so far.
 
     Args:
-        name: of the study.
-        home: where runs live; `STUDIES_HOME` or `./mlruns` unless given.
+        name: the name of the study.
+        home: the directory for runs; `STUDIES_HOME` or `./mlruns` unless given.
 
     Raises:
-        ConfigError: when there is no such study, or a file of it is not what this program writes.
+        ConfigError: if there is no such study, or one of its files cannot be read.
     """
-    return _load(Home.find(home).existing_study(name))
+    return read_results(Home.find(home).existing_study(name))
 
 
-def load_studies(home: Path | None = None) -> list[StudyResults]:
-    """Return all studies of a home, by name.
+def load_studies(home: str | Path | None = None) -> list[StudyResults]:
+    """Return the results of all studies, by name.
 
     Raises:
-        ConfigError: when a file is not what this program writes.
+        ConfigError: if a file of a study cannot be read.
     """
-    return [_load(folder) for folder in Home.find(home).studies()]
+    return [read_results(folder) for folder in Home.find(home).studies()]
 
 
-def _load(folder: StudyFolder) -> StudyResults:
-    record = _read_record(folder)
-    trials = [trial for trial in map(_read_trial, folder.logs()) if trial is not None]
-    return StudyResults(folder.name, record, trials)
+def read_results(folder: StudyFolder) -> StudyResults:
+    """Return the results of the study in a folder.
 
-
-def _read_record(folder: StudyFolder) -> dict[str, Any]:
-    try:
-        record = folder.read_record()
-        version, _ = record["version"], (record["study"]["metric"], record["study"]["trials"], record["space"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{folder.record}: is no record of a study: {_in_words(error)}.") from error
-    if version != RECORD_VERSION:
-        problem = f"has version {version}, this program reads {RECORD_VERSION}"
-        raise ConfigError(f"{folder.record}: {problem}. Use the program that wrote it.")
-    return record
+    Raises:
+        ConfigError: if `study.json` or a log cannot be read.
+    """
+    record = folder.read_record()
+    return StudyResults(record, tuple(trial for trial in map(_read_trial, folder.logs()) if trial is not None))
 
 
 def _read_trial(file: Path) -> TrialRecord | None:
     try:
         return read_log(file)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file}: is no event log of a trial: {_in_words(error)}.") from error
-
-
-def _in_words(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{file}: is not the event log of a trial: {problem}.") from error

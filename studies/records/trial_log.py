@@ -78,6 +78,11 @@ class TrialRecord:
         """Epochs processed."""
         return len(self.epoch_times)
 
+    @property
+    def last_event(self) -> float:
+        """The time of the last event, in seconds since 1970."""
+        return max(self.started, *self.epoch_times[-1:], self.ended or 0.0)
+
     def summary(self) -> dict[str, float]:
         """Return `best/...` and `final/...` of every metric; best is the best epoch of that metric."""
         judged = [key for key in self.history if key.split("/")[0] in PARTS]

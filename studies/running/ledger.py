@@ -16,11 +16,11 @@ import numpy as np
 
 from mlp.config import TrainConfig
 from mlp.errors import CorruptStateError
-from mlp.scores import is_better
 from mlp.state import Status, TrainingState
 from studies.errors import HistoryMismatchError
 from studies.records.files import write_atomically
 from studies.records.home import StudyFolder
+from studies.records.results import rank
 from studies.records.trial_log import Ending, TrialLog
 from studies.running.segments import Progress
 from studies.running.storage import StudyTable
@@ -305,10 +305,8 @@ class Ledger:
     def _keep_best(self, number: int, ending: Ending) -> None:
         if ending.state != "complete" or ending.value is None:
             return
-        if self.best is None or is_better(self._metric, ending.value, self.best[1]):
-            self.best = (number, ending.value)
-        elif ending.value == self.best[1]:
-            self.best = (min(number, self.best[0]), ending.value)
+        candidates = [(number, ending.value)] if self.best is None else [(number, ending.value), self.best]
+        self.best = min(candidates, key=lambda candidate: rank(self._metric, *candidate))
 
     def save(self, trial: LiveTrial, progress: Progress) -> None:
         """Keep what has been computed of a trial, on disk and for `process`."""

@@ -13,24 +13,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from studies.errors import RefusedError
 from studies.records.home import StudyFolder
+from studies.records.results import StudyResults
 from studies.records.trial_log import TrialRecord, read_log
-from studies.tracking.projection import (
-    BEST_SO_FAR,
-    Point,
-    Study,
-    dataset,
-    ending_points,
-    ending_tags,
-    epoch_points,
-    last_event,
-    trial_parameters,
-)
+from studies.tracking import projection
+from studies.tracking.projection import BEST_SO_FAR, Point
 
 KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
 INTERRUPTED, NOTE = "interrupted", "mlflow.note.content"
@@ -112,13 +104,15 @@ class Mirror:
     """
 
     def __init__(self, folder: StudyFolder, open_store: Callable[[], Store]) -> None:
-        self.study = Study(folder.read_record())
+        self.results = StudyResults(folder.read_record(), ())
         self.experiment_id = ""
         self.touched: set[str] = set()
         self._folder = folder
         self._open_store = open_store
         self._store: Store | None = None
+        self._key = projection.study_key(self.results.record)
         self._runs: dict[str, Run] = {}
+        self._trials: dict[int, TrialRecord] = {}
         self._sizes: dict[int, int] = {}
         self._waiting: dict[int, TrialRecord] = {}
         self._plots: tuple[str, dict[str, bytes]] = ("", {})
@@ -128,9 +122,9 @@ class Mirror:
         if self._store is not None:
             return self._store
         store = self._open_store()
-        self.experiment_id = store.open_experiment(self.study.name, self.study.tags())
+        self.experiment_id = store.open_experiment(self.results.name, projection.study_tags(self.results.record))
         self._runs = {}
-        for run in store.runs(self.experiment_id, (STUDY_KEY, self.study.key)):
+        for run in store.runs(self.experiment_id, (STUDY_KEY, self._key)):
             known = self._runs.get(run.tags[KEY])
             if known is None or known.is_deleted:
                 self._runs[run.tags[KEY]] = run
@@ -142,7 +136,7 @@ class Mirror:
     def forget(self) -> None:
         """Forget what the store is believed to hold: after a failed call nobody knows what arrived."""
         self._store = None
-        self._waiting = dict(self.study.trials)
+        self._waiting = dict(self._trials)
 
     def publish(self, *, live: bool, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Publish what the logs tell and the store does not show yet.
@@ -172,11 +166,11 @@ class Mirror:
 
     def draw(self) -> dict[str, bytes]:
         """Return the plots of the trials that are known, by file name; `close` draws no others if these still hold."""
-        digest = self.study.digest()
+        digest = projection.artifacts_digest(self.results)
         if self._plots[0] != digest:
             from studies.tracking.plots import draw_plots
 
-            self._plots = digest, draw_plots(self.study)
+            self._plots = digest, draw_plots(self.results)
         return self._plots[1]
 
     def close(self, *, artifacts: bool) -> None:
@@ -185,8 +179,8 @@ class Mirror:
         Args:
             artifacts: whether to upload plots, tables and the best configuration, if they have changed.
         """
-        store, parent = self.connect(), self._runs[self.study.key]
-        ends = {self._trial_key(number): last_event(trial) for number, trial in self.study.trials.items()}
+        store, parent = self.connect(), self._runs[self._key]
+        ends = {self._trial_key(trial.number): trial.last_event for trial in self.results.trials}
         for key, run in self._runs.items():
             if run is not parent and run.status == "RUNNING" and not run.is_deleted:
                 self._interrupt(store, key, ends.get(key, time.time()))
@@ -197,12 +191,12 @@ class Mirror:
             self._summarise(store)
             if artifacts:
                 self._upload(store, parent)
-            if not self.study.is_finished:
-                self._interrupt(store, self.study.key, self.study.ended)
+            if not self.results.is_complete:
+                self._interrupt(store, self._key, self.results.last_event)
             else:
                 self._forget_interruption(store, parent)
                 if parent.status != "FINISHED":
-                    self._set_status(store, self.study.key, "FINISHED", self.study.ended)
+                    self._set_status(store, self._key, "FINISHED", self.results.last_event)
 
     def _read_logs(self) -> None:
         """Read the logs that have grown."""
@@ -217,26 +211,27 @@ class Mirror:
                 logger.warning("%s cannot be read: %s", file, error)
                 continue
             if trial is not None:
-                self.study.trials[number] = self._waiting[number] = trial
+                self._trials[number] = self._waiting[number] = trial
+        self.results = replace(self.results, trials=tuple(trial for _, trial in sorted(self._trials.items())))
 
     def _fresh_seconds(self) -> float:
         """Return for how long a trial that runs can wait: twice as long as the trials of a study of short ones take."""
-        durations = [trial.ended - trial.started for trial in self.study.trials.values() if trial.ended is not None]
+        durations = [trial.ended - trial.started for trial in self.results.trials if trial.ended is not None]
         usual = statistics.median(durations) if durations else 0.0
         return max(FRESH_SECONDS, 2 * usual) if usual <= SHORT_SECONDS else FRESH_SECONDS
 
     def _publish_study(self, store: Store, live: bool) -> Run:
         """Return the study's own run, created, described or set running as need be."""
-        key, trials = self.study.key, {"trials": str(self.study.total)}
+        record, key, total = self.results.record, self._key, {"trials": str(self.results.total)}
         run = self._runs.get(key)
         if run is None:
-            tags = self.study.tags() | trials | {NOTE: self.study.introduction()}
-            run = self._create(store, key, self.study.name, float(self.study.record["created"]), tags)
+            tags = projection.study_tags(record) | total | {NOTE: projection.introduction(record)}
+            run = self._create(store, key, record.name, record.created, tags)
         if not run.is_deleted:
             with _refusal_logged("the study's own run"):
-                if live and run.status != "RUNNING" and not self.study.is_finished:
+                if live and run.status != "RUNNING" and not self.results.is_complete:
                     self._resume(store, key)
-                self._log(store, key, [], {} if run.described else self.study.parameters(), trials)
+                self._log(store, key, [], {} if run.described else projection.study_parameters(record), total)
         return run
 
     def _publish_trial(self, store: Store, trial: TrialRecord, parent: Run, live: bool) -> None:
@@ -244,7 +239,8 @@ class Mirror:
         run = self._runs.get(key)
         if run is None:
             # The tags of its end too if it has ended: a call that takes them all is cheaper than two.
-            tags = self.study.trial_tags(trial) | {"mlflow.parentRunId": parent.id} | ending_tags(trial)
+            tags = projection.trial_tags(self.results.record, trial)
+            tags |= {"mlflow.parentRunId": parent.id} | projection.ending_tags(trial)
             run = self._create(store, key, f"trial {trial.number:04d}", trial.started, tags)
         elif run.is_deleted or run.shows(trial):
             return
@@ -253,14 +249,15 @@ class Mirror:
         if run.n_steps is None:
             # The points of an epoch arrive by key, so the last key says that all of them are there.
             run.n_steps = (store.last_step(run.id, max(trial.history)) or 0) if trial.history else 0
-        points = epoch_points(trial, after=run.n_steps) + ending_points(trial)
-        self._log(store, key, points, {} if run.described else trial_parameters(trial), ending_tags(trial))
+        points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial)
+        parameters = {} if run.described else projection.trial_parameters(trial)
+        self._log(store, key, points, parameters, projection.ending_tags(trial))
         run.n_steps = trial.n_epochs
         if trial.ending is not None:
-            self._set_status(store, key, STATUS[trial.state], last_event(trial))
+            self._set_status(store, key, STATUS[trial.state], trial.last_event)
 
     def _publish_best_so_far(self, store: Store, parent: Run, *, live: bool) -> None:
-        points = self.study.best_so_far()
+        points = projection.best_so_far_points(self.results)
         if parent.is_deleted or not points:
             return
         if parent.n_steps is None:
@@ -268,38 +265,38 @@ class Mirror:
             parent.n_steps = 0 if last is None else last + 1
         new = [point for point in points if point.step >= parent.n_steps]
         if new and (not live or len(new) >= POINTS_AT_ONCE or new[0].step == points[0].step):
-            self._log(store, self.study.key, new, {}, {})
+            self._log(store, self._key, new, {}, {})
             parent.n_steps = points[-1].step + 1
 
     def _summarise(self, store: Store) -> None:
-        best, note = self.study.best(), {NOTE: self.study.note()}
-        if self._runs[self.study.key].tags.get(NOTE) != note[NOTE]:
+        best, note = self.results.best, {NOTE: projection.note(self.results)}
+        if self._runs[self._key].tags.get(NOTE) != note[NOTE]:
             tags = note | ({"best_trial": str(best.number)} if best else {})
-            self._log(store, self.study.key, self.study.totals(), {}, tags)
+            self._log(store, self._key, projection.total_points(self.results), {}, tags)
 
     def _upload(self, store: Store, parent: Run) -> None:
         """Upload the artifacts, unless they are there as they would be now."""
         best = self._folder.best.read_bytes() if self._folder.best.exists() else b""
-        digest = self.study.digest(best)
+        digest = projection.artifacts_digest(self.results, best)
         if parent.tags.get(ARTIFACTS) == digest:
             return
         with tempfile.TemporaryDirectory() as name:
             draft = Path(name)
-            (draft / "trials.csv").write_text(self.study.csv(), encoding="utf-8")
+            (draft / "trials.csv").write_text(projection.trials_csv(self.results), encoding="utf-8")
             if best:
                 (draft / "best.toml").write_bytes(best)
             (draft / "plots").mkdir()
             for plot, content in self.draw().items():
                 (draft / "plots" / plot).write_bytes(content)
             store.upload(parent.id, draft)
-        self._log(store, self.study.key, [], {}, {ARTIFACTS: digest})
+        self._log(store, self._key, [], {}, {ARTIFACTS: digest})
 
     def _trial_key(self, number: int) -> str:
-        return f"{self.study.key}/trial/{number}"
+        return projection.trial_key(self.results.record, number)
 
     def _create(self, store: Store, key: str, name: str, started: float, tags: dict[str, str]) -> Run:
         user = os.environ.get("USER", "studies")
-        tags |= {KEY: key, STUDY_KEY: self.study.key, "mlflow.user": user, "mlflow.source.name": "studies"}
+        tags |= {KEY: key, STUDY_KEY: self._key, "mlflow.user": user, "mlflow.source.name": "studies"}
         run = self._runs[key] = Run(store.create_run(self.experiment_id, name, started, tags), tags)
         self.touched.add(key)
         return run
@@ -310,7 +307,7 @@ class Mirror:
         run = self._runs[key]
         changed = {name: value for name, value in tags.items() if run.tags.get(name) != value}
         if not run.described:
-            store.log_dataset(run.id, dataset(self.study.record))
+            store.log_dataset(run.id, projection.study_dataset(self.results.record))
         if points or parameters or changed:
             store.log(run.id, points, parameters, changed)
             self.touched.add(key)

@@ -20,7 +20,7 @@ from mlp.errors import ConfigError
 from studies.errors import RefusedError, StudyLockedError
 from studies.records.home import Home, StudyFolder
 from studies.tracking.mirror import STUDY_KEY, Mirror, Run
-from studies.tracking.projection import Point, Study, milliseconds
+from studies.tracking.projection import Point, milliseconds, study_key
 
 METRICS_PER_CALL, PAIRS_PER_CALL, RUNS_PER_PAGE = 800, 100, 1000  # MLflow takes 1000 entities a call
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
@@ -254,7 +254,7 @@ def delete_experiment(home: Home, name: str) -> None:
         ConfigError: when a tracking store cannot be used.
     """
     record = home.study(name).record
-    ours = Study(home.study(name).read_record()).key if record.exists() else None
+    ours = study_key(home.study(name).read_record()) if record.exists() else None
     own = {own_store(home)} if home.mlflow_db.exists() else set()
     for uri in {home.tracking_uri} | own:
         with _complaints(uri, home.root / "mlflow.log"):

@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from mlp.records import label
+from studies.records.results import StudyResults
 from studies.records.trial_log import TrialRecord
-from studies.tracking.projection import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,34 +30,34 @@ LEAST_TRIALS = 8  # complete ones, below which importances are noise
 logger = logging.getLogger(__name__)
 
 
-def draw_plots(study: Study) -> dict[str, bytes]:
+def draw_plots(results: StudyResults) -> dict[str, bytes]:
     """Return `history.png` and, where there is enough to tell, `importance.png`: the content of files by name."""
-    plots = {"history.png": _png(history_figure(study))}
+    plots = {"history.png": _png(history_figure(results))}
     try:
-        figure = importance_figure(study)
+        figure = importance_figure(results)
     except (ValueError, ImportError) as error:  # such as values that Optuna finds outside of their ranges
         logger.warning("there is no plot of importances: %s", error)
         return plots
     return plots if figure is None else plots | {"importance.png": _png(figure)}
 
 
-def history_figure(study: Study) -> Figure:
+def history_figure(results: StudyResults) -> Figure:
     """Return the values of all trials by number, with the best so far."""
-    figure, axes = _figure(f"{study.name}: {study.metric} by trial", HEIGHT)
+    figure, axes = _figure(f"{results.name}: {results.metric} by trial", HEIGHT)
     groups = {
-        "complete": [trial for trial in study.in_order() if trial.state == "complete"],
-        "pruned": [trial for trial in study.in_order() if _is_pruned(trial, "pruner")],
-        "diverged": [trial for trial in study.in_order() if _is_pruned(trial, "diverged")],
-        "failed": [trial for trial in study.in_order() if trial.state == "failed"],
+        "complete": [trial for trial in results.trials if trial.state == "complete"],
+        "pruned": [trial for trial in results.trials if _is_pruned(trial, "pruner")],
+        "diverged": [trial for trial in results.trials if _is_pruned(trial, "diverged")],
+        "failed": [trial for trial in results.trials if trial.state == "failed"],
     }
-    low, high = _limits(axes, _values(groups["complete"]) or _values(study.in_order()))
+    low, high = _limits(axes, _values(groups["complete"]) or _values(results.trials))
     looks: dict[str, dict[str, Any]] = {
         "complete": {"marker": "o", "s": 26, "color": COMPLETE, "linewidths": 0},
         "pruned": {"marker": "o", "s": 22, "facecolors": "white", "edgecolors": PRUNED, "linewidths": 1.2},
         "diverged": {"marker": "^", "s": 32, "color": DIVERGED, "linewidths": 0},
         "failed": {"marker": "x", "s": 30, "color": FAILED, "linewidths": 1.6},
     }
-    floor, is_clipped = (low if study.direction == "maximize" else high), False
+    floor, is_clipped = (low if results.direction == "maximize" else high), False
     for name, trials in groups.items():
         if trials:
             values = [floor if trial.value is None else trial.value for trial in trials]
@@ -65,9 +65,9 @@ def history_figure(study: Study) -> Figure:
             is_clipped |= name == "failed" or heights != values
             numbers = [trial.number for trial in trials]
             axes.scatter(numbers, heights, label=f"{name} ({len(trials)})", clip_on=False, zorder=3, **looks[name])
-    _draw_best(axes, study)
+    _draw_best(axes, results)
     axes.set_xlabel("trial" + (" (on the edge: off the scale, or without a value)" if is_clipped else ""), color=MUTED)
-    axes.set_xlim(-0.5, max(study.trials, default=0) + 0.5)
+    axes.set_xlim(-0.5, max((trial.number for trial in results.trials), default=0) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     if axes.get_legend_handles_labels()[0]:
@@ -77,13 +77,13 @@ def history_figure(study: Study) -> Figure:
     return figure
 
 
-def importance_figure(study: Study) -> Figure | None:
+def importance_figure(results: StudyResults) -> Figure | None:
     """Return how much of what set good trials apart each parameter explains, or None where that cannot be told."""
-    importances = parameter_importances(study)
+    importances = parameter_importances(results)
     if not importances:
         return None
     n = len(importances)
-    figure, axes = _figure(f"{study.name}: which parameters mattered", 1.5 + 0.36 * n)
+    figure, axes = _figure(f"{results.name}: which parameters mattered", 1.5 + 0.36 * n)
     shares = list(importances.values())
     axes.barh(range(n), shares, color=COMPLETE, height=0.62)
     axes.set_yticks(range(n), list(importances), color=INK)
@@ -95,18 +95,18 @@ def importance_figure(study: Study) -> Figure | None:
     axes.set_xticks([])
     axes.tick_params(axis="y", length=0)
     axes.spines["bottom"].set_visible(False)
-    n_complete = study.count("complete")
-    caption = f"share of the importance for {study.metric}, by PED-ANOVA over {n_complete} complete trials"
+    n_complete = results.counts()["complete"]
+    caption = f"share of the importance for {results.metric}, by PED-ANOVA over {n_complete} complete trials"
     axes.set_xlabel(caption, color=MUTED, loc="left")
     return figure
 
 
-def parameter_importances(study: Study) -> dict[str, float]:
+def parameter_importances(results: StudyResults) -> dict[str, float]:
     """Return each parameter's share, largest first, by PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255).
 
     Empty where it cannot be told: with few complete trials, or when all of them are equally good.
     """
-    trials = [trial for trial in study.in_order() if trial.state == "complete"]
+    trials = [trial for trial in results.trials if trial.state == "complete"]
     if len(trials) < LEAST_TRIALS or len(set(_values(trials))) < 2:
         return {}
     import optuna
@@ -116,9 +116,9 @@ def parameter_importances(study: Study) -> dict[str, float]:
         from optuna.importance import get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {path: _distribution(entry) for path, entry in study.record["space"].items()}
+    space = {path: _distribution(entry) for path, entry in results.record.space.items()}
     sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
-    searched = optuna.create_study(direction=study.direction, sampler=sampler, pruner=pruner)
+    searched = optuna.create_study(direction=results.direction, sampler=sampler, pruner=pruner)
     for trial in trials:
         params = {path: value for path, value in trial.params.items() if path in space}
         distributions = {path: space[path] for path in params}
@@ -141,7 +141,7 @@ def _absent(module: str) -> Iterator[None]:
 
 
 def _distribution(entry: dict[str, Any]) -> BaseDistribution:
-    """Return what `study.json` says of a searched path as Optuna says it."""
+    """Return Optuna's distribution of a searched path, from its table in `study.json`."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if "choices" in entry:
@@ -182,12 +182,14 @@ def _limits(axes: Axes, values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _draw_best(axes: Axes, study: Study) -> None:
-    points, best = study.best_so_far(), study.best()
-    if best is not None and best.value is not None:
-        axes.scatter([best.number], [best.value], s=90, facecolors="none", edgecolors=BEST, linewidths=1.6, zorder=4)
-    if points and best is not None:
-        steps, values = [point.step for point in points], [point.value for point in points]
+def _draw_best(axes: Axes, results: StudyResults) -> None:
+    best = results.best
+    if best is None or best.value is None:
+        return
+    axes.scatter([best.number], [best.value], s=90, facecolors="none", edgecolors=BEST, linewidths=1.6, zorder=4)
+    leaders = results.best_so_far()
+    if leaders:
+        steps, values = [step for step, _ in leaders], _values([leader for _, leader in leaders])
         text = f"best so far (trial {best.number}: {best.value:.5g})"
         axes.plot(steps, values, drawstyle="steps-post", color=BEST, linewidth=1.6, label=text, zorder=2)
 

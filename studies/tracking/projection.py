@@ -1,7 +1,7 @@
-"""What MLflow shows of a study, as plain data: keys, tags, parameters, metrics, and the texts beside them.
+"""What MLflow shows of a study, as plain data: keys, tags, parameters, metrics and descriptions.
 
-All of it follows from the study's record and logs, so that whoever publishes it, and however often, publishes
-the same.
+Everything is a pure function of the study's results, so publishing twice, or from another process, publishes the
+same content.
 """
 
 from __future__ import annotations
@@ -10,26 +10,31 @@ import csv
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from mlp.metrics import Direction
 from mlp.paths import flatten
 from mlp.records import label
-from mlp.scores import direction, is_better
+from studies.records.results import StudyResults
+from studies.records.study_record import StudyRecord
 from studies.records.trial_log import TrialRecord
 
-VALUE_LENGTH = 5000  # MLflow takes 6000 characters in a parameter and 8000 in a tag
+VALUE_LENGTH = 5000  # MLflow accepts 6000 characters in a parameter and 8000 in a tag
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set
 BEST_SO_FAR = "best_value"
 
 
 @dataclass(frozen=True)
 class Point:
-    """A value of a metric at a step.
+    """The value of a metric at a step.
 
     Attributes:
-        time: when it came about, in milliseconds since 1970.
+        key: the name of the metric.
+        value: its value.
+        step: the epoch, or the trial number for metrics of the study.
+        time: when the value was recorded, in milliseconds since 1970.
     """
 
     key: str
@@ -38,195 +43,136 @@ class Point:
     time: int
 
 
-@dataclass
-class Study:
-    """A study as its record and its logs tell it.
+# The study's own run
 
-    Attributes:
-        record: what `study.json` holds.
-        trials: those that have begun, by number.
+
+def study_key(record: StudyRecord) -> str:
+    """Return the key of the study's own run; a later study with the same name has another key."""
+    return f"{record.name}/{record.created}"
+
+
+def study_tags(record: StudyRecord) -> dict[str, str]:
+    """Return the tags of the study's own run and of its experiment."""
+    return {"metric": record.metric, "direction": record.direction, **_origin_tags(record)}
+
+
+def study_parameters(record: StudyRecord) -> dict[str, str]:
+    """Return the settings of the search, and those of base by dotted path below `base`.
+
+    The total of trials is not a parameter, because it may be raised and MLflow never changes a parameter.
     """
+    settings = {key: value for key, value in record.study.items() if key not in ("name", "trials")}
+    base = {f"base.{path}": value for path, value in flatten(record.base).items()}
+    return as_texts(flatten(settings) | base)
 
-    record: dict[str, Any]
-    trials: dict[int, TrialRecord] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return str(self.record["name"])
+def study_dataset(record: StudyRecord) -> dict[str, str]:
+    """Return the fields of MLflow's data set: name, digest, source and profile."""
+    data = record.data
+    return {
+        "name": data.name,
+        "digest": data.digest[:DIGEST_LENGTH],
+        "source_type": "studies",
+        "source": json.dumps({"dataset": data.name, "digest": data.digest}),
+        "profile": json.dumps({"num_rows": data.n_train + data.n_validation, **data.to_mapping()}),
+    }
 
-    @property
-    def key(self) -> str:
-        """What tells this study from every other, also from a later one of the same name."""
-        return f"{self.name}/{self.record['created']}"
 
-    @property
-    def metric(self) -> str:
-        """The key of the metric that decides."""
-        return str(self.record["study"]["metric"])
+def best_so_far_points(results: StudyResults) -> list[Point]:
+    """Return the best value among trials 0 to k at step k, as far as all of these trials have ended."""
+    known = list(accumulate((trial.ended or 0.0 for trial in results.trials), max))
+    return [
+        Point(BEST_SO_FAR, best.value, number, milliseconds(known[number]))
+        for number, best in results.best_so_far()
+        if best.value is not None
+    ]
 
-    @property
-    def direction(self) -> Direction:
-        """Which way the metric is better."""
-        return direction(self.metric)
 
-    @property
-    def total(self) -> int:
-        """How many trials the study asks for."""
-        return int(self.record["study"]["trials"])
+def total_points(results: StudyResults) -> list[Point]:
+    """Return the number of trials in each final state and the compute time of all trials."""
+    counts = results.counts()
+    values = {
+        "n_complete": counts["complete"],
+        "n_pruned": counts["pruned"],
+        "n_failed": counts["failed"],
+        "seconds": sum(trial.ending.seconds for trial in results.trials if trial.ending),
+    }
+    now = milliseconds(results.last_event)
+    return [Point(key, float(value), results.n_ended, now) for key, value in values.items()]
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether all trials have ended."""
-        return self.n_to_go <= 0
 
-    @property
-    def is_half_done(self) -> bool:
-        """Whether half of the trials have ended."""
-        return 2 * self.n_ended >= self.total
+def introduction(record: StudyRecord) -> str:
+    """Return the description of a study in Markdown."""
+    data = record.data
+    return (
+        f"**{record.name}** {record.direction}s `{record.metric}` over {record.total} trials.\n"
+        f"Data: `{data.name}`, {data.n_train:,} training and {data.n_validation:,} validation examples."
+    )
 
-    @property
-    def n_ended(self) -> int:
-        """How many trials have ended."""
-        return self.count("complete", "pruned", "failed")
 
-    @property
-    def n_to_go(self) -> int:
-        """How many trials have yet to end."""
-        return self.total - self.n_ended
+def note(results: StudyResults) -> str:
+    """Return the description of a study and its results in Markdown; MLflow shows it above the study's run."""
+    best, left, counts = results.best, results.n_left, results.counts()
+    ended = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed"))
+    lines = [introduction(results.record), "", f"{ended}, {left} left." if left else f"{ended}."]
+    if best is not None:
+        lines += ["", f"Best: trial {best.number} with **{best.value:.6g}**.", "", "| parameter | value |", "|---|---|"]
+        lines += [f"| `{path}` | {value} |" for path, value in as_texts(best.params).items()]
+    return "\n".join(lines)
 
-    @property
-    def ended(self) -> float:
-        """When the last event of the study happened so far, in seconds since 1970."""
-        return max((last_event(trial) for trial in self.trials.values()), default=float(self.record["created"]))
 
-    def count(self, *states: str) -> int:
-        """Return how many trials are in one of the states."""
-        return sum(trial.state in states for trial in self.trials.values())
+def trials_csv(results: StudyResults) -> str:
+    """Return the table of all trials."""
+    trials = results.trials
+    metrics = sorted({key for trial in trials for key in trial.summary()})
+    paths = list(dict.fromkeys(path for trial in trials for path in trial.params))
+    columns = ["number", "state", "reason", "value", "seconds", "epochs", *metrics, *paths]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for trial in trials:
+        ending = {"reason": trial.ending.reason, "seconds": trial.ending.seconds} if trial.ending else {}
+        row = {"number": trial.number, "state": trial.state, "value": trial.value, "epochs": trial.n_epochs}
+        writer.writerow(row | ending | trial.summary() | as_texts(trial.params))
+    return table.getvalue()
 
-    def in_order(self) -> list[TrialRecord]:
-        """Return the trials by number."""
-        return [self.trials[number] for number in sorted(self.trials)]
 
-    def best(self) -> TrialRecord | None:
-        """Return the best complete trial, the lowest number winning ties."""
-        best: TrialRecord | None = None
-        for trial in self.in_order():
-            best = self._better(trial, best)
-        return best
+def artifacts_digest(results: StudyResults, *files: bytes) -> str:
+    """Return a digest of everything that the study's artifacts depend on.
 
-    def best_so_far(self) -> list[Point]:
-        """Return the best value among trials 0 to k, at step k.
+    Args:
+        results: the study.
+        files: the content of artifacts that do not follow from the results.
+    """
+    return hashlib.sha256(b"\0".join([trials_csv(results).encode(), *files])).hexdigest()[:16]
 
-        It stops before the first trial that has not ended, so a point never changes once it is there.
-        """
-        points: list[Point] = []
-        best: TrialRecord | None = None
-        last = 0.0
-        for number, trial in enumerate(self.in_order()):
-            if trial.number != number or trial.ended is None:
-                break
-            last, best = max(last, trial.ended), self._better(trial, best)
-            if best is not None and best.value is not None:
-                points.append(Point(BEST_SO_FAR, best.value, number, milliseconds(last)))
-        return points
 
-    def _better(self, trial: TrialRecord, best: TrialRecord | None) -> TrialRecord | None:
-        if trial.state != "complete" or trial.value is None:
-            return best
-        if best is not None and best.value is not None and not is_better(self.metric, trial.value, best.value):
-            return best
-        return trial
+# The run of a trial
 
-    def tags(self) -> dict[str, str]:
-        """Return the tags of the study's own run."""
-        return {"metric": self.metric, "direction": self.direction, **self._origin()}
 
-    def parameters(self) -> dict[str, str]:
-        """Return the settings of the search, and base by dotted path under `base`.
+def trial_key(record: StudyRecord, number: int) -> str:
+    """Return the key of a trial's run."""
+    return f"{study_key(record)}/trial/{number}"
 
-        The total of trials is not among them: it may be raised, and MLflow never changes a parameter.
-        """
-        settings = {key: value for key, value in self.record["study"].items() if key not in ("name", "trials")}
-        return texts(flatten(settings)) | {
-            f"base.{path}": text(at) for path, at in flatten(self.record["base"]).items()
-        }
 
-    def totals(self) -> list[Point]:
-        """Return how many trials ended how, and the time that went into them."""
-        values = {
-            "n_complete": self.count("complete"),
-            "n_pruned": self.count("pruned"),
-            "n_failed": self.count("failed"),
-            "seconds": sum(trial.ending.seconds for trial in self.in_order() if trial.ending),
-        }
-        step, now = self.n_ended, milliseconds(self.ended)
-        return [Point(key, float(value), step, now) for key, value in values.items()]
-
-    def trial_tags(self, trial: TrialRecord) -> dict[str, str]:
-        """Return the tags that a trial's run has from the beginning."""
-        seed = {"seed": text(trial.config["seed"])} if "seed" in trial.config else {}
-        return {"trial": str(trial.number), "config": text(json.dumps(trial.config)), **seed, **self._origin()}
-
-    def _origin(self) -> dict[str, str]:
-        return {"study": self.name} | {f"version.{name}": text(of) for name, of in self.record["versions"].items()}
-
-    def csv(self) -> str:
-        """Return the table of all trials."""
-        trials = self.in_order()
-        metrics = sorted({key for trial in trials for key in trial.summary()})
-        paths = list(dict.fromkeys(path for trial in trials for path in trial.params))
-        columns = ["number", "state", "reason", "value", "seconds", "epochs", *metrics, *paths]
-        table = io.StringIO()
-        writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for trial in trials:
-            ending = {"reason": trial.ending.reason, "seconds": trial.ending.seconds} if trial.ending else {}
-            row = {"number": trial.number, "state": trial.state, "value": trial.value, "epochs": trial.n_epochs}
-            writer.writerow(row | ending | trial.summary() | texts(trial.params))
-        return table.getvalue()
-
-    def introduction(self) -> str:
-        """Return in Markdown what the study is."""
-        data = self.record["data"]
-        sizes = f"{data['n_train']:,} training and {data['n_validation']:,} validation examples"
-        return (
-            f"**{self.name}** {self.direction}s `{self.metric}` over {self.total} trials.\n"
-            f"Data: `{data['name']}`, {sizes}."
-        )
-
-    def note(self) -> str:
-        """Return in Markdown what the study is and what it has come to; MLflow shows it above the study's run."""
-        best, to_go = self.best(), self.n_to_go
-        counts = ", ".join(f"{self.count(state)} {state}" for state in ("complete", "pruned", "failed"))
-        lines = [self.introduction(), "", f"{counts}, {to_go} to go." if to_go > 0 else f"{counts}."]
-        if best is not None and best.value is not None:
-            lines += [
-                "",
-                f"Best: trial {best.number} with **{best.value:.6g}**.",
-                "",
-                "| parameter | value |",
-                "|---|---|",
-            ]
-            lines += [f"| `{path}` | {value} |" for path, value in texts(best.params).items()]
-        return "\n".join(lines)
-
-    def digest(self, *extra: bytes) -> str:
-        """Return what changes when the artifacts of the study would."""
-        return hashlib.sha256(b"\0".join([self.csv().encode(), *extra])).hexdigest()[:16]
+def trial_tags(record: StudyRecord, trial: TrialRecord) -> dict[str, str]:
+    """Return the tags that a trial's run has from its start."""
+    seed = {"seed": as_text(trial.config["seed"])} if "seed" in trial.config else {}
+    config = as_text(json.dumps(trial.config))
+    return {"trial": str(trial.number), "config": config, **seed, **_origin_tags(record)}
 
 
 def trial_parameters(trial: TrialRecord) -> dict[str, str]:
-    """Return what was searched, by dotted path, as it is recorded: what tells one trial from another.
+    """Return the searched parameters by dotted path.
 
-    All else is the base, which stands in the study's own run, and in the tag `config`. Of a base that is no point of
-    the space the whole configuration is returned.
+    The other settings are those of base: they are parameters of the study's own run, and part of the tag `config`.
+    A trial 0 outside the space has no searched parameters, so its complete configuration is returned.
     """
-    return texts(trial.params or flatten(trial.config))
+    return as_texts(trial.params or flatten(trial.config))
 
 
 def ending_tags(trial: TrialRecord) -> dict[str, str]:
-    """Return the tags that tell how a trial ended."""
+    """Return the tags that describe how a trial ended."""
     if trial.ending is None:
         return {}
     ending = trial.ending
@@ -236,11 +182,11 @@ def ending_tags(trial: TrialRecord) -> dict[str, str]:
         "error": ending.error,
         "weight_digest": ending.weight_digest,
     }
-    return texts({key: value for key, value in tags.items() if value})
+    return as_texts({key: value for key, value in tags.items() if value})
 
 
 def epoch_points(trial: TrialRecord, after: int) -> list[Point]:
-    """Return the metrics of the epochs that follow epoch `after`, in order, the keys of each sorted."""
+    """Return the metrics of all epochs after epoch `after`, in order of epochs, then of keys."""
     return [
         Point(key, trial.history[key][epoch - 1], epoch, milliseconds(trial.epoch_times[epoch - 1]))
         for epoch in range(after + 1, trial.n_epochs + 1)
@@ -249,31 +195,17 @@ def epoch_points(trial: TrialRecord, after: int) -> list[Point]:
 
 
 def ending_points(trial: TrialRecord) -> list[Point]:
-    """Return the metrics that sum up a trial that has ended."""
+    """Return the metrics that summarise a trial that has ended."""
     if trial.ending is None:
         return []
     values = trial.summary() | {"seconds": trial.ending.seconds, "kept_epoch": float(trial.ending.kept_epoch)}
     if trial.ending.value is not None:
         values["value"] = trial.ending.value
-    return [Point(key, value, trial.n_epochs, milliseconds(last_event(trial))) for key, value in values.items()]
+    return [Point(key, value, trial.n_epochs, milliseconds(trial.last_event)) for key, value in values.items()]
 
 
-def dataset(record: dict[str, Any]) -> dict[str, str]:
-    """Return the fields of MLflow's data set: name, digest, source, profile."""
-    data = record["data"]
-    profile = {"num_rows": data["n_train"] + data["n_validation"], **data}
-    return {
-        "name": data["name"],
-        "digest": data["digest"][:DIGEST_LENGTH],
-        "source_type": "studies",
-        "source": json.dumps({"dataset": data["name"], "digest": data["digest"]}),
-        "profile": json.dumps(profile),
-    }
-
-
-def last_event(trial: TrialRecord) -> float:
-    """Return when something last happened in a trial, in seconds since 1970."""
-    return max(trial.started, *trial.epoch_times[-1:], trial.ended or 0.0)
+def _origin_tags(record: StudyRecord) -> dict[str, str]:
+    return {"study": record.name} | {f"version.{name}": as_text(of) for name, of in record.versions.items()}
 
 
 def milliseconds(seconds: float) -> int:
@@ -281,13 +213,16 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def texts(values: dict[str, Any]) -> dict[str, str]:
-    """Return every value as MLflow holds it."""
-    return {key: text(value) for key, value in values.items()}
+def as_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return every value as MLflow stores it."""
+    return {key: as_text(value) for key, value in values.items()}
 
 
-def text(value: Any) -> str:
-    """Return a value as TOML spells it where it can; the end of what is too long, for there an error says its name."""
+def as_text(value: Any) -> str:
+    """Return a value as MLflow stores it, spelled as in TOML where possible.
+
+    Of a value that is too long only the end is kept, because the last line of a traceback names the error.
+    """
     plain = label(value) if not isinstance(value, str) else value
-    written = str(plain).lower() if isinstance(plain, bool) else str(plain)
-    return written if len(written) <= VALUE_LENGTH else "…" + written[1 - VALUE_LENGTH :]
+    text = str(plain).lower() if isinstance(plain, bool) else str(plain)
+    return text if len(text) <= VALUE_LENGTH else "…" + text[1 - VALUE_LENGTH :]

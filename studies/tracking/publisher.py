@@ -201,7 +201,7 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
             _settle_down()
             started = time.process_time()
             mirror.publish(live=True, go_on=lambda: orders.latest not in LEAVE)
-            if order == ENDED or (mirror.study.is_half_done and not is_rehearsed):
+            if order == ENDED or (2 * mirror.results.n_ended >= mirror.results.total and not is_rehearsed):
                 is_rehearsed = True  # what drawing needs is then loaded before the end, when nobody waits for it
                 gc.disable()  # more imports to come
                 mirror.draw()
@@ -213,7 +213,7 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
             orders.wait(RETRY_SECONDS)
         else:
             worked = time.process_time() - started
-            least = LAST_PAUSE_SECONDS if mirror.study.n_to_go <= LAST_TRIALS else PAUSE_SECONDS
+            least = LAST_PAUSE_SECONDS if mirror.results.n_left <= LAST_TRIALS else PAUSE_SECONDS
             orders.wait(min(max(least, REST * worked), LONGEST_PAUSE_SECONDS))
 
 

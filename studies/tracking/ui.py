@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from mlp.errors import ConfigError
-from mlp.scores import direction
 from studies.records.home import Home, StudyFolder
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
 
 def _view(folder: StudyFolder) -> str:
     """Return the query that opens an experiment at its trials, the best first, instead of at MLflow's traces."""
-    ascending = direction(folder.read_record()["study"]["metric"]) == "minimize"
+    ascending = folder.read_record().direction == "minimize"
     return urlencode(
         {
             "workflowType": "machine_learning",

@@ -134,7 +134,7 @@ def run_fixture(file: Path, root: Path) -> Run:
 def test_a_launch_says_what_it_came_to(run: Run, root: Path) -> None:
     launch = run()
     folder = Home(root).study(NAME)
-    assert launch == Launch(NAME, "complete", 0, folder.best, "", launch.seconds)
+    assert launch == Launch(load_study(NAME, root), "complete", 0, folder.best, "", launch.seconds)
     assert 0 < launch.seconds < 60
     results = load_study(NAME, root)
     assert (results.total, len(results.trials), results.is_complete) == (8, 8, True)
@@ -158,7 +158,9 @@ def test_a_study_that_is_complete_is_not_launched_again(run: Run, root: Path) ->
     before = trial_table(root), log_table(root)
     engine, seen = Counting(), list[Snapshot]()
     launch = run(trials=2, engine=engine, on_change=seen.append)
-    assert launch == Launch(NAME, "already complete", 0, Home(root).study(NAME).best, "", launch.seconds)
+    assert launch == Launch(
+        load_study(NAME, root), "already complete", 0, Home(root).study(NAME).best, "", launch.seconds
+    )
     assert (engine.segments, seen) == ([], [])
     assert (trial_table(root), log_table(root)) == before
 
@@ -308,11 +310,11 @@ def test_another_study_under_the_same_name_is_refused_with_every_difference(run:
     with pytest.raises(ConfigError) as refusal:
         run(overrides=["epochs=5", "seed=4"])
     lines = str(refusal.value).splitlines()
-    assert lines[0] == 'study "small" exists and is another one:'
+    assert lines[0] == 'study "small" already exists with different settings:'
     assert sorted(lines[1:-1]) == ["  base.epochs: was 3, is 5", "  base.seed: was 0, is 4"]
     assert "--name" in lines[-1]
     assert (trial_table(root), Home(root).study(NAME).record.read_bytes()) == before
-    check_record(Home(root).study(NAME), plan_study(file, trials=99))
+    check_record(Home(root).study(NAME).read_record(), plan_study(file, trials=99))
 
 
 def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:

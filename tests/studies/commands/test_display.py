@@ -36,6 +36,7 @@ from studies.records.results import StudyResults, load_study
 from studies.records.trial_log import Ending
 from studies.running.driver import Snapshot
 from studies.search.spec import make_spec
+from tests.record_data import study_record
 from tests.tracking_data import (
     COMPLETE,
     CREATED,
@@ -131,15 +132,7 @@ def test_a_standing_names_what_there_is_and_leaves_out_what_there_is_not() -> No
 
 @WIDTHS
 def test_a_plan_shows_settings_data_base_and_space(width: int) -> None:
-    data = {
-        "name": "digits",
-        "n_train": 1150,
-        "n_validation": 288,
-        "n_features": 64,
-        "task": "classes",
-        "n_targets": 10,
-    }
-    text = render(plan_view(make_spec(TABLES), {"data": data}), width)
+    text = render(plan_view(make_spec(TABLES), study_record().data), width)
     assert_shows(text, width, 40, 3, 5, "validation/accuracy", "maximized", 1150, 288, "64-256-128-10", 20)
     assert_shows(text, width, 256, "relu", "adam", "0.001235", 512, 32, "leaky_relu(slope=0.1)", "0.3", "0.0001")
     if width > 100:

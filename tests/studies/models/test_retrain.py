@@ -26,6 +26,7 @@ from studies.models.machine import machine, versions
 from studies.models.retrain import retrain
 from studies.records.results import StudyResults
 from studies.records.trial_log import Ending, TrialLog
+from tests.record_data import RECORD, study_record
 
 CONFIG = TrainConfig.from_mapping(
     {
@@ -79,7 +80,9 @@ def varied(changes: dict[str, Any]) -> TrainConfig:
     return TrainConfig.from_mapping(merge(CONFIG.to_mapping(), changes))
 
 
-def test_an_export_of_a_study_trains_again_to_the_same_bits(tmp_path: Path, original: Training) -> None:
+def test_an_export_of_a_study_trains_again_to_the_same_bits(
+    tmp_path: Path, original: Training, digits: Dataset
+) -> None:
     log = TrialLog(tmp_path / "0000.jsonl")
     log.asked(0, {}, CONFIG.to_mapping())
     for epoch in range(original.epoch):
@@ -88,12 +91,8 @@ def test_an_export_of_a_study_trains_again_to_the_same_bits(tmp_path: Path, orig
     value = original.history["validation/accuracy"][kept - 1]
     log.ended(Ending("complete", "", value, kept, original.weight_digest()))
     assert log.record is not None
-    record = {
-        "study": {"metric": "validation/accuracy", "trials": 1},
-        "space": {},
-        "data": {"digest": open_dataset("digits").digest},
-    }
-    file = export_trial(StudyResults("digits", record, [log.record]), None, tmp_path / "best.toml")
+    record = study_record(data=RECORD["data"] | {"digest": digits.digest}, machine=machine(), versions=versions())
+    file = export_trial(StudyResults(record, (log.record,)), None, tmp_path / "best.toml")
     result = retrain(*read_config(file))
     assert result.reproduced is True
     assert (result.differences, result.warnings) == ((), ())

@@ -19,6 +19,7 @@ from mlp.errors import ConfigError
 from studies.errors import StudyLockedError
 from studies.records.files import write_atomically
 from studies.records.home import Home
+from tests.record_data import study_record
 
 OWNER = """
 import sys
@@ -52,7 +53,7 @@ def owner_process(home: Home) -> Iterator[subprocess.Popen[str]]:
 def add_study(home: Home, name: str) -> None:
     folder = home.study(name)
     folder.root.mkdir(parents=True)
-    folder.record.write_text(json.dumps({"name": name}))
+    folder.write_record(study_record(name=name))
 
 
 @pytest.mark.parametrize("name", ["digits", "a", "0", "A-b_c.d", "v1..2", "x" * 100, "con.toml", "a-"])
@@ -127,7 +128,7 @@ def test_a_home_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
 def test_a_study_that_exists_is_found(home: Home) -> None:
     add_study(home, "digits")
     assert home.existing_study("digits") == home.study("digits")
-    assert home.existing_study("digits").read_record() == {"name": "digits"}
+    assert home.existing_study("digits").read_record() == study_record()
 
 
 def test_studies_are_listed_by_name_and_folders_without_a_record_are_none(home: Home) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,22 @@ import pandas as pd
 import pytest
 
 from mlp import ConfigError, TrainConfig
-from studies.records.results import StudyResults, load_studies, load_study
+from studies.records.home import Home
+from studies.records.results import StudyResults, load_studies, load_study, rank
 from studies.records.trial_log import Ending, TrialLog
+from tests.record_data import study_record
 
 CONFIG = TrainConfig.from_mapping({"data": {"name": "digits"}, "epochs": 3}).to_mapping()
 
 
-def record(**changes: Any) -> dict[str, Any]:
-    study = {"name": "digits", "metric": "validation/accuracy", "trials": 6} | changes
-    return {"version": 1, "name": "digits", "created": 1.7e9, "study": study, "space": {"seed": {}, "epochs": {}}}
+SPACE = {"seed": {"low": 0, "high": 9}, "epochs": {"low": 1, "high": 9}}
 
 
-def write_record(home: Path, content: dict[str, Any], name: str = "digits") -> Path:
-    folder = home / "studies" / name
-    (folder / "trials").mkdir(parents=True, exist_ok=True)
-    (folder / "study.json").write_text(json.dumps(content))
-    return folder
+def write_record(home: Path, name: str = "digits", **settings: Any) -> Path:
+    folder = Home(home).study(name)
+    folder.trials.mkdir(parents=True, exist_ok=True)
+    folder.write_record(study_record({"trials": 6} | settings, name=name, space=SPACE))
+    return folder.root
 
 
 def write_trial(
@@ -47,7 +46,7 @@ def complete(value: float, epoch: int = 1) -> Ending:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A study of six, five of them begun: one in each state, and two complete ones with the same value."""
-    folder = write_record(tmp_path, record())
+    folder = write_record(tmp_path)
     write_trial(folder, 0, [0.5, 0.8, 0.7], complete(0.8, 2), {"epochs": 3})
     write_trial(folder, 1, [0.4, 0.9], Ending("pruned", "pruner", 0.9, 2, seconds=1.0), {"epochs": 2, "seed": 7})
     write_trial(folder, 2, [0.9], complete(0.9), {"epochs": 1})
@@ -71,18 +70,66 @@ def test_the_best_is_complete_and_the_first_of_equals(folder: Path) -> None:
 
 
 def test_where_less_is_better_the_least_is_best(folder: Path) -> None:
-    write_record(folder.parent.parent, record(metric="validation/loss"))
+    write_record(folder.parent.parent, metric="validation/loss")
     results = read(folder)
     assert results.direction == "minimize"
     assert [trial.number for trial in results.ranked()] == [0, 2, 3]
 
 
 def test_a_study_without_a_complete_trial_has_no_best(tmp_path: Path) -> None:
-    folder = write_record(tmp_path, record())
+    folder = write_record(tmp_path)
     write_trial(folder, 0, [0.9], Ending("pruned", "pruner", 0.9, 1))
     results = read(folder)
     assert results.best is None
     assert results.ranked() == []
+
+
+def test_the_rank_orders_by_value_in_the_direction_of_the_metric_and_then_by_number() -> None:
+    entries = [(0, 0.5), (3, 0.9), (2, 0.9), (1, 0.1)]
+    for metric, numbers in (("validation/accuracy", [2, 3, 0, 1]), ("validation/loss", [1, 0, 2, 3])):
+        assert [number for number, _ in sorted(entries, key=lambda entry: rank(metric, *entry))] == numbers
+
+
+def test_the_best_so_far_ends_before_the_first_trial_that_has_not_ended(folder: Path) -> None:
+    assert [(number, trial.number) for number, trial in read(folder).best_so_far()] == [
+        (0, 0),
+        (1, 0),
+        (2, 2),
+        (3, 2),
+        (4, 2),
+    ]
+    (folder / "trials" / "0001.jsonl").unlink()
+    assert [number for number, _ in read(folder).best_so_far()] == [0]
+
+
+def test_a_study_is_printed_in_one_line(folder: Path) -> None:
+    assert repr(read(folder)) == (
+        "StudyResults('digits', validation/accuracy, best 0.9 (trial 2), "
+        "5 of 6 trials ended: 3 complete, 1 pruned, 1 failed)"
+    )
+
+
+def test_a_study_without_a_complete_trial_is_printed_too(tmp_path: Path) -> None:
+    expected = "StudyResults('digits', validation/accuracy, no trial is complete, 0 of 6 trials ended)"
+    assert repr(read(write_record(tmp_path))) == expected
+
+
+def test_a_notebook_shows_the_best_trials_as_a_table(folder: Path) -> None:
+    table = read(folder)._repr_html_()
+    assert "<caption>digits: validation/accuracy, maximized; 5 of 6 trials ended" in table
+    assert "<tr><th>trial</th><th>value</th><th>epochs</th></tr>" in table
+    assert "<tr><td>2</td><td>0.9</td><td>1</td></tr><tr><td>3</td>" in table
+    assert table.count("<tr>") == 4
+
+
+def test_the_table_of_a_notebook_escapes_what_it_shows(tmp_path: Path) -> None:
+    folder = write_record(tmp_path)
+    write_trial(folder, 0, [0.5], complete(0.5), {"network.activation": "<script>"})
+    assert "<td>&lt;script&gt;</td>" in read(folder)._repr_html_()
+
+
+def test_the_home_of_a_study_may_be_given_as_text(folder: Path) -> None:
+    assert load_study("digits", str(folder.parent.parent)) == read(folder)
 
 
 def test_counts_name_every_state(folder: Path) -> None:
@@ -93,7 +140,7 @@ def test_a_study_is_complete_when_all_its_trials_have_ended(folder: Path) -> Non
     assert not read(folder).is_complete  # trial 5 runs
     write_trial(folder, 5, [0.95], complete(0.95))
     assert read(folder).is_complete
-    write_record(folder.parent.parent, record(trials=7))
+    write_record(folder.parent.parent, trials=7)
     assert not read(folder).is_complete
 
 
@@ -110,7 +157,7 @@ def test_a_trial_that_is_not_there_is_refused_with_those_that_are(folder: Path) 
 
 
 def test_trials_come_by_number_even_past_four_digits(tmp_path: Path) -> None:
-    folder = write_record(tmp_path, record())
+    folder = write_record(tmp_path)
     for number in (10000, 9999, 2):
         write_trial(folder, number, [])
     assert [trial.number for trial in read(folder).trials] == [2, 9999, 10000]
@@ -145,7 +192,7 @@ def test_parameters_stand_in_the_order_of_the_space_and_whole_numbers_stay_whole
 
 
 def test_the_frame_of_a_study_without_trials_has_its_columns(tmp_path: Path) -> None:
-    frame = read(write_record(tmp_path, record())).trials_frame()
+    frame = read(write_record(tmp_path)).trials_frame()
     assert len(frame) == 0
     assert {"number", "started", "params.seed"} <= set(frame)
 
@@ -160,20 +207,7 @@ def test_a_damaged_log_is_refused_by_its_name(folder: Path) -> None:
     file.write_text("{}\n")
     with pytest.raises(ConfigError) as refused:
         read(folder)
-    assert str(refused.value) == f"{file}: is no event log of a trial: it lacks 'trial'."
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', "{"])
-def test_a_damaged_record_is_refused_by_its_name(folder: Path, content: str) -> None:
-    (folder / "study.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"study\.json: is no record of a study"):
-        read(folder)
-
-
-def test_a_record_of_another_version_is_refused(folder: Path) -> None:
-    write_record(folder.parent.parent, record() | {"version": 2})
-    with pytest.raises(ConfigError, match=r"study\.json: has version 2, this program reads 1"):
-        read(folder)
+    assert str(refused.value) == f"{file}: is not the event log of a trial: 'trial' is missing."
 
 
 def test_a_study_that_does_not_exist_is_refused_with_a_near_name(folder: Path) -> None:
@@ -182,7 +216,7 @@ def test_a_study_that_does_not_exist_is_refused_with_a_near_name(folder: Path) -
 
 
 def test_all_studies_of_a_home_are_listed_by_name(folder: Path) -> None:
-    write_record(folder.parent.parent, record() | {"name": "a"}, "a")
+    write_record(folder.parent.parent, "a")
     studies = load_studies(folder.parent.parent)
     assert [(study.name, len(study.trials), study.total) for study in studies] == [("a", 0, 6), ("digits", 6, 6)]
 

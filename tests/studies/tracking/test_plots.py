@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from studies.records.home import Home
-from studies.records.trial_log import Ending, read_log
+from studies.records.results import StudyResults, read_results
+from studies.records.trial_log import Ending
 from studies.tracking.plots import (
     draw_plots,
     history_figure,
     importance_figure,
     parameter_importances,
 )
-from studies.tracking.projection import Study
 from tests.tracking_data import (
     COMPLETE,
     DIVERGED,
@@ -32,10 +32,8 @@ def fake_fixture(tmp_path: Path) -> FakeStudy:
     return FakeStudy(home, trials=30)
 
 
-def read(fake: FakeStudy) -> Study:
-    """Return the study as its folder tells it."""
-    trials = [trial for trial in map(read_log, fake.folder.logs()) if trial is not None]
-    return Study(fake.folder.read_record(), {trial.number: trial for trial in trials})
+def read(fake: FakeStudy) -> StudyResults:
+    return read_results(fake.folder)
 
 
 @pytest.mark.slow
@@ -85,7 +83,7 @@ def test_the_parameter_that_decides_is_found(fake: FakeStudy) -> None:
         rate = fake.params(number)["optimizer.learning_rate"]
         fake.advance(number, 1, COMPLETE, value=1 - abs(math.log10(rate) + 2.5) / 10)
     shares = parameter_importances(read(fake))
-    assert set(shares) == set(fake.folder.read_record()["space"])
+    assert set(shares) == set(fake.folder.read_record().space)
     assert next(iter(shares)) == "optimizer.learning_rate"
     assert sum(shares.values()) == pytest.approx(1)
     figure = importance_figure(read(fake))

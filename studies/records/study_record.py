@@ -1,0 +1,111 @@
+"""The record of a study, `study.json`: what is searched, on which data, and where the study was started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from mlp.errors import ConfigError, errors_in
+from mlp.losses import Task
+from mlp.metrics import Direction
+from mlp.records import AbstractRecord, decode, number
+from mlp.scores import direction
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord(AbstractRecord):
+    """The data set of a study.
+
+    Attributes:
+        name: the name of the data set, or the path of its file.
+        digest: the SHA-256 of the prepared data set.
+        n_train: examples in the training part.
+        n_validation: examples in the validation part; 0 without one.
+        n_features: values per example.
+        task: `classes`, `labels` or `values`.
+        n_targets: classes, labels or values to predict.
+    """
+
+    name: str
+    digest: str
+    n_train: int = number(at_least=0)
+    n_validation: int = number(at_least=0)
+    n_features: int = number(at_least=0)
+    task: Task
+    n_targets: int = number(at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord(AbstractRecord):
+    """What `study.json` contains. It is written when a study starts; later only the total of trials changes.
+
+    Attributes:
+        version: the version of this layout.
+        name: the name of the study.
+        created: when the study was started, in seconds since 1970.
+        study: the [study] table, with every default.
+        base: the [base] table, with every default.
+        space: the [space] table, with every default.
+        data: the data set.
+        versions: the versions of Python and of the libraries that started the study.
+        machine: the processor and the BLAS library of the machine that started it; empty if unknown.
+        fingerprint: everything that decides the trial table, by dotted path.
+    """
+
+    version: int
+    name: str
+    created: float
+    study: Mapping[str, Any]
+    base: Mapping[str, Any]
+    space: Mapping[str, Any]
+    data: DataRecord
+    versions: Mapping[str, str]
+    machine: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        with errors_in(path="study"):
+            for key, annotation in (("metric", str), ("trials", int)):
+                if key not in self.study:
+                    raise ConfigError("is missing.", path=key)
+                decode(annotation, self.study[key], path=key)
+            with errors_in(path="metric"):
+                direction(self.metric)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], *, path: str = "") -> Self:
+        """Return the record that a mapping describes, as read from `study.json`.
+
+        Raises:
+            ConfigError: if the mapping is not a record of this version; the message names the key.
+        """
+        with errors_in("is not a study record:"):
+            if not isinstance(mapping, Mapping):
+                raise ConfigError(f"must be a table, got {type(mapping).__name__}.")
+            if mapping.get("version", RECORD_VERSION) != RECORD_VERSION:
+                problem = f"must be {RECORD_VERSION}, got {mapping['version']!r}. Use the program that wrote it."
+                raise ConfigError(problem, path="version")
+            return super().from_mapping(mapping, path=path)
+
+    @property
+    def metric(self) -> str:
+        """The key of the metric that decides, such as `validation/accuracy`."""
+        return str(self.study["metric"])
+
+    @property
+    def direction(self) -> Direction:
+        """Whether the metric is maximised or minimised."""
+        return direction(self.metric)
+
+    @property
+    def total(self) -> int:
+        """The total of trials, over all launches."""
+        return int(self.study["trials"])
+
+    def with_total(self, total: int) -> StudyRecord:
+        """Return the same record with another total of trials."""
+        return replace(self, study={**self.study, "trials": total})
