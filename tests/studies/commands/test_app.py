@@ -475,7 +475,7 @@ def test_another_study_under_a_name_that_is_taken_is_refused_with_the_difference
     before = finished.files()
     answer = finished.studies("run", "study.toml", "--set", "epochs=5", "--set", "network.hidden=[9]")
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert 'error: study "digits" exists and is another one:\n' in answer.stderr
+    assert 'error: study "digits" already exists with different settings:\n' in answer.stderr
     assert re.search(r"^  base\.epochs: was 3, is 5$", answer.stderr, re.M)
     assert re.search(r"^  base\.network\.hidden: was .*16.*, is .*9", answer.stderr, re.M)
     assert len(answer.stderr.splitlines()) == 4
