@@ -232,7 +232,7 @@ def run_study(
         stack.callback(workforce.shutdown)
         folder.write_record((recorded or plan.record).with_total(spec.study.trials))
         publisher = Publisher.start(place, folder) if publish else None
-        if on_notice and spec.point_of_base() is None:
+        if on_notice and spec.params_of_base() is None:
             on_notice("[base] is no point of [space]: trial 0 trains it, but the sampler learns nothing from it.")
         table = StudyTable(open_storage(place.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)

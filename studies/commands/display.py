@@ -164,7 +164,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
     table = Table(title="space", title_justify="left", title_style="bold", box=None, padding=(0, 2))
     for column in ("parameter", "trial 0", "may be", "when"):
         table.add_column(column, overflow="fold")
-    point = spec.point_of_base() or {}
+    point = spec.params_of_base() or {}
     for parameter in spec.space:
         mapping = parameter.domain.to_mapping()
         options = mapping.get("choices")

@@ -1,8 +1,18 @@
-"""What the study knows: the sampler and the pruner in memory, and the durable record of every trial.
+"""The ledger: what the driver knows of a study. It asks, reports, prunes and ends trials, and records each step once.
 
-All that Optuna's sampler and pruner see lives in memory and is a pure function of the events processed so far. The
-database and the logs only record them. After a crash the same events are processed again, in the same order, and
-each recorded decision is checked against the one made anew.
+How a study resumes. The study that sampler and pruner see (`StudyView`) is in memory only and is a pure function of the
+events processed so far: asks, epochs, ends. So a new driver need not restore it. It processes the same events again, in
+the same order, and arrives at the same study. A trial that was asked before is asked again at its place in this order
+(`n_events` in its row says after how many events), with its recorded parameters instead of new ones. Its epochs come
+from its row if it has ended, otherwise from its checkpoint, otherwise they are computed again, with the same result.
+Every decision is made again and compared with the record; a difference stops the driver (`HistoryMismatchError`),
+because the rest of the record could not be trusted either. New trials are asked once all recorded events are processed.
+
+The order of durable writes. When a trial is asked, its row is written to Optuna's database first, complete, in one
+transaction; then its event log begins. Every epoch is appended to the log when it is processed. At the end of a trial
+the log comes first, then the values and attributes of the row, then the state of the row, and last the checkpoint is
+removed. So at whatever moment the driver is killed, a row with a final state has everything that belongs to it, and a
+trial whose row is still RUNNING is processed again; its log skips the events that it already has.
 """
 
 from __future__ import annotations
@@ -11,8 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mlp.config import TrainConfig
 from mlp.errors import CorruptStateError
@@ -24,92 +32,91 @@ from studies.records.results import rank
 from studies.records.trial_log import Ending, TrialLog
 from studies.running.segments import Progress
 from studies.running.storage import StudyTable
-from studies.search.domains import Params
 from studies.search.spec import StudySpec
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import FrozenTrial, TrialState
 
 
 @dataclass(eq=False)
 class LiveTrial:
-    """A trial between ask and tell.
+    """A trial that has been asked and has not ended yet.
 
     Attributes:
-        params: what was chosen, as recorded.
-        start: the virtual time of its ask.
+        number: the trial's number.
+        config: its configuration.
+        start: the virtual time at which it was asked.
         cost: the virtual cost of each of its epochs.
         log: its event log.
-        recorded: its row, when an earlier launch has finished it.
-        progress: what has been computed of it, which may be ahead of what is processed.
-        processed: epochs processed.
-        failure: how computing it failed, after `progress`.
-        sampled: Optuna's trial in memory; None for a base that is no point of the space.
+        is_in_space: whether sampler and pruner know of it; False for a base outside the space.
+        finished_row: its row in Optuna's database, if an earlier launch has finished it.
+        progress: the epochs computed so far, which may be more than are processed.
+        failure: the error that stopped its computation after `progress`, if any.
+        processed: the number of epochs processed.
+        reported: the metric of each processed epoch.
     """
 
     number: int
     config: TrainConfig
-    params: Params
     start: int
     cost: int
     log: TrialLog
-    sampled: Trial | None
-    recorded: FrozenTrial | None = None
+    is_in_space: bool
+    finished_row: FrozenTrial | None = None
     progress: Progress | None = None
-    processed: int = 0
     failure: Ending | None = None
+    processed: int = 0
     reported: dict[int, float] = field(default_factory=dict)
 
     @property
     def computed(self) -> int:
-        """Epochs computed."""
+        """The number of epochs computed."""
         return self.progress.epoch if self.progress else 0
 
     @property
     def next_time(self) -> int:
-        """The virtual time at which the next epoch to be processed is complete."""
+        """The virtual time of the next epoch to be processed."""
         return self.start + self.cost * (self.processed + 1)
 
     @property
-    def has_next(self) -> bool:
-        """Whether the outcome of the next epoch is known."""
+    def can_be_processed(self) -> bool:
+        """Whether the result of the next epoch is known."""
         return self.computed > self.processed or self.failure is not None
 
     @property
-    def is_replayed(self) -> bool:
-        """Whether an earlier launch has processed more of it than this one so far."""
-        logged = self.log.record
-        return self.recorded is not None or (
-            logged is not None and (logged.n_epochs > self.processed or logged.ending is not None)
-        )
+    def is_computed(self) -> bool:
+        """Whether no epoch is left to compute."""
+        ended = self.progress is not None and self.progress.status != "running"
+        return ended or self.failure is not None or self.finished_row is not None
 
     @property
-    def is_computed(self) -> bool:
-        """Whether there is nothing left to compute."""
-        ended = self.progress is not None and self.progress.status != "running"
-        return ended or self.failure is not None or self.recorded is not None
+    def is_behind_record(self) -> bool:
+        """Whether an earlier launch has processed more events of this trial than this launch has so far."""
+        logged = self.log.record
+        in_log = logged is not None and (logged.n_epochs > self.processed or logged.ending is not None)
+        return in_log or self.finished_row is not None
 
 
 class Ledger:
-    """Asks, reports, prunes and tells; records each of them, once.
+    """Asks, reports, prunes and ends trials; records each step once.
 
     Args:
         spec: the study.
-        folder: where logs and checkpoints are.
-        table: the rows in Optuna's database.
-        epoch_cost: the virtual cost of an epoch, by configuration.
+        folder: the folder of event logs and checkpoints.
+        table: the study's rows in Optuna's database.
+        epoch_cost: returns the virtual cost of one epoch of a configuration.
 
     Attributes:
-        n_asked: trials asked so far; `n_recorded` of them, or more, were asked by earlier launches.
-        n_events: epochs and failures processed so far.
-        counts: trials that have ended, by state.
-        best: number and value of the best complete trial, the lowest number winning a tie.
+        n_asked: trials asked in this launch, recorded ones included.
+        n_events: epochs and failures processed in this launch, recorded ones included.
+        counts: the number of trials that have ended, by state.
+        best: number and value of the best complete trial; of equal values the lowest number.
     """
 
     def __init__(
         self, spec: StudySpec, folder: StudyFolder, table: StudyTable, epoch_cost: Callable[[TrainConfig], int]
     ) -> None:
-        import optuna
+        from studies.running.view import StudyView  # loads Optuna, which takes half a second
 
         self.spec = spec
         self.folder = folder
@@ -121,204 +128,200 @@ class Ledger:
         self._rows = table.rows()
         self._epoch_cost = epoch_cost
         self._metric = spec.study.metric
-        self._memory = optuna.create_study(
-            direction=spec.direction, pruner=spec.study.pruner.build(), study_name=spec.study.name
-        )
-        self._point_of_base = spec.point_of_base()
+        self._view = StudyView(spec)
 
     @property
     def n_ended(self) -> int:
-        """How many trials have ended."""
+        """The number of trials that have ended."""
         return self.counts.total()
 
     @property
     def n_recorded(self) -> int:
-        """How many trials earlier launches have asked."""
+        """The number of trials that earlier launches asked."""
         return len(self._rows)
 
     def may_ask(self, live: Sequence[LiveTrial]) -> bool:
-        """Return whether the next trial's turn has come.
+        """Return whether the next trial can be asked now.
 
-        A recorded one is asked again at its place in history. A new one waits until all that is recorded has been
-        processed again, for when an earlier launch processed that, nothing new had been asked.
+        A recorded trial is asked after as many events as the first time. A new trial waits until every recorded event
+        has been processed again, because those events came before it.
+
+        Args:
+            live: the trials that have been asked and have not ended.
         """
         if self.n_asked < self.n_recorded:
             return bool(self._rows[self.n_asked].user_attrs.get("n_events", 0) <= self.n_events) or not live
-        return not any(trial.is_replayed for trial in live)
+        return not any(trial.is_behind_record for trial in live)
 
     def ask(self, now: int) -> LiveTrial:
-        """Return the next trial, asked at a virtual time, as recorded if it was asked before."""
+        """Return the next trial, with the recorded parameters if an earlier launch asked it.
+
+        Args:
+            now: the virtual time.
+
+        Raises:
+            HistoryMismatchError: if the record has another place in the order of events for this trial.
+        """
         number = self.n_asked
-        row = self._rows[number] if number < len(self._rows) else None
-        sampled, params = self._sample(number) if row is None else self._recall(row)
-        is_base = number == 0
-        config = self.spec.base if is_base else self.spec.space.configure(params)
+        row = self._rows[number] if number < self.n_recorded else None
+        asked = self._ask_view(row)
+        params = dict(asked.params)
+        config = self.spec.base if number == 0 else self.spec.space.configure(params)
         log = TrialLog(self.folder.log(number))
-        trial = LiveTrial(number, config, params, now, self._epoch_cost(config), log, sampled)
+        is_in_space = not asked.state.is_finished()
+        trial = LiveTrial(number, config, now, self._epoch_cost(config), log, is_in_space)
         place = {"virtual_start": now, "epoch_cost": trial.cost, "n_events": self.n_events}
         if row is None:
-            self._record_ask(trial, place)
+            self._table.add(asked, place)
         else:
-            self._restore(trial, row, place)
+            self._check_place(row, place)
+            self._restore(trial, row)
         log.asked(number, params, config.to_mapping())
         self.n_asked += 1
         return trial
 
-    def _sample(self, number: int) -> tuple[Trial | None, Params]:
-        if number == 0:
-            if self._point_of_base is None:
-                self._add_unseen()
-                return None, {}
-            self._memory.enqueue_trial(self._point_of_base)
-        seed = np.random.SeedSequence(self.spec.study.seed, spawn_key=(number,)).generate_state(1)[0]
-        self._memory.sampler = self.spec.study.sampler.build(int(seed), self.spec.study.parallelism)
-        trial = self._memory.ask()
-        return trial, self.spec.space.suggest(trial)
+    def _ask_view(self, row: FrozenTrial | None) -> FrozenTrial:
+        """Return the next trial as sampler and pruner see it; its row is given if an earlier launch asked it."""
+        if self.n_asked == 0:
+            point = self.spec.params_of_base()
+            return self._view.add_unknown() if point is None else self._view.add(point, {"fixed_params": point})
+        return self._view.ask() if row is None else self._view.add(row.params, row.system_attrs)
 
-    def _add_unseen(self) -> None:
-        """Keep the number of a base that is no point of the space; the sampler learns nothing from it."""
-        from optuna.trial import TrialState, create_trial
-
-        self._memory.add_trial(create_trial(state=TrialState.FAIL))
-
-    def _recall(self, row: FrozenTrial) -> tuple[Trial | None, Params]:
-        from optuna.trial import Trial, TrialState, create_trial
-
-        if row.number == 0 and self._point_of_base is None:
-            self._add_unseen()
-            return None, {}
-        asked = create_trial(
-            state=TrialState.RUNNING,
-            params=row.params,
-            distributions=row.distributions,
-            system_attrs=row.system_attrs,
-        )
-        self._memory.add_trial(asked)
-        return Trial(self._memory, self._memory.get_trials(deepcopy=False)[-1]._trial_id), dict(row.params)
-
-    def _record_ask(self, trial: LiveTrial, place: dict[str, int]) -> None:
-        distributions = self.spec.space.distributions(trial.params)
-        frozen = self._memory.get_trials(deepcopy=False)[trial.number]
-        self._table.add(trial.params, distributions, frozen.system_attrs, place)
-
-    def _restore(self, trial: LiveTrial, row: FrozenTrial, place: dict[str, int]) -> None:
-        """Give a recorded trial what is known of it: its row if it has ended, else its checkpoint."""
+    def _check_place(self, row: FrozenTrial, place: dict[str, int]) -> None:
         for key, expected in place.items():
             if row.user_attrs.get(key) != expected:
                 problem = f"{key} is recorded as {row.user_attrs.get(key)}, but would be {expected}"
-                raise HistoryMismatchError(self._mismatch(trial.number, problem))
+                raise self._mismatch(row.number, problem)
+
+    def _restore(self, trial: LiveTrial, row: FrozenTrial) -> None:
+        """Restore what is known of a recorded trial: from its row if it has ended, otherwise from its checkpoint."""
         if row.state.is_finished():
-            trial.recorded = row
+            trial.finished_row = row
             trial.progress, trial.failure = self._outcome(row)
-            if not trial.has_next:
-                raise HistoryMismatchError(self._mismatch(trial.number, "its row lacks every epoch"))
+            if not trial.can_be_processed:
+                raise self._mismatch(trial.number, "its row has no epochs")
             return
         logged = trial.log.record
         if logged is not None and logged.ending is not None and logged.ending.state == "failed":
-            # What failed stays so, though the driver died before it could write the row: it may not fail again.
+            # The driver died between log and row. The failure is kept, because the trial may not fail a second time.
             trial.progress = Progress(b"", logged.history, logged.n_epochs, "running", 0, "", logged.ending.seconds)
             trial.failure = logged.ending
             return
         try:
             saved = TrainingState.from_bytes(self.folder.checkpoint(trial.number).read_bytes())
         except (FileNotFoundError, CorruptStateError):
-            return  # it begins anew, and comes to the same
+            return  # the trial starts again from its first epoch, with the same results
         if saved.config == trial.config.to_mapping():
             trial.progress = Progress.of(saved)
 
     def _outcome(self, row: FrozenTrial) -> tuple[Progress, Ending | None]:
-        """Return a finished row as if it had just been computed."""
-        values = [row.intermediate_values[step] for step in sorted(row.intermediate_values)]
+        """Return the progress and the failure of a finished row, as if they had just been computed."""
+        values = [row.intermediate_values[epoch] for epoch in sorted(row.intermediate_values)]
         reason = row.user_attrs.get("reason", "")
-        n = len(values)
+        n_epochs = len(values)
         status: Status = "running"
         if row.state.name == "COMPLETE":
             status = "finished"
         elif reason == "diverged":
-            status, n = "diverged", n + 1
-        kept, digest = row.user_attrs.get("kept_epoch", 0), row.user_attrs.get("weight_digest", "")
+            status, n_epochs = "diverged", n_epochs + 1  # the epoch that diverged has no value
+        kept_epoch = row.user_attrs.get("kept_epoch", 0)
         if row.state.name == "FAIL" and not reason:
-            raise HistoryMismatchError(self._mismatch(row.number, "it failed without a reason"))
-        if status == "finished" and not 1 <= kept <= n:
-            raise HistoryMismatchError(self._mismatch(row.number, f"it kept epoch {kept}, but its row has {n} epochs"))
-        progress = Progress(b"", {self._metric: values}, n, status, kept, digest, row.user_attrs.get("seconds", 0.0))
+            raise self._mismatch(row.number, "it failed without a reason")
+        if status == "finished" and not 1 <= kept_epoch <= n_epochs:
+            raise self._mismatch(row.number, f"it kept epoch {kept_epoch}, but its row has {n_epochs} epochs")
+        progress = Progress(
+            state=b"",
+            history={self._metric: values},
+            epoch=n_epochs,
+            status=status,
+            kept_epoch=kept_epoch,
+            weight_digest=row.user_attrs.get("weight_digest", ""),
+            seconds=row.user_attrs.get("seconds", 0.0),
+        )
         return progress, Ending("failed", reason) if row.state.name == "FAIL" else None
 
     def process(self, trial: LiveTrial) -> bool:
-        """Process the next epoch of a trial whose outcome is known; return whether the trial has ended with it."""
-        now = trial.next_time
-        ending = self._next_ending(trial)
-        self.n_events += 1
-        if ending is None and trial.recorded is not None and not trial.has_next:
-            raise HistoryMismatchError(self._mismatch(trial.number, f"it ended after {trial.processed} epochs"))
-        if ending is None:
-            return False
-        self._end(trial, ending, now)
-        return True
+        """Process the next epoch (or the failure) of a trial; return whether the trial has ended with it.
 
-    def _next_ending(self, trial: LiveTrial) -> Ending | None:
+        Raises:
+            HistoryMismatchError: if the record says something else.
+        """
+        now = trial.next_time
+        ending = self._process_epoch(trial)
+        self.n_events += 1
+        if ending is not None:
+            self._end(trial, ending, now)
+        elif trial.finished_row is not None and not trial.can_be_processed:
+            raise self._mismatch(trial.number, f"it ended after {trial.processed} epochs")
+        return ending is not None
+
+    def _process_epoch(self, trial: LiveTrial) -> Ending | None:
+        """Log and report the next epoch; return how the trial ends with it, or None if it continues."""
         progress, epoch = trial.progress, trial.processed + 1
         if progress is None or epoch > progress.epoch:
             return trial.failure
-        values = {key: series[epoch - 1] for key, series in progress.history.items() if epoch <= len(series)}
-        last = trial.reported.get(trial.processed)
-        if not values:
+        metrics = {key: series[epoch - 1] for key, series in progress.history.items() if epoch <= len(series)}
+        if not metrics:
+            last = trial.reported.get(trial.processed)
             return Ending("pruned", "diverged", last, progress.kept_epoch, seconds=progress.seconds)
-        value = values[self._metric]
+        value = metrics[self._metric]
         trial.processed = epoch
         trial.reported[epoch] = value
-        trial.log.epoch(epoch, values)
-        if trial.sampled is not None:
-            trial.sampled.report(value, epoch)
+        trial.log.epoch(epoch, metrics)
+        if trial.is_in_space:
+            self._view.report(trial.number, epoch, value)
         if epoch == progress.epoch and progress.status in ("finished", "stopped"):
             kept = trial.reported[progress.kept_epoch]
             return Ending("complete", "", kept, progress.kept_epoch, progress.weight_digest, seconds=progress.seconds)
-        # Trial 0 is the default that every other is compared with: it is never given up.
-        if trial.sampled is not None and trial.number > 0 and trial.sampled.should_prune():
+        # Trial 0 is base, the configuration that all others are compared with: it is never pruned.
+        if trial.number > 0 and self._view.should_prune(trial.number):
             return Ending("pruned", "pruner", value, epoch, seconds=progress.seconds)
         return None
 
     def _end(self, trial: LiveTrial, ending: Ending, now: int) -> None:
-        """Tell the study of an end and record it: log first, row last, so that a row that has ended has everything."""
+        """End a trial and record it. The state of the row is written last, so a finished row is always complete."""
         from optuna.trial import TrialState
 
         state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[ending.state]
+        outcome = _outcome_text(state, ending.reason, trial.processed)
+        row = trial.finished_row
+        if row is not None:
+            recorded = _outcome_text(row.state, row.user_attrs.get("reason", ""), len(row.intermediate_values))
+            if recorded != outcome:
+                raise self._mismatch(trial.number, f"it is recorded as {recorded}, but would be {outcome}")
         self.counts[ending.state] += 1
-        self._keep_best(trial.number, ending)
-        if trial.sampled is not None:
-            self._memory.tell(trial.sampled, ending.value if ending.state == "complete" else None, state)
-        row = trial.recorded
+        self._update_best(trial.number, ending)
+        if trial.is_in_space:
+            self._view.tell(trial.number, state, ending.value)
         trial.log.ended(ending)
         if row is None:
-            attrs = {
+            attributes = {
                 "reason": ending.reason,
                 "virtual_end": now,
                 "kept_epoch": ending.kept_epoch,
                 "weight_digest": ending.weight_digest,
                 "seconds": ending.seconds,
             }
-            self._table.finish(trial.number, trial.reported, attrs, state, ending.value)
-        elif (was := _outcome_in_words(row)) != (new := f"{state.name} {ending.reason} after epoch {trial.processed}"):
-            raise HistoryMismatchError(self._mismatch(trial.number, f"recorded is {was}, but it would be {new}"))
+            self._table.finish(trial.number, trial.reported, attributes, state, ending.value)
         self.folder.checkpoint(trial.number).unlink(missing_ok=True)
 
-    def _keep_best(self, number: int, ending: Ending) -> None:
+    def _update_best(self, number: int, ending: Ending) -> None:
         if ending.state != "complete" or ending.value is None:
             return
         candidates = [(number, ending.value)] if self.best is None else [(number, ending.value), self.best]
         self.best = min(candidates, key=lambda candidate: rank(self._metric, *candidate))
 
     def save(self, trial: LiveTrial, progress: Progress) -> None:
-        """Keep what has been computed of a trial, on disk and for `process`."""
+        """Write a trial's checkpoint, and keep its new epochs for `process`."""
         write_atomically(self.folder.checkpoint(trial.number), progress.state)
         trial.progress = progress
 
-    def _mismatch(self, number: int, problem: str) -> str:
-        return (
-            f'study "{self.spec.study.name}", trial {number}: {problem}. The record was made by another version of '
-            "this program or its libraries, or was changed. Run it under a new --name, or with those versions."
+    def _mismatch(self, number: int, problem: str) -> HistoryMismatchError:
+        return HistoryMismatchError(
+            f'study "{self.spec.study.name}", trial {number}: {problem}. The record was changed, or was made with '
+            "other versions of this program or its libraries. Use those versions, or run the study under a new --name."
         )
 
 
-def _outcome_in_words(row: FrozenTrial) -> str:
-    return f"{row.state.name} {row.user_attrs.get('reason', '')} after epoch {len(row.intermediate_values)}"
+def _outcome_text(state: TrialState, reason: str, n_epochs: int) -> str:
+    return f"{state.name}{f' ({reason})' if reason else ''} after {n_epochs} epochs"

@@ -1,4 +1,4 @@
-"""Optuna's database, hardened, and the two writes that each trial makes to it."""
+"""Optuna's database: its settings, and the two writes that each trial makes to it."""
 
 from __future__ import annotations
 
@@ -7,46 +7,48 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial, TrialState
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Return Optuna's storage at a database, made if need be.
+    """Return Optuna's storage at an SQLite database, which is created if necessary.
 
-    SQLite is set so that readers never block the writer and a kill loses nothing that was committed.
+    Readers never block the writer, and a killed process loses nothing that it has committed.
     """
     import optuna
     from sqlalchemy import event
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    is_sqlite = url.startswith("sqlite")
-    options = {"connect_args": {"timeout": 60}} if is_sqlite else {"pool_pre_ping": True}
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
-    if is_sqlite:
-        event.listen(storage.engine, "connect", _on_connect)
-        event.listen(storage.engine, "begin", _on_begin)
-        storage.engine.dispose()
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    event.listen(storage.engine, "connect", _on_connect)
+    event.listen(storage.engine, "begin", _on_begin)
+    storage.engine.dispose()  # its first connection was opened without these settings
     return storage
 
 
 def _on_connect(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins transactions itself, with BEGIN IMMEDIATE
+    connection.isolation_level = None  # SQLAlchemy begins transactions itself, in `_on_begin`
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _on_begin(connection: Any) -> None:
+    # A transaction that reads first and takes the write lock later would fail at once if another one wrote meanwhile.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class StudyTable:
     """The rows of one study in Optuna's database.
 
-    A row is written whole when a trial is asked, and again when it ends, its state last of all: whatever moment a
-    kill strikes, a row is either still RUNNING or complete.
+    A row is written in full when its trial is asked, and again when the trial ends, its state last of all. A kill at
+    any moment leaves a row that is either still RUNNING or complete.
+
+    Args:
+        storage: the database.
+        name: the study's name.
+        direction: `minimize` or `maximize`.
     """
 
     def __init__(self, storage: RDBStorage, name: str, direction: str) -> None:
@@ -59,23 +61,22 @@ class StudyTable:
         """Return all rows by trial number."""
         return sorted(self._study.get_trials(deepcopy=False), key=lambda row: row.number)
 
-    def add(
-        self,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, optuna.distributions.BaseDistribution],
-        system_attrs: Mapping[str, Any],
-        user_attrs: Mapping[str, Any],
-    ) -> None:
-        """Write the row of the next trial, RUNNING."""
+    def add(self, trial: FrozenTrial, user_attributes: Mapping[str, Any]) -> None:
+        """Write the row of the next trial, with the state RUNNING.
+
+        Args:
+            trial: the trial as it was asked: its parameters, their distributions and its system attributes.
+            user_attributes: more to write, by key.
+        """
         from optuna.trial import TrialState, create_trial
 
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
-                params=dict(params),
-                distributions=dict(distributions),
-                system_attrs=dict(system_attrs),
-                user_attrs=dict(user_attrs),
+                params=trial.params,
+                distributions=trial.distributions,
+                system_attrs=trial.system_attrs,
+                user_attrs=dict(user_attributes),
             )
         )
 
@@ -83,15 +84,23 @@ class StudyTable:
         self,
         number: int,
         intermediate: Mapping[int, float],
-        user_attrs: Mapping[str, Any],
+        user_attributes: Mapping[str, Any],
         state: TrialState,
         value: float | None,
     ) -> None:
-        """Complete the row of a trial."""
+        """Complete the row of a trial.
+
+        Args:
+            number: the trial's number.
+            intermediate: the metric of each epoch.
+            user_attributes: more to write, by key.
+            state: COMPLETE, PRUNED or FAIL.
+            value: the trial's value, if it has one.
+        """
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
-        for step, reported in intermediate.items():
-            self._storage.set_trial_intermediate_value(trial_id, step, reported)
-        for key, content in user_attrs.items():
+        for epoch, reported in intermediate.items():
+            self._storage.set_trial_intermediate_value(trial_id, epoch, reported)
+        for key, content in user_attributes.items():
             self._storage.set_trial_user_attr(trial_id, key, content)
         self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
 

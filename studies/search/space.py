@@ -117,7 +117,7 @@ class Space:
         """Return Optuna's distributions of the parameters that are given."""
         return {p.path: p.domain.distribution() for p in self.parameters if p.path in params}
 
-    def point_of_base(self) -> Params | None:
+    def params_of_base(self) -> Params | None:
         """Return the parameters at which the space gives base itself, or None where base is no point of it."""
         params: Params = {}
         for parameter in self.parameters:

@@ -69,9 +69,9 @@ class StudySpec:
         """Which way the metric is better."""
         return direction(self.study.metric)
 
-    def point_of_base(self) -> Params | None:
+    def params_of_base(self) -> Params | None:
         """Return the parameters of trial 0, which is base, or None where base is no point of the space."""
-        return self.space.point_of_base()
+        return self.space.params_of_base()
 
     def fingerprint(self, data_digest: str, cost_model: Mapping[str, int]) -> dict[str, Any]:
         """Return everything that decides the trial table, as flat text by dotted path."""

@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from studies.errors import WorkerLostError
 from studies.records.trial_log import read_log
-from studies.running.driver import MAX_LOSSES, Driver, Snapshot
+from studies.running.driver import MAX_LOST_WORKERS, Driver, Snapshot
 from studies.running.engines import AbstractEngine, InProcess, LocalProcesses
 from studies.running.segments import Progress, Segment, run_segment
 from tests.study_data import (
@@ -344,18 +344,18 @@ def test_a_training_that_fails_does_so_after_the_same_epoch_however_epochs_fall_
 
 
 def test_a_segment_whose_worker_is_lost_is_computed_again(tmp_path: Path, digits: Path, reference: Tables) -> None:
-    losing = lose(trial=4, times=MAX_LOSSES - 1)
+    losing = lose(trial=4, times=MAX_LOST_WORKERS - 1)
     engine = Changed(lambda segment: losing(replace(segment, epochs=1)))
     run(small_study(), tmp_path, digits, engine=engine)
     assert tables(tmp_path) == reference
     starts = Counter(segment.start for segment in engine.segments if segment.trial == 4)
-    assert set(starts.values()) == {MAX_LOSSES}
+    assert set(starts.values()) == {MAX_LOST_WORKERS}
 
 
 def test_a_trial_that_costs_one_worker_after_another_has_failed(tmp_path: Path, digits: Path) -> None:
-    engine = Changed(lose(trial=2, times=MAX_LOSSES))
+    engine = Changed(lose(trial=2, times=MAX_LOST_WORKERS))
     run(small_study(), tmp_path, digits, engine=engine)
-    assert [segment.trial for segment in engine.segments].count(2) == MAX_LOSSES
+    assert [segment.trial for segment in engine.segments].count(2) == MAX_LOST_WORKERS
     found = {row.number: (row.state, row.user_attrs["reason"]) for row in rows(tmp_path)}
     assert found[2] == (TrialState.FAIL, "worker_lost")
     assert sum(state == TrialState.FAIL for state, _ in found.values()) == 1

@@ -103,7 +103,7 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
     spec = small_study({"trials": 1})
     ledger = run(spec, tmp_path, digits)
     (row,) = rows(tmp_path)
-    assert row.params == spec.point_of_base()
+    assert row.params == spec.params_of_base()
     trained = train(spec.base, open_cached(digits))
     assert list(row.intermediate_values.values()) == trained.history["validation/accuracy"]
     assert (row.value, row.user_attrs["weight_digest"]) == (row.intermediate_values[3], trained.weight_digest())
@@ -162,7 +162,7 @@ def test_a_base_outside_the_space_is_trained_and_teaches_the_sampler_nothing(tmp
     rates = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-3}}
     for name, rate in (("good", 0.02), ("bad", 1e-9)):
         spec = small_study(study, {"optimizer": {"name": "adam", "learning_rate": rate}}, rates)
-        assert spec.point_of_base() is None
+        assert spec.params_of_base() is None
         run(spec, tmp_path / name, digits)
     good, bad = rows(tmp_path / "good"), rows(tmp_path / "bad")
     assert good[0].params == bad[0].params == {}
@@ -309,7 +309,7 @@ def test_a_row_that_lacks_its_last_epoch_is_not_believed(complete: Path, digits:
 def test_a_mismatch_says_what_to_do_and_leaves_the_record_as_it_was(stopped: Path, digits: Path) -> None:
     change_attribute(stopped, 3, "virtual_start", lambda was: was + 1)
     before = tables(stopped)
-    with pytest.raises(HistoryMismatchError, match=r"Run it under a new --name, or with "):
+    with pytest.raises(HistoryMismatchError, match=r"Use those versions, or run the study under a new --name"):
         run(small_study(), stopped, digits)
     assert tables(stopped) == before
 

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
 from studies.running.storage import StudyTable, delete_rows, open_storage
@@ -46,7 +46,13 @@ def table(storage: optuna.storages.RDBStorage) -> StudyTable:
 
 
 def add(table: StudyTable) -> None:
-    table.add(PARAMS, DISTRIBUTIONS, {"fixed_params": {"optimizer": "adam"}}, {"virtual_start": 7})
+    asked = create_trial(
+        state=TrialState.RUNNING,
+        params=PARAMS,
+        distributions=DISTRIBUTIONS,
+        system_attrs={"fixed_params": {"optimizer": "adam"}},
+    )
+    table.add(asked, {"virtual_start": 7})
 
 
 def finish(table: StudyTable, number: int = 0, state: TrialState = TrialState.COMPLETE, **attrs: Any) -> None:

@@ -172,7 +172,7 @@ def test_a_space_may_be_empty() -> None:
     assert len(searched) == 0
     assert searched.suggest(FixedTrial({})) == {}
     assert searched.configure({}) == base()
-    assert searched.point_of_base() == {}
+    assert searched.params_of_base() == {}
 
 
 def test_the_order_of_lines_decides_nothing() -> None:
@@ -324,7 +324,7 @@ def test_a_condition_on_what_is_not_searched_is_judged_by_base(optimizer: str, a
 
 def test_the_base_of_the_design_is_a_point_of_its_space() -> None:
     searched = space(DESIGN["space"])
-    assert searched.point_of_base() == DESIGN_POINT
+    assert searched.params_of_base() == DESIGN_POINT
     assert searched.configure(DESIGN_POINT) == base()
 
 
@@ -367,7 +367,7 @@ def test_base_is_a_point_where_every_searched_path_can_have_its_value(
     table: str, changes: dict[str, Any], point: dict[str, Any]
 ) -> None:
     searched = space(table, changes)
-    assert searched.point_of_base() == point
+    assert searched.params_of_base() == point
     assert searched.configure(point) == searched.base
 
 
@@ -386,12 +386,12 @@ def test_base_is_a_point_where_every_searched_path_can_have_its_value(
     ids=["below", "off the grid", "no choice", "another part", "other fields", "other slope", "a list", "too many"],
 )
 def test_base_is_no_point_where_a_searched_path_cannot_have_its_value(table: str, changes: dict[str, Any]) -> None:
-    assert space(table, changes).point_of_base() is None
+    assert space(table, changes).params_of_base() is None
 
 
 def test_the_range_of_a_path_that_does_not_apply_to_base_is_no_matter() -> None:
     table = '"schedule.final" = { low = 0.5, high = 0.9, when = { optimizer = "sgd" } }'
-    assert space(table).point_of_base() == {}
+    assert space(table).params_of_base() == {}
 
 
 REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -1,0 +1,227 @@
+"""The study as Optuna's sampler and pruner see it: in memory, and a pure function of the events processed so far.
+
+Every question to Optuna (what to try next, whether to prune, what to remember at the end of a trial) is asked of a new
+Optuna study over a snapshot of the trials. What sampler and pruner write to the snapshot is read back afterwards. So
+nothing inside Optuna outlives a question, and replaying the same events leads to the same answers. A snapshot copies
+one pointer per trial, which takes microseconds; an in-memory study of Optuna's own, filled trial by trial, would take
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from studies.search.domains import Params
+from studies.search.spec import StudySpec
+
+STUDY_ATTRIBUTES = "study_attributes"  # the system attribute of a trial that records how its ask changed the study's
+ONE_STUDY = "A view has one study, and only the ledger adds trials and reports values to it."
+
+
+class StudyView:
+    """Asks sampler and pruner, and keeps what they may know: all trials so far and the attributes of the study.
+
+    Args:
+        spec: the study.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._pruner = spec.study.pruner.build()
+        self._trials: list[FrozenTrial] = []
+        self._attributes: dict[str, Any] = {}
+
+    def ask(self) -> FrozenTrial:
+        """Let the sampler choose the next trial; return it as it has to be recorded."""
+        number = len(self._trials)
+        snapshot = self._snapshot(_trial(number, TrialState.RUNNING))
+        study = self._study(snapshot, self._sampler(number))
+        self._spec.space.suggest(Trial(study, number))
+        self._trials.append(snapshot.trials[number])
+        before = self._attributes
+        changes = {k: v for k, v in snapshot.attributes.items() if k not in before or before[k] != v}
+        if changes:
+            self._trials[number].system_attrs[STUDY_ATTRIBUTES] = changes
+        self._attributes = snapshot.attributes
+        return self._trials[number]
+
+    def add(self, params: Params, system_attributes: Mapping[str, Any]) -> FrozenTrial:
+        """Add a trial whose parameters are known: base, or a trial that an earlier launch asked.
+
+        Args:
+            params: its parameters by path.
+            system_attributes: the system attributes that were recorded when it was asked.
+        """
+        trial = _trial(len(self._trials), TrialState.RUNNING)
+        trial.params = dict(params)
+        trial.distributions = self._spec.space.distributions(params)
+        trial.system_attrs = dict(system_attributes)
+        self._trials.append(trial)
+        self._attributes |= system_attributes.get(STUDY_ATTRIBUTES, {})
+        return trial
+
+    def add_unknown(self) -> FrozenTrial:
+        """Add a base outside the space: it takes a number, and sampler and pruner ignore it as a failed trial."""
+        trial = _trial(len(self._trials), TrialState.FAIL)
+        self._trials.append(trial)
+        return trial
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Add the value of one epoch to a running trial."""
+        self._trials[number].intermediate_values[epoch] = value
+
+    def should_prune(self, number: int) -> bool:
+        """Ask the pruner about a running trial; what it stores with the trial (such as completed rungs) is kept."""
+        snapshot = self._snapshot()
+        answer: bool = self._pruner.prune(self._study(snapshot), self._trials[number])
+        self._trials[number] = snapshot.trials[number]
+        return answer
+
+    def tell(self, number: int, state: TrialState, value: float | None) -> None:
+        """End a trial.
+
+        Args:
+            number: the trial.
+            state: COMPLETE, PRUNED or FAIL.
+            value: the value of a complete trial; that of a pruned one is its last intermediate value.
+        """
+        snapshot = self._snapshot()
+        study = self._study(snapshot, self._sampler(number))
+        study.tell(number, value if state == TrialState.COMPLETE else None, state)
+        self._trials[number] = snapshot.trials[number]
+        self._attributes = snapshot.attributes
+
+    def _sampler(self, number: int) -> BaseSampler:
+        study = self._spec.study
+        return study.sampler.build(study.seed, number, study.parallelism)
+
+    def _snapshot(self, *new: FrozenTrial) -> _Snapshot:
+        direction = StudyDirection.MAXIMIZE if self._spec.direction == "maximize" else StudyDirection.MINIMIZE
+        return _Snapshot(self._spec.study.name, direction, [*self._trials, *new], self._attributes)
+
+    def _study(self, snapshot: _Snapshot, sampler: BaseSampler | None = None) -> optuna.Study:
+        return _ViewedStudy(snapshot.name, snapshot, sampler, self._pruner)
+
+
+class _ViewedStudy(optuna.Study):  # type: ignore[misc] # Optuna's types are not followed
+    def stop(self) -> None:
+        """Ignore a sampler that has nothing left to suggest: the study file says how many trials there are."""
+
+
+class _Snapshot(BaseStorage):  # type: ignore[misc] # Optuna's types are not followed
+    """A storage of one study, over trials that belong to a `StudyView`. The id of a trial is its number.
+
+    A write replaces a trial by a changed copy, as in Optuna's own in-memory storage, because Optuna goes on using lists
+    of trials that it read before the write. So the trials of the `StudyView` stay as they are.
+    """
+
+    def __init__(
+        self, name: str, direction: StudyDirection, trials: list[FrozenTrial], attributes: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self.direction = direction
+        self.trials = trials
+        self.attributes = dict(attributes)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return 0
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self.name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return [self.direction]
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self.attributes.copy()
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.attributes[key] = _as_recorded(value)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.trials[trial_id]
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = [trial for trial in self.trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        trial = self._changed(trial_id)
+        trial.params = {**trial.params, param_name: distribution.to_external_repr(param_value_internal)}
+        trial.distributions = {**trial.distributions, param_name: distribution}
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        trial = self._changed(trial_id)
+        trial.system_attrs = {**trial.system_attrs, key: _as_recorded(value)}
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        trial = self._changed(trial_id)
+        trial.user_attrs = {**trial.user_attrs, key: _as_recorded(value)}
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        trial = self._changed(trial_id)
+        trial.state, trial.values = state, values
+        return True
+
+    def _changed(self, trial_id: int) -> FrozenTrial:
+        """Replace a running trial by a copy that may be changed; return the copy."""
+        self.check_trial_is_updatable(trial_id, self.trials[trial_id].state)
+        self.trials[trial_id] = copy.copy(self.trials[trial_id])
+        return self.trials[trial_id]
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        raise NotImplementedError(ONE_STUDY)
+
+    def delete_study(self, study_id: int) -> None:
+        raise NotImplementedError(ONE_STUDY)
+
+    def get_all_studies(self) -> list[Any]:
+        raise NotImplementedError(ONE_STUDY)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        raise NotImplementedError(ONE_STUDY)
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        raise NotImplementedError(ONE_STUDY)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        raise NotImplementedError(ONE_STUDY)
+
+
+def _trial(number: int, state: TrialState) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=state,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _as_recorded(value: Any) -> Any:
+    """Return an attribute as the database gives it back, so that a resumed study sees what the first launch saw."""
+    return json.loads(json.dumps(value))
