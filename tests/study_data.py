@@ -1,17 +1,20 @@
-"""What the tests of `studies` share: a small study of the digits, ways to run it, and its table to the last bit."""
+"""Shared by the tests of `studies`: a small study of the digits, ways to run it, and its exact trial table."""
 
 from __future__ import annotations
 
 import functools
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mlp.config import TrainConfig
+from mlp.records import field_types
 from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.records.home import Home, StudyFolder
@@ -20,7 +23,12 @@ from studies.running.driver import Driver, Snapshot
 from studies.running.engines import AbstractEngine, InProcess
 from studies.running.ledger import Ledger
 from studies.running.storage import StudyTable, open_storage
+from studies.search.pruners import NoPruner, pruners
+from studies.search.samplers import AbstractSampler, samplers, trial_seed
 from studies.search.spec import StudySpec, make_spec
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 NAME = "small"
 
@@ -46,12 +54,49 @@ SPACE: dict[str, Any] = {
     "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": "sgd"}},
 }
 
+PRUNING = [name for name in pruners if pruners.lookup(name) is not NoPruner]
+
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class QuasiRandom(AbstractSampler):
+    """A sampler with a memory: the next point of a scrambled Sobol sequence, whose position is kept by the study."""
+
+    def build(self, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
+        """Return a sampler whose sequence is the study's; what is outside the sequence is drawn for each trial."""
+        return sobol_sampler(study_seed, trial_seed(study_seed, trial))
+
+
+def sobol_sampler(sequence_seed: int, independent_seed: int) -> BaseSampler:
+    """Return Optuna's sampler of a scrambled Sobol sequence."""
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import QMCSampler, RandomSampler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        independent = RandomSampler(seed=independent_seed)
+        return QMCSampler(
+            scramble=True, seed=sequence_seed, independent_sampler=independent, warn_independent_sampling=False
+        )
+
+
+@pytest.fixture
+def quasi_random(monkeypatch: pytest.MonkeyPatch) -> AbstractSampler:
+    """A sampler with a memory, registered for one test."""
+    monkeypatch.setattr(samplers, "_parts", dict(samplers._parts))
+    return samplers.register("quasi_random_for_tests")(QuasiRandom)()
+
+
+def most_eager(pruner: str) -> dict[str, Any]:
+    """Return a pruner with every option at its lower bound, so that it prunes as early and as often as it can."""
+    options = {name: bounds.at_least for name, (_, bounds) in field_types(pruners.lookup(pruner)).items()}
+    return {"name": pruner, **options}
 
 
 @pytest.fixture(scope="session", name="digits")
 def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the prepared digits, in a cache of this session's own."""
+    """The folder of the prepared digits, in a cache of this session only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIES_CACHE", str(tmp_path_factory.getbasetemp() / "studies-cache"))
         yield prepare_data("digits")

@@ -21,9 +21,13 @@ from studies.records.trial_log import read_log
 from studies.running.driver import MAX_LOST_WORKERS, Driver, Snapshot
 from studies.running.engines import AbstractEngine, InProcess, LocalProcesses
 from studies.running.segments import Progress, Segment, run_segment
+from studies.search.samplers import AbstractSampler, samplers
+from studies.search.spec import StudySpec
 from tests.study_data import (
+    PRUNING,
     STUDY,
     log_table,
+    most_eager,
     open_ledger,
     rows,
     run,
@@ -181,6 +185,28 @@ def test_a_study_that_is_stopped_goes_on_to_the_same_table(
     assert tables(tmp_path) == reference
 
 
+def check_resume(spec: StudySpec, root: Path, digits: Path) -> None:
+    run(spec, root / "at once", digits)
+    for n_events in (2, 11):
+        run_until(n_events, spec, root / "stopped", digits)
+    run(spec, root / "stopped", digits)
+    assert trial_table(root / "stopped") == trial_table(root / "at once")
+
+
+@pytest.mark.parametrize("name", [name for name in samplers if name != STUDY["sampler"]["name"]])
+def test_a_stopped_study_resumes_with_any_sampler(tmp_path: Path, digits: Path, name: str) -> None:
+    check_resume(small_study({"sampler": name, "trials": 5}), tmp_path, digits)
+
+
+def test_a_stopped_study_continues_the_sequence_of_a_sampler_with_a_memory(
+    tmp_path: Path, digits: Path, quasi_random: AbstractSampler
+) -> None:
+    rates = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.3, "log": True}}
+    check_resume(small_study({"sampler": quasi_random, "trials": 5}, space=rates), tmp_path, digits)
+    positions = [row.system_attrs.get("study_attributes", {}).values() for row in rows(tmp_path / "stopped")]
+    assert [list(changes) for changes in positions] == [[], [0], [1], [2], [3]]
+
+
 def test_a_study_that_is_stopped_again_and_again_comes_to_the_same_table(
     tmp_path: Path, digits: Path, reference: Tables
 ) -> None:
@@ -268,14 +294,13 @@ def test_a_complete_study_is_replayed_without_computing_anything(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pruner", ["median", "successive_halving"])
+@pytest.mark.parametrize("pruner", PRUNING)
 @pytest.mark.parametrize("seed", fast_and_slow([16], [*range(5), 19]))
 def test_a_total_that_is_raised_later_goes_on_from_what_there_is(
     tmp_path: Path, digits: Path, seed: int, pruner: str
 ) -> None:
     """The slow trial that was the last one at first is not judged again by those that come after it."""
-    options = {"median": {"startup_trials": 1}, "successive_halving": {"factor": 2}}[pruner]
-    study = {"seed": seed, "parallelism": 2, "sampler": "random", "pruner": {"name": pruner, **options}}
+    study = {"seed": seed, "parallelism": 2, "sampler": "random", "pruner": most_eager(pruner)}
     base = {"epochs": 5, "network": {"hidden": []}, "optimizer": {"name": "adam", "learning_rate": 1e-5}}
     space = {
         "network.hidden": [[], [200, 100]],

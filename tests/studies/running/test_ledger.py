@@ -20,7 +20,9 @@ from studies.data.cache import open_cached
 from studies.errors import HistoryMismatchError
 from studies.records.trial_log import read_log
 from tests.study_data import (
+    PRUNING,
     log_table,
+    most_eager,
     rows,
     run,
     run_until,
@@ -114,13 +116,11 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
     assert TrainConfig.from_mapping(record.config) == spec.base
 
 
-@pytest.mark.parametrize(
-    "pruner", [{"name": "median", "startup_trials": 1}, {"name": "successive_halving", "factor": 2}]
-)
-def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path: Path, digits: Path, pruner: dict[str, Any]) -> None:
+@pytest.mark.parametrize("pruner", PRUNING)
+def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path: Path, digits: Path, pruner: str) -> None:
     base = {"optimizer": {"name": "adam", "learning_rate": 1e-4}, "epochs": 8, "batch_size": 16}
     space = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.03, "log": True}}  # base is at the bad end
-    run(small_study({"pruner": pruner}, base, space), tmp_path, digits)
+    run(small_study({"pruner": most_eager(pruner)}, base, space), tmp_path, digits)
     found = rows(tmp_path)
     assert sum(row.state == TrialState.PRUNED for row in found) >= 2
     assert (found[0].state, list(found[0].intermediate_values)) == (TrialState.COMPLETE, list(range(1, 9)))
