@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zipfile
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from mlp.arrays import Array, digest
 from mlp.errors import ConfigError, errors_in
 from mlp.model import Manifest, Model
+from mlp.untrusted import open_npz
 
 MODEL_FORMAT = "mlp-model"
 MODEL_VERSION = 2
 MANIFEST = "model.json"
 WEIGHTS = "weights.npz"
-MEMBER = "theta.npy"
 THETA = "theta"
 
 
@@ -232,44 +231,9 @@ def _check_theta(theta: Array, manifest: Manifest, file: Path) -> None:
 
 def _read_weights(file: Path, manifest: Manifest) -> Array:
     """Return the parameters from an archive, of exactly the shape and type that the manifest states."""
-    try:
-        with errors_in(f"{file}:"):
-            return _read_member(file, manifest)
-    except ConfigError:
-        raise
-    except Exception as error:  # the readers of zip and npy raise a dozen kinds on hostile bytes
-        raise ConfigError(f"{file}: cannot be read: {error}.") from error
-
-
-def _read_member(file: Path, manifest: Manifest) -> Array:
-    """Return the array of an archive, having checked what it declares before any memory is taken for it.
-
-    An `.npz` of 200 bytes can claim an array of 128 GiB, and a compressed one can really hold it.
-    """
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if [member.filename for member in members] != [MEMBER]:
-            names = [member.filename for member in members[:5]]
-            raise ConfigError(f"must hold {MEMBER} and nothing else, got {names}.")
-        if members[0].compress_type != zipfile.ZIP_STORED:
-            raise ConfigError(f"{MEMBER} must not be compressed.")
-        with archive.open(members[0]) as stream:
-            shape, dtype = _read_header(stream)
-            if (shape, dtype) != ((manifest.n_parameters,), np.dtype(manifest.config.dtype)):
-                problem = f"must have shape ({manifest.n_parameters},) and type {manifest.config.dtype} by {MANIFEST}"
-                raise ConfigError(f"{MEMBER} {problem}, got {shape} and {dtype}.")
-            n_bytes = manifest.n_parameters * dtype.itemsize
-            if n_bytes > (n_there := file.stat().st_size):
-                raise ConfigError(f"{MEMBER} claims {n_bytes} bytes in a file of {n_there}.")
-            data = stream.read(n_bytes + 1)
-    if len(data) != n_bytes:
-        raise ConfigError(f"{MEMBER} must hold {n_bytes} bytes of values, and holds {len(data)}.")
-    return np.frombuffer(data, dtype)
-
-
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    if version != (1, 0):  # the later ones are for types with many fields, and their headers may be 4 GiB long
-        raise ConfigError(f"{MEMBER} must be of the .npy version 1.0, got {version[0]}.{version[1]}.")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    return shape, dtype
+    with open_npz(file) as archive:
+        if archive.names != [THETA]:
+            got = ", ".join(archive.names[:5]) or "none"
+            raise ConfigError(f'must contain the array "{THETA}" only, got {got}.')
+        shape, dtype = (manifest.n_parameters,), manifest.config.dtype
+        return archive.read(THETA, shape=shape, dtype=dtype, allow_compressed=False)

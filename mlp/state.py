@@ -15,6 +15,7 @@ from mlp.arrays import Array, digest
 from mlp.config import TrainConfig
 from mlp.errors import CorruptStateError
 from mlp.scores import best_epoch, direction
+from mlp.untrusted import open_npz
 
 Status = Literal["running", "finished", "stopped", "diverged"]
 History = dict[str, list[float]]
@@ -95,14 +96,17 @@ class TrainingState:
         if hashlib.sha256(data[:-SEAL_BYTES]).digest() != data[-SEAL_BYTES:]:
             raise CorruptStateError("not a saved training state, or one that was torn or changed.")
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                header = json.loads(file["header"].tobytes())
-                if header["version"] != STATE_VERSION:
-                    was = header["version"]
-                    raise CorruptStateError(f"the state has version {was}, this program reads {STATE_VERSION}.")
-                history = dict(zip(header["keys"], file["history"].tolist(), strict=True))
-                arrays = (file["theta"], file["slots"], file["best_theta"])
-                return cls(header["config"], header["epoch"], header["status"], *arrays, history, header["seconds"])
+            with open_npz(data) as archive:
+                header_bytes = archive.read("header", dtype=np.uint8).tobytes()
+                theta, slots, best_theta = (archive.read(name) for name in ("theta", "slots", "best_theta"))
+                values = archive.read("history").tolist()
+            header = json.loads(header_bytes)
+            if header["version"] != STATE_VERSION:
+                was = header["version"]
+                raise CorruptStateError(f"the state has version {was}, this program reads {STATE_VERSION}.")
+            history = dict(zip(header["keys"], values, strict=True))
+            record = {key: header[key] for key in ("config", "epoch", "status", "seconds")}
+            return cls(theta=theta, slots=slots, best_theta=best_theta, history=history, **record)
         except (ValueError, KeyError) as error:
             raise CorruptStateError(f"not a saved training state: {error}") from error
 

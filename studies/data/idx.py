@@ -7,11 +7,9 @@ a file says of itself is believed: its header is compared, and no more is decomp
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,9 +18,8 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.errors import ConfigError
+from mlp.untrusted import describe_array, max_content_size, read_gzip_or_plain
 
-GZIP_MAGIC = b"\x1f\x8b"
-DEFLATE_MOST = 1032  # times that data can be longer than their compressed form: the limit of the format
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 TIMEOUTS = (5.0, 30.0)  # seconds to connect, and between two answers
 
@@ -52,25 +49,33 @@ class IdxFile:
         return len(self.header) + math.prod(self.shape)
 
     def read(self, file: Path) -> Array:
-        """Return the array that a file, compressed or not, holds; uint8, read-only.
+        """Return the array in a file, compressed or not; uint8, read-only.
 
         Raises:
-            ConfigError: when it holds anything but the published payload.
-            FileNotFoundError: when there is no such file.
+            ConfigError: if the content is not exactly the published one.
+            FileNotFoundError: if there is no such file.
         """
-        payload = read_payload(file, self.n_bytes)
+        try:
+            payload = read_gzip_or_plain(file, self.n_bytes + 1)
+        except ConfigError as error:
+            raise ConfigError(f"{error.problem} Download it again.") from error
+        if problem := self._find_problem(payload):
+            raise ConfigError(f"{file}: {problem} Download it again.")
+        return np.frombuffer(payload, np.uint8, offset=len(self.header)).reshape(self.shape)
+
+    def _find_problem(self, payload: bytes) -> str:
+        """Return how a payload differs from the published one, or an empty string."""
         if not payload.startswith(self.header):
-            form = f"an IDX file of {'×'.join(map(str, self.shape))} unsigned bytes"
+            form = f"an IDX file of {describe_array(self.shape, np.dtype(np.uint8))}"
             got = payload[: len(self.header)].hex(" ") or "nothing"
-            raise ConfigError(f"{file} must be {form}, beginning {self.header.hex(' ')}, got {got}. Fetch it anew.")
+            return f"must be {form} and begin with {self.header.hex(' ')}, got {got}."
         if len(payload) != self.n_bytes:
             got = "more" if len(payload) > self.n_bytes else f"{len(payload)}"
-            raise ConfigError(f"{file} must hold {self.n_bytes} bytes when decompressed, got {got}. Fetch it anew.")
+            return f"must contain {self.n_bytes} bytes when decompressed, got {got}."
         sha256 = hashlib.sha256(payload).hexdigest()
         if sha256 != self.sha256:
-            problem = f"is not the published file: the SHA-256 of its payload must be {self.sha256}, got {sha256}."
-            raise ConfigError(f"{file} {problem} Fetch it anew.")
-        return np.frombuffer(payload, np.uint8, offset=len(self.header)).reshape(self.shape)
+            return f"is not the published file: the SHA-256 of its payload must be {self.sha256}, got {sha256}."
+        return ""
 
 
 def mnist_files(*sha256: str) -> tuple[IdxFile, ...]:
@@ -84,58 +89,27 @@ def mnist_files(*sha256: str) -> tuple[IdxFile, ...]:
     return tuple(IdxFile(name, shape, digest) for (name, shape), digest in zip(shapes.items(), sha256, strict=True))
 
 
-def read_payload(file: Path, n_bytes: int) -> bytes:
-    """Return what a file holds, decompressed if it is compressed; at most `n_bytes` and one more, to tell.
-
-    Raises:
-        ConfigError: when it cannot be read or decompressed.
-        FileNotFoundError: when there is no such file.
-    """
-    try:
-        return _unpack(file, n_bytes + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ConfigError(f"{file} cannot be read: {error}. Fetch it anew.") from error
-
-
-def _unpack(file: Path, n_bytes: int) -> bytes:
-    """Return at most so many bytes of what a file holds, decompressed if it is compressed."""
-    try:
-        with file.open("rb") as stream:
-            if stream.peek(2)[:2] != GZIP_MAGIC:
-                return stream.read(n_bytes)
-            with gzip.GzipFile(fileobj=stream) as unpacked:
-                return unpacked.read(n_bytes)
-    except NotADirectoryError:
-        raise FileNotFoundError(file) from None
-
-
 def read_idx(file: Path) -> Array:
-    """Return the array of an IDX file that nothing is known of, compressed or not; read-only.
+    """Return the array of any IDX file, compressed or not; read-only.
 
-    No memory is taken for what its header claims before the file is known to be long enough for it.
+    Memory is allocated only after the size in the header is known to be possible for this file.
 
     Raises:
-        ConfigError: when it is no IDX file, or holds more or less than it claims.
-        FileNotFoundError: when there is no such file.
-        OSError: when it cannot be read.
-        EOFError, zlib.error: when it cannot be decompressed.
+        ConfigError: if the file is not an IDX file, or its size differs from what its header states.
+        FileNotFoundError: if there is no such file.
     """
-    head = _unpack(file, 4 + 4 * 255)
+    head = read_gzip_or_plain(file, 4 + 4 * 255)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not head[3]:
-        raise ConfigError(f"{file}: is no IDX file, which would begin with 00 00, a type and a number of dimensions.")
+        problem = "is not an IDX file: it must begin with 00 00, a type and the number of dimensions"
+        raise ConfigError(f"{file}: {problem}, got {head[:4].hex(' ') or 'nothing'}.")
     dtype, n_header = np.dtype(TYPES[head[2]]), 4 + 4 * head[3]
     if len(head) < n_header:
         raise ConfigError(f"{file}: ends within its header.")
     shape = struct.unpack(f">{head[3]}I", head[4:n_header])
     n_bytes = n_header + math.prod(shape) * dtype.itemsize
-    with file.open("rb") as stream:
-        growth = DEFLATE_MOST if stream.read(2) == GZIP_MAGIC else 1
-    payload = _unpack(file, n_bytes + 1) if n_bytes <= growth * file.stat().st_size else b""
+    payload = read_gzip_or_plain(file, n_bytes + 1) if n_bytes <= max_content_size(file) else b""
     if len(payload) != n_bytes:
-        form = "×".join(map(str, shape))
-        raise ConfigError(f"{file}: claims to hold {form} values of type {dtype.name}, but does not.")
+        raise ConfigError(f"{file}: must contain {describe_array(shape, dtype)} as its header states, but does not.")
     return np.frombuffer(payload, dtype, offset=n_header).reshape(shape)
 
 

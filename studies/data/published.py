@@ -13,8 +13,9 @@ import numpy as np
 from mlp.arrays import digest
 from mlp.data import Dataset
 from mlp.errors import ConfigError, did_you_mean
+from mlp.untrusted import read_gzip_or_plain
 from studies.data.cache import cache_folder, find_data_dir, keep
-from studies.data.idx import IdxFile, Places, mnist_files, read_payload
+from studies.data.idx import IdxFile, Places, mnist_files
 
 MIRRORS = {
     "mnist": (
@@ -77,7 +78,9 @@ class Bundled(AbstractSource):
             raise ConfigError(f'"{self.name}" comes with scikit-learn, which is not installed. Install scikit-learn.')
         file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
         try:
-            table = np.loadtxt(read_payload(file, 1 << 20).decode().splitlines(), np.int64, delimiter=",", ndmin=2)
+            table = np.loadtxt(
+                read_gzip_or_plain(file, 1 << 20).decode().splitlines(), np.int64, delimiter=",", ndmin=2
+            )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigError(f"{file} must hold the digits: {error}. Install scikit-learn anew.") from error
         is_test = np.arange(len(table)) % 5 == 4

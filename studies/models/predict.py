@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from mlp.errors import ConfigError, did_you_mean
 from mlp.metrics import metrics
 from mlp.model import Model
 from mlp.scores import evaluate
-from studies.data.idx import DEFLATE_MOST, read_idx
+from mlp.untrusted import open_npy, open_npz
+from studies.data.idx import read_idx
 from studies.data.prepare import find_table, open_dataset, read_targets_as
 from studies.data.tables import (
     Table,
@@ -46,17 +46,13 @@ def read_inputs(file: Path, model: Model, *, label: str | None = None, array: st
         if file.suffix == ".csv":
             inputs = _read_csv(file, model, label)
         elif file.suffix == ".npy":
-            inputs = np.lib.format.open_memmap(file, mode="r")  # a claim of more than there is costs no memory
+            inputs = open_npy(file)
         elif file.suffix == ".npz":
             inputs = _read_npz(file, array)
         else:
             inputs = read_idx(file)
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file.") from None
-    except ConfigError:
-        raise
-    except Exception as error:  # the readers of zip and npy raise a dozen kinds on hostile bytes
-        raise ConfigError(f"{file}: cannot be read: {error}.") from None
     if not inputs.ndim:
         raise ConfigError(f"{file}: must hold a row an example, and holds a single value.")
     flat = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
@@ -101,34 +97,13 @@ def _encode(table: Table, model: Model) -> Array:
 
 
 def _read_npz(file: Path, name: str | None) -> Array:
-    with zipfile.ZipFile(file) as archive:
-        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        if name is None and len(members) != 1:
-            problem = f"holds {len(members)} arrays; say which: --array {' or '.join(members)}."
-            raise ConfigError(f"{file}: {problem}" if members else f"{file}: holds no array.")
-        name = next(iter(members)) if name is None else name
-        if name not in members:
-            hint = did_you_mean(name, members)
-            raise ConfigError(f'{file}: holds no array "{name}".{hint} It has: {", ".join(members)}.')
-        member = members[name]
-        with archive.open(member) as stream:
-            shape, dtype = _read_header(stream)
-            growth = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE_MOST}.get(member.compress_type, 0)
-            n_bytes = stream.tell() + math.prod(shape) * dtype.itemsize
-        most = growth * min(member.compress_size, file.stat().st_size)
-        if n_bytes != member.file_size or n_bytes > most:
-            form = "×".join(map(str, shape))
-            raise ConfigError(f"{file}: {member.filename} claims to hold {form} values of type {dtype}, but does not.")
-        with archive.open(member) as stream:
-            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
-
-
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
+    with open_npz(file) as archive:
+        if not archive.names:
+            raise ConfigError("contains no array.")
+        if name is None and len(archive.names) > 1:
+            choices = " or ".join(archive.names)
+            raise ConfigError(f"contains {len(archive.names)} arrays. Choose one with --array {choices}.")
+        return archive.read(name or archive.names[0])
 
 
 def write_predictions(model: Model, inputs: Array, target: IO[str]) -> None:

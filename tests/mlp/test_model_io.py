@@ -432,17 +432,20 @@ VALUES = bytes(74 * 4)
 HOSTILE = {
     "nothing": (b"", "cannot be read"),
     "no archive": (b"PK\x03\x04 and so on", "cannot be read"),
-    "another name": (archive(header() + VALUES, "weights.npy"), r"must hold theta\.npy and nothing else"),
-    "two members": (two_members(), r"must hold theta\.npy and nothing else"),
+    "another name": (archive(header() + VALUES, "weights.npy"), 'must contain the array "theta" only, got '),
+    "two members": (two_members(), 'must contain the array "theta" only, got '),
     "compressed": (archive(header() + VALUES, compression=zipfile.ZIP_DEFLATED), "must not be compressed"),
-    "128 GiB": (archive(header("(34359738368,)")), r"must have shape \(74,\) .* got \(34359738368,\)"),
+    "128 GiB": (archive(header("(34359738368,)")), r"must have shape \(74,\), got \(34359738368,\)"),
     "an overflow": (archive(header("(4294967296, 4294967296)")), r"must have shape \(74,\)"),
     "a matrix": (archive(header("(74, 1)") + VALUES), r"must have shape \(74,\)"),
-    "other bytes first": (archive(header(descr="'>f4'") + VALUES), "must have .* type float32 .* got .*>f4"),
-    "pickle": (archive(header(descr="'|O'") + b"\x80\x04K\x01."), "must have .* type float32 .* got .* object"),
-    "a later version": (archive(header(version=b"\x02\x00") + VALUES), "of the .npy version 1.0, got 2.0"),
-    "too few values": (archive(header() + VALUES[:-1]), "must hold 296 bytes of values, and holds 295"),
-    "too many values": (archive(header() + VALUES + b"\0"), "must hold 296 bytes of values"),
+    "other bytes first": (archive(header(descr="'>f4'") + VALUES), "must have type float32, got >f4"),
+    "pickle": (archive(header(descr="'|O'") + b"\x80\x04K\x01."), "must have type float32, got object"),
+    "a later version": (archive(header(version=b"\x03\x00") + VALUES), r"has the \.npy version 3\.0"),
+    "too few values": (archive(header() + VALUES[:-1]), "must contain 74 values of type float32 as its header states"),
+    "too many values": (
+        archive(header() + VALUES + b"\0"),
+        "must contain 74 values of type float32 as its header states",
+    ),
     "no npy": (archive(b"values"), "cannot be read"),
     "code for a header": (archive(header("__import__('os').getcwd()")), "cannot be read"),
     "other values": (archive(header() + VALUES), "must have the digest"),
@@ -467,7 +470,9 @@ def test_a_manifest_that_claims_gigabytes_allocates_no_memory(place: Path) -> No
         (place / "weights.npz").write_bytes(archive(header(f"({n},)") + VALUES))
     tracemalloc.start()
     try:
-        with pytest.raises(ConfigError, match=f"(claims {4 * n} bytes in a file of|must be a list of {n} numbers)"):
+        with pytest.raises(
+            ConfigError, match=f"(must contain {n} values of type float32 as its|must be a list of {n} numbers)"
+        ):
             load_model(place)
         assert n * 4 > 128 * 2**30
         assert tracemalloc.get_traced_memory()[1] < 2**20

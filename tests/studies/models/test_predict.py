@@ -157,8 +157,8 @@ def test_one_of_several_arrays_is_chosen_by_name(tmp_path: Path) -> None:
     file = tmp_path / "x.npz"
     np.savez(file, train=INPUTS[:3], test=INPUTS)
     np.testing.assert_array_equal(read_inputs(file, model(), array="train"), INPUTS[:3])
-    assert refusal(file) == "holds 2 arrays; say which: --array train or test."
-    assert refusal(file, array="tests") == 'holds no array "tests". Did you mean "test"? It has: train, test.'
+    assert refusal(file) == "contains 2 arrays. Choose one with --array train or test."
+    assert refusal(file, array="tests") == 'contains no array "tests". Did you mean "test"? Available: train, test.'
 
 
 def test_a_model_of_a_csv_file_knows_its_columns_in_any_order(tmp_path: Path) -> None:
@@ -200,25 +200,37 @@ HOSTILE = {
     "nothing.npy": (b"", "cannot be read: "),
     "more rows than there are.npz": (
         archive(npy_claiming(HUGE)),
-        f"x.npy claims to hold {HUGE}×6 values of type uint8",
+        f'array "x" must contain {HUGE}×6 values of type uint8 as its header states',
     ),
-    "a lying directory.npz": (lying_archive(), "x.npy claims to hold 500000000×6 values of type uint8, but does not."),
-    "objects.npz": (archive(npy_claiming(1, "|O")), "x.npy claims to hold 1×6 values of type object, but does not."),
-    "another packing.npz": (archive(npy(INPUTS), zipfile.ZIP_BZIP2), "x.npy claims to hold 20×6 values of type uint8"),
+    "a lying directory.npz": (
+        lying_archive(),
+        'array "x" must contain 500000000×6 values of type uint8 as its header states, but',
+    ),
+    "objects.npz": (archive(npy_claiming(1, "|O")), 'array "x" must contain numbers, got the type object.'),
+    "another packing.npz": (
+        archive(npy(INPUTS), zipfile.ZIP_BZIP2),
+        'array "x" is compressed by an unsupported method. Write the file with numpy.savez_compressed.',
+    ),
     "no archive.npz": (npy(INPUTS), "cannot be read: File is not a zip file."),
-    "empty.npz": (b"PK\x05\x06" + bytes(18), "holds no array."),
+    "empty.npz": (b"PK\x05\x06" + bytes(18), "contains no array."),
     "no array.npz": (archive(b"hello", name="x.txt"), "cannot be read: EOF: reading magic string"),
-    "more than there is.idx": (struct.pack(">HBB2I", 0, 8, 2, 1 << 31, 1 << 31), f"claims to hold {1 << 31}×{1 << 31}"),
+    "more than there is.idx": (
+        struct.pack(">HBB2I", 0, 8, 2, 1 << 31, 1 << 31),
+        f"must contain {1 << 31}×{1 << 31} values of type uint8",
+    ),
     "more than there is.gz": (
         gzip.compress(struct.pack(">HBB2I", 0, 8, 2, 1 << 20, 6) + bytes(99)),
-        f"claims to hold {1 << 20}×6 values of type uint8, but does not.",
+        f"must contain {1 << 20}×6 values of type uint8 as its header states, but does not.",
     ),
-    "less than there is.idx": (idx(INPUTS) + b"0", "claims to hold 20×6 values of type uint8, but does not."),
-    "no dimensions.idx": (b"\0\0\x08\0", "is no IDX file, which would begin with 00 00, a type and a number of"),
-    "no such type.idx": (b"\0\0\x07\x01\0\0\0\x01", "is no IDX file"),
+    "less than there is.idx": (
+        idx(INPUTS) + b"0",
+        "must contain 20×6 values of type uint8 as its header states, but does not.",
+    ),
+    "no dimensions.idx": (b"\0\0\x08\0", "is not an IDX file: it must begin with 00 00, a type and the number of"),
+    "no such type.idx": (b"\0\0\x07\x01\0\0\0\x01", "is not an IDX file"),
     "cut.idx": (b"\0\0\x08\x03\0\0", "ends within its header."),
-    "text.txt": (b"hello", "is no IDX file"),
-    "empty.gz": (gzip.compress(b""), "is no IDX file"),
+    "text.txt": (b"hello", "is not an IDX file"),
+    "empty.gz": (gzip.compress(b""), "is not an IDX file"),
     "broken.gz": (gzip.compress(idx(INPUTS))[:-20], "cannot be read"),
     "wide.npy": (npy(INPUTS[:, :5]), "the model takes 6 inputs an example, but here there are 5."),
     "flat.npy": (npy(INPUTS[:, 0]), "the model takes 6 inputs an example, but here there are 1."),
