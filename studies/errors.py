@@ -17,5 +17,9 @@ class WorkerLostError(RuntimeError):
     """The process that computed a segment has died."""
 
 
+class ServerError(RuntimeError):
+    """The MLflow server did not start."""
+
+
 class RefusedError(Exception):
     """The tracking store rejects a request permanently, for example because the run was deleted."""

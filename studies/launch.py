@@ -21,6 +21,7 @@ from mlp.metrics import metrics
 from mlp.preparation import check_fit
 from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
+from studies.hints import command_line
 from studies.models.export import export_trial
 from studies.models.machine import machine, versions
 from studies.records.home import Home, StudyFolder
@@ -219,7 +220,7 @@ def run_study(
         stack.enter_context(folder.lock())
         recorded = folder.read_record() if folder.record.exists() else None
         if recorded is not None:
-            check_record(recorded, plan)
+            check_record(recorded, plan, place)
         if recorded is not None and _may_be_complete(folder, spec.study.trials):
             results = read_results(folder)
             if results.n_ended == len(results.trials):
@@ -247,12 +248,13 @@ def run_study(
     return Launch(results, status, 0 if finished else stop.signal, export, pending, time.monotonic() - started)
 
 
-def check_record(recorded: StudyRecord, plan: Plan) -> None:
+def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
     """Refuse to resume an existing study of the same name whose settings are different.
 
     Args:
         recorded: the record of the existing study.
         plan: the study that was asked for.
+        home: where both are, or would be.
 
     Raises:
         ConfigError: with every difference.
@@ -263,8 +265,8 @@ def check_record(recorded: StudyRecord, plan: Plan) -> None:
         lines = [f"  {key}: was {was.get(key, 'absent')}, is {now.get(key, 'absent')}" for key in changed]
         raise ConfigError(
             f'study "{recorded.name}" already exists with different settings:\n' + "\n".join(lines) + "\n"
-            "Run it under a new name with --name, or remove the old one with "
-            f"`studies delete {recorded.name}`."
+            "Run it under a new name with --name, or delete the old one with: "
+            f"{command_line('delete', recorded.name, home=home)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The commands that make and use a model: `train`, `predict`, `evaluate`."""
+"""The commands about models: `train`, `predict`, `evaluate`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.terminal import DataOption, open_console, say
-
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder or a .json file with a saved model.")]
+from studies.commands.options import DataDirOption, ModelArgument, in_range
+from studies.commands.terminal import open_console, print_line
 
 
 class Part(enum.Enum):
@@ -23,29 +22,30 @@ class Part(enum.Enum):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="An export, a configuration, or a study file.")],
-    test: Annotated[bool, typer.Option("--test", help="Judge by the test set at the end.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export, a configuration, or a study file.")],
+    test: Annotated[bool, typer.Option("--test", help="Evaluate on the test set at the end.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Train on training and validation data together.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the file's.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", callback=in_range(0), help="Override the seed.")] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="PLACE", help="Write the model there: a folder, or FILE.json.")
+        Path | None, typer.Option(metavar="MODEL", help="Save the model: a folder, or a file that ends in .json.")
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Draw curves, confusion, predictions there.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw learning curves, confusion matrix and predictions into a folder."),
     ] = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
-    """Train one configuration; from an export, check that it comes out as recorded."""
+    """Train one configuration, or reproduce an exported one."""
     from mlp.errors import ConfigError
-    from studies.commands.display import epoch_line, training_view
+    from studies.commands.views import epoch_line, training_view
     from studies.models.export import read_config
     from studies.models.retrain import retrain
 
     console = open_console()
-    what, provenance = read_config(config)
+    config, provenance = read_config(file)
     try:
         result = retrain(
-            what,
+            config,
             provenance,
             data_dir=data_dir,
             test=test,
@@ -53,14 +53,16 @@ def train(
             seed=seed,
             save=save,
             pictures=pictures,
-            on_epoch=lambda metrics: say(console, epoch_line(metrics, what.epochs)),
+            on_epoch=lambda metrics: print_line(console, epoch_line(metrics, config.epochs)),
             progress=console.is_terminal,
         )
     except ConfigError as error:
-        raise ConfigError(f"{config}: {error}") if error.path else error from None
+        if error.path:  # an error with a path is about a field of the file
+            error.place = f"{file}:"
+        raise
     console.print(training_view(result, provenance))
     if pictures is not None:
-        say(console, f"The pictures are in {pictures}.")
+        print_line(console, f"The pictures are in {pictures}.")
     raise typer.Exit(1 if result.differences else 0)
 
 
@@ -68,12 +70,20 @@ def predict(
     model: ModelArgument,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .npy, .npz or IDX file of raw inputs.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write.", show_default="here")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the predictions to FILE. Default: stdout."),
     ] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of a CSV file the answers, left out.")] = None,
-    array: Annotated[str | None, typer.Option(metavar="NAME", help="Which array of an .npz file.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The CSV column with the answers; it is ignored.")
+    ] = None,
+    array: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The array of an .npz file, if it has several.")
+    ] = None,
 ) -> None:
-    """Predict with a saved model: a CSV line an example, with its label and the probability of each class."""
+    """Predict with a saved model.
+
+    Writes one CSV row per example: the label and the probability of each class, or the predicted values.
+    """
     from mlp.errors import ConfigError
     from mlp.model_io import load_model
     from studies.models.predict import read_inputs, write_predictions
@@ -90,27 +100,32 @@ def predict(
         write_atomically(output, text.getvalue())
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}. Choose another file.") from None
-    say(open_console(), f"{len(inputs)} predictions are in {output}")
+    print_line(open_console(), f"{len(inputs)} predictions are in {output}.")
 
 
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str, typer.Option(metavar="NAME", help="A data set, or a CSV file.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="The name of a data set, or a CSV file.")],
     part: Annotated[
-        Part | None, typer.Option(help="Of a data set; a CSV file is judged whole.", show_default="test")
+        Part | None,
+        typer.Option(metavar="test|train", help="Part of the data set; a CSV file is used in full. Default: test."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Of a CSV file the answers.", show_default="the model's")
+        str | None,
+        typer.Option(metavar="COLUMN", help="The CSV column with the answers. Default: the model's."),
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="One more, such as f1_macro. May be repeated.")] = None,
-    data_dir: DataOption = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Extra metric, such as f1_macro. May be repeated."),
+    ] = None,
+    data_dir: DataDirOption = None,
 ) -> None:
-    """Judge a saved model by a part of a data set, or by a CSV file."""
+    """Evaluate a saved model on part of a data set, or on a CSV file."""
     from mlp.model_io import load_model
     from studies.models.predict import evaluate_model
 
     console = open_console()
-    found = evaluate_model(
+    scores = evaluate_model(
         load_model(model),
         data,
         part=part.value if part else None,
@@ -119,6 +134,6 @@ def evaluate(
         data_dir=data_dir,
         progress=console.is_terminal,
     )
-    width = max(map(len, found))
-    for key, value in found.items():
-        say(console, f"{key:{width}}  {value:.6g}")
+    width = max(map(len, scores))
+    for key, value in scores.items():
+        print_line(console, f"{key:{width}}  {value:.6g}")

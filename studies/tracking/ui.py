@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from mlp.errors import ConfigError
+from studies.errors import ServerError
+from studies.hints import command_line
 from studies.records.home import Home, StudyFolder
 
 if TYPE_CHECKING:
@@ -34,14 +36,19 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         ConfigError: when there is nothing to show, or the port is taken.
     """
     if not home.mlflow_db.exists():
-        raise ConfigError(f"nothing has been published in {home.root} yet. Run a study, or `studies sync NAME`.")
+        raise ConfigError(
+            f"nothing has been published from {home.root} yet. "
+            f"Run a study, or publish one with: {command_line('sync', 'NAME', home=home)}"
+        )
     folder = home.existing_study(name) if name is not None else None
     _check_port(port)
     from studies.tracking.mlflow_store import experiment_id, ui_command
 
     experiment = experiment_id(home, name) if name is not None else None
     if name is not None and experiment is None:
-        raise ConfigError(f'study "{name}" is not published yet. Publish it with: studies sync {name}')
+        raise ConfigError(
+            f'study "{name}" is not published yet. Publish it with: {command_line("sync", name, home=home)}'
+        )
     command, environment = ui_command(home, port)
     with home.root.joinpath("ui.log").open("wb") as log:
         server = subprocess.Popen(
@@ -86,11 +93,11 @@ def _await_port(server: subprocess.Popen[bytes], port: int, log: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise RuntimeError(f"the MLflow server ended with exit code {server.returncode}; see {log}.")
+            raise ServerError(f"the MLflow server ended with exit code {server.returncode}; see {log}.")
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.1)
-    raise RuntimeError(f"the MLflow server did not answer within {START_SECONDS:.0f} s; see {log}.")
+    raise ServerError(f"the MLflow server did not answer within {START_SECONDS:.0f} s; see {log}.")
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -314,7 +314,7 @@ def test_another_study_under_the_same_name_is_refused_with_every_difference(run:
     assert sorted(lines[1:-1]) == ["  base.epochs: was 3, is 5", "  base.seed: was 0, is 4"]
     assert "--name" in lines[-1]
     assert (trial_table(root), Home(root).study(NAME).record.read_bytes()) == before
-    check_record(Home(root).study(NAME).read_record(), plan_study(file, trials=99))
+    check_record(Home(root).study(NAME).read_record(), plan_study(file, trials=99), Home(root))
 
 
 def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:

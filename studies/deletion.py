@@ -1,4 +1,4 @@
-"""Removing a study wherever it left something."""
+"""`delete_study`: removes a study from every place where it left something."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from studies.running.storage import delete_rows
 
 
 def delete_study(home: Home, name: str) -> None:
-    """Remove a study's MLflow experiment, its rows in Optuna's database and its folder, the folder last.
+    """Delete the MLflow experiment of a study, its rows in Optuna's database, and its folder.
 
-    A kill in between leaves a study that can be deleted again.
+    The folder is deleted last. If the process is killed before that, the study still exists and can be deleted again.
+
+    Args:
+        home: where the study is.
+        name: the name of the study.
 
     Raises:
         ConfigError: when there is no such study, or a driver is running it.

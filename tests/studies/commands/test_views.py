@@ -1,4 +1,4 @@
-"""What a person sees: in a wide terminal every word as it is, in a narrow one folded, but nothing cut off."""
+"""Tables for the terminal: nothing is cut off; a narrow terminal may fold words."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from rich.console import Console, RenderableType
 from mlp.paths import flatten
 from mlp.records import label
 from mlp.training import EpochMetrics
-from studies.commands.display import (
-    Pace,
+from studies.commands.views import (
     duration,
     epoch_line,
     list_view,
     plan_view,
-    progress,
-    shown,
-    standing,
+    short_value,
     study_view,
     summary_view,
     training_view,
@@ -34,7 +31,6 @@ from studies.models.retrain import RetrainResult
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
 from studies.records.trial_log import Ending
-from studies.running.driver import Snapshot
 from studies.search.spec import make_spec
 from tests.record_data import study_record
 from tests.tracking_data import (
@@ -47,7 +43,6 @@ from tests.tracking_data import (
 )
 
 WIDTHS = pytest.mark.parametrize("width", [60, 200])
-STANDING = Snapshot(total=50, done=12, running=4, pruned=3, failed=1, resumed=0, best=(7, 0.97123456))
 TABLES: dict[str, Any] = {
     "study": {"name": "plan", "trials": 40, "seed": 5, "parallelism": 3, "pruner": {"name": "median"}},
     "base": {
@@ -67,7 +62,7 @@ TABLES: dict[str, Any] = {
 
 
 def render(view: RenderableType, width: int) -> str:
-    """Return what a terminal of some width shows, from which nothing may be missing."""
+    """Return what a terminal of this width shows; assert that nothing is cut off."""
     console = Console(record=True, width=width, file=io.StringIO())
     console.print(view)
     text = console.export_text()
@@ -77,7 +72,7 @@ def render(view: RenderableType, width: int) -> str:
 
 
 def assert_shows(text: str, width: int, *parts: Any) -> None:
-    """Assert that all parts are there as words; in a narrow terminal only numbers are, for names may be folded."""
+    """Assert that all parts are shown as words; in a narrow terminal only the numbers, because names may be folded."""
     words = re.split(r"[\s,;]+", text)
     wanted = [part for part in map(str, parts) if width > 100 or re.fullmatch(r"\d+(\.\d+)?", part)]
     assert wanted
@@ -85,13 +80,13 @@ def assert_shows(text: str, width: int, *parts: Any) -> None:
 
 
 def in_one_line(text: str) -> str:
-    """Return a text without its line breaks."""
+    """Return a text on one line."""
     return " ".join(text.split())
 
 
 @pytest.fixture(name="study")
 def study_fixture(tmp_path: Path) -> FakeStudy:
-    """A study with trials of every kind, one of them still running."""
+    """Return a study with trials of every kind, one of which is still running."""
     study = FakeStudy(Home(tmp_path), trials=9)
     endings: list[Ending | None] = [COMPLETE, PRUNED, DIVERGED, FAILED, COMPLETE, COMPLETE, None]
     for number, ending in enumerate(endings):
@@ -101,12 +96,12 @@ def study_fixture(tmp_path: Path) -> FakeStudy:
 
 @pytest.fixture(name="results")
 def results_fixture(study: FakeStudy, tmp_path: Path) -> StudyResults:
-    """That study, read."""
+    """Return the results of that study."""
     return load_study(study.folder.name, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "0.0s"),
         (0.04, "0.0s"),
@@ -121,17 +116,12 @@ def results_fixture(study: FakeStudy, tmp_path: Path) -> StudyResults:
         (360_000, "100h 00m"),
     ],
 )
-def test_a_duration_is_said_as_a_person_would(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-def test_a_standing_names_what_there_is_and_leaves_out_what_there_is_not() -> None:
-    assert standing(STANDING) == "12/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7)"
-    assert standing(replace(STANDING, pruned=0, failed=0, best=None)) == "12/50 trials · 4 running"
+def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @WIDTHS
-def test_a_plan_shows_settings_data_base_and_space(width: int) -> None:
+def test_a_plan_shows_the_settings_the_data_the_base_and_the_space(width: int) -> None:
     text = render(plan_view(make_spec(TABLES), study_record().data), width)
     assert_shows(text, width, 40, 3, 5, "validation/accuracy", "maximized", 1150, 288, "64-256-128-10", 20)
     assert_shows(text, width, 256, "relu", "adam", "0.001235", 512, 32, "leaky_relu(slope=0.1)", "0.3", "0.0001")
@@ -141,35 +131,35 @@ def test_a_plan_shows_settings_data_base_and_space(width: int) -> None:
 
 
 @WIDTHS
-def test_a_summary_puts_the_best_beside_the_default(results: StudyResults, width: int) -> None:
+def test_a_summary_shows_the_best_trial_beside_the_default(results: StudyResults, width: int) -> None:
     best, default = results.ranked()[0], results.trials[0]
     assert best.number != default.number
     text = render(summary_view(results), width)
     assert_shows(text, width, results.metric, f"{best.value:.4f}", f"{default.value:.4f}")
     for trial in (best, default):
-        assert_shows(text, width, *trial.params, *map(shown, trial.params.values()))
+        assert_shows(text, width, *trial.params, *map(short_value, trial.params.values()))
 
 
 @WIDTHS
-def test_a_study_without_a_complete_trial_says_so(results: StudyResults, width: int) -> None:
+def test_a_summary_without_a_complete_trial_counts_the_reasons(results: StudyResults, width: int) -> None:
     incomplete = replace(results, trials=results.trials[1:4])
-    said = in_one_line(render(summary_view(incomplete), width))
-    assert said.startswith("No trial is complete: 1 pruner, 1 diverged, 1 MemoryError. The first of them: studies show")
+    text = in_one_line(render(summary_view(incomplete), width))
+    assert text == "No trial is complete: 1 pruner, 1 diverged, 1 MemoryError."
 
 
 @WIDTHS
-def test_a_study_shows_its_standing_and_its_best_trials(results: StudyResults, width: int) -> None:
+def test_a_study_is_shown_with_its_counts_and_its_best_trials(results: StudyResults, width: int) -> None:
     text = render(study_view(results, 2, width), width)
     assert "7 of 9 trials: 3 complete, 2 pruned, 1 failed, 1 running" in in_one_line(text)
     first, second, third = results.ranked()
     for trial in (first, second):
-        assert_shows(text, width, f"{trial.value:.4f}", trial.n_epochs, *map(shown, trial.params.values()))
+        assert_shows(text, width, f"{trial.value:.4f}", trial.n_epochs, *map(short_value, trial.params.values()))
     assert f"{third.value:.4f}" not in text
     assert text.index(f"{first.value:.4f}") < text.index(f"{second.value:.4f}")
 
 
 @WIDTHS
-def test_a_study_that_has_not_begun_can_be_shown(tmp_path: Path, width: int) -> None:
+def test_a_study_without_trials_can_be_shown(tmp_path: Path, width: int) -> None:
     empty = FakeStudy(Home(tmp_path), name="empty")
     results = load_study(empty.folder.name, tmp_path)
     assert "0 of 4 trials: none yet" in in_one_line(render(study_view(results, 10, width), width))
@@ -179,7 +169,7 @@ def test_a_study_that_has_not_begun_can_be_shown(tmp_path: Path, width: int) -> 
 
 @WIDTHS
 @pytest.mark.parametrize("number", range(7))
-def test_a_trial_shows_how_it_ended_its_configuration_and_its_epochs(
+def test_a_trial_is_shown_with_its_end_its_configuration_and_its_epochs(
     results: StudyResults, number: int, width: int
 ) -> None:
     trial = results.trial(number)
@@ -187,7 +177,7 @@ def test_a_trial_shows_how_it_ended_its_configuration_and_its_epochs(
     assert in_one_line(text).startswith(f"trial {number} of digits: {trial.state}")
     assert time.strftime("started %Y-%m-%d", time.localtime(CREATED)) in text
     config = flatten(trial.config)
-    assert_shows(text, width, *config, *(shown(label(leaf)) for leaf in config.values()), *trial.history)
+    assert_shows(text, width, *config, *(short_value(label(leaf)) for leaf in config.values()), *trial.history)
     for epoch, *values in zip(range(1, trial.n_epochs + 1), *trial.history.values(), strict=True):
         assert re.search(rf"^ +{epoch} +" + " +".join(f"{value:.4f}" for value in values), text, re.M)
     ending = trial.ending or Ending("complete")
@@ -197,14 +187,14 @@ def test_a_trial_shows_how_it_ended_its_configuration_and_its_epochs(
 
 
 @WIDTHS
-def test_a_list_has_a_line_a_study(results: StudyResults, width: int) -> None:
+def test_a_list_has_one_row_per_study(results: StudyResults, width: int) -> None:
     text = render(list_view([results]), width)
     best = results.ranked()[0]
     assert_shows(text, width, "digits", "6/9", f"{best.value:.4f}", f"{best.number})", results.metric)
     assert width < 100 or time.strftime("%Y-%m-%d", time.localtime(CREATED)) in text
 
 
-def test_text_of_a_study_is_never_taken_for_markup(study: FakeStudy, tmp_path: Path) -> None:
+def test_text_from_a_study_is_not_interpreted_as_markup(study: FakeStudy, tmp_path: Path) -> None:
     study.advance(7, 1, Ending("failed", "[red]Error", error="ValueError: [bold]unclosed [/nothing]"))
     results = load_study(study.folder.name, tmp_path)
     text = render(trial_view(results, results.trial(7)), 200)
@@ -213,7 +203,7 @@ def test_text_of_a_study_is_never_taken_for_markup(study: FakeStudy, tmp_path: P
 
 
 def retrained(**changes: Any) -> RetrainResult:
-    """Return what a training may come to."""
+    """Return the result of a training, with some fields replaced."""
     values: dict[str, Any] = {
         "config": make_spec(TABLES).base,
         "n_train": 1150,
@@ -247,70 +237,24 @@ PROVENANCE = Provenance(
 
 
 @WIDTHS
-def test_a_training_shows_its_scores_and_that_it_came_out_as_recorded(width: int) -> None:
+def test_a_training_is_shown_with_its_scores_and_that_it_was_reproduced(width: int) -> None:
     text = render(training_view(retrained(test={"test/accuracy": 0.95}, saved=Path("a[b]")), PROVENANCE), width)
-    assert "1150 examples, 1m 05s; epoch 14 of 20 is kept" in in_one_line(text)
+    assert "1150 examples, 1m 05s, weights of epoch 14 of 20 kept" in in_one_line(text)
     assert_shows(text, width, "train/loss", "0.0512", "0.9682", "test/accuracy", "0.9500", "a[b]")
     assert "ab" * 32 in re.sub(r"\s", "", text)
     assert "reproduced exactly: validation/accuracy 0.9681818 and the weights" in in_one_line(text)
 
 
 @WIDTHS
-def test_a_training_shows_every_difference_and_every_warning(width: int) -> None:
+def test_a_training_is_shown_with_every_mismatch_and_every_warning(width: int) -> None:
     result = retrained(reproduced=False, differences=("a is 1, recorded is 2.",), warnings=("[b] is 3 here.",))
     text = in_one_line(render(training_view(result, PROVENANCE), width))
     assert "warning: [b] is 3 here." in text
-    assert "different: a is 1, recorded is 2." in text
+    assert "mismatch: a is 1, recorded is 2." in text
     assert "reproduced" not in text
     assert "reproduced" not in render(training_view(retrained(reproduced=None), None), width)
 
 
-def test_an_epoch_is_a_line() -> None:
+def test_an_epoch_is_shown_on_one_line() -> None:
     line = epoch_line(EpochMetrics(7, {"train/loss": 0.25, "validation/accuracy": 1.0}), 100)
     assert line == "epoch   7/100  train/loss 0.2500  validation/accuracy 1.0000"
-
-
-def test_in_a_pipe_a_line_is_printed_when_trials_have_ended_and_not_too_often() -> None:
-    console = Console(width=200, file=io.StringIO())
-    with progress(console) as display:
-        for done in range(51):
-            display.update(replace(STANDING, done=done))
-            display.update(replace(STANDING, done=done))
-    lines = written(console).splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("1/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7) · ")
-    assert lines[1].startswith("50/50 trials · ")
-
-
-@pytest.mark.parametrize("is_terminal", [False, True])
-def test_a_remark_is_shown_as_it_is(is_terminal: bool) -> None:
-    console = Console(width=200, file=io.StringIO(), force_terminal=is_terminal, color_system=None, _environ={})
-    with progress(console) as display:
-        display.notice("[base] is no point of [space].")
-    assert "[base] is no point of [space]." in written(console)
-
-
-def test_the_time_that_is_left_is_reckoned_from_the_trials_of_this_launch() -> None:
-    resumed = replace(STANDING, done=30, resumed=30)
-    pace = Pace(started=time.monotonic() - 100)
-    assert pace.words(resumed) == "starting"
-    assert pace.words(replace(resumed, done=40)) == "0.1 trials/s · 1m 40s left"
-    assert pace.words(replace(resumed, done=50, resumed=50)) == "done"
-
-
-@WIDTHS
-def test_in_a_terminal_the_progress_is_drawn_in_place_and_leaves_nothing(width: int) -> None:
-    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, _environ={})
-    with progress(console) as display:
-        display.update(STANDING)
-    text = written(console)
-    assert "12/50 trials" in text
-    assert "0.9712" in text
-    n_lines = text.partition("12/50")[2].count("\n")
-    assert text.endswith("\r" + "\x1b[1A\x1b[2K" * (n_lines + 1)), "the bar's line too"
-
-
-def written(console: Console) -> str:
-    """Return what a console has written to its text file."""
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()

@@ -1,0 +1,244 @@
+"""The commands about studies: `run`, `list`, `show`, `ui`, `export`, `sync`, `delete`."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlp.errors import ConfigError
+from studies.commands.options import DataDirOption, HomeOption, StudyArgument, in_range
+from studies.commands.terminal import open_console, print_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from studies.launch import Launch
+    from studies.records.home import Home
+    from studies.records.results import StudyResults
+
+FIRST_STUDY = Path("experiments/digits.toml")
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Override the name of the study.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Override the total number of trials.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=in_range(1),
+            help="Worker processes, at most the study's parallelism. Default: one per core.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop after 90s, 10m or 1h30m, for example; run again to resume.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Override a value of [base]; a searched path becomes fixed. May be repeated.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and show the plan; run nothing.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish/--no-publish", help="Publish the study to MLflow while it runs.")
+    ] = True,
+    home: HomeOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Launch the study in FILE, or resume it."""
+    from studies.commands.progress import progress
+    from studies.commands.views import plan_view
+    from studies.launch import plan_study, run_study
+
+    console = open_console()
+    seconds = None if timeout is None else parse_duration(timeout)
+    changes = overrides or []
+    if dry_run:
+        plan = plan_study(file, name=name, trials=trials, overrides=changes, data_dir=data_dir)
+        console.print(plan_view(plan.spec, plan.record.data))
+        console.print("\nThe study is valid. Nothing was run.")
+        return
+    with progress(console) as shown:
+        launch = run_study(
+            file,
+            name=name,
+            trials=trials,
+            overrides=changes,
+            workers=workers,
+            timeout=seconds,
+            home=home,
+            data_dir=data_dir,
+            publish=publish,
+            on_change=shown.update,
+            on_notice=shown.notice,
+        )
+    raise typer.Exit(_report(console, launch, home))
+
+
+def _report(console: Console, launch: Launch, home: Path | None) -> int:
+    """Show the result of a launch and what to do next; return the exit code."""
+    from studies.commands.views import duration, summary_view
+    from studies.hints import command_line, short_path
+    from studies.records.home import Home
+
+    place = Home.find(home)
+    results = launch.results
+    is_unfinished = launch.status in ("interrupted", "out of time")
+    if launch.status == "already complete":
+        print_line(console, f"Study {launch.name} is complete: it has {results.n_ended} trials. Nothing was changed.")
+    else:
+        took = duration(launch.seconds)
+        print_line(console, f"Study {launch.name}: {results.n_ended} of {results.total} trials finished, {took}.")
+    console.print()
+    console.print(summary_view(results))
+    console.print()
+    _point_to_first_trial(console, results, place)
+    if launch.export:
+        export = short_path(launch.export)
+        print_line(console, f"best configuration  {export}")
+        print_line(console, f"train it again      {command_line('train', export, '--test')}")
+    print_line(console, f"browse in MLflow    {command_line('ui', launch.name, home=place)}")
+    if launch.pending:
+        print_line(console, f"Not everything is in MLflow yet: {launch.pending}", style="yellow")
+        later = "The next run will publish it. To publish it now" if is_unfinished else "To publish it"
+        print_line(console, f"{later}: {command_line('sync', launch.name, home=place)}")
+    if is_unfinished:
+        print_line(console, f"The study stopped ({launch.status}). Nothing is lost.", style="yellow")
+        print_line(console, f"Resume with: {command_line(*sys.argv[1:])}")
+    if launch.status == "interrupted":
+        return 128 + launch.signal
+    all_failed = bool(results.trials) and results.counts()["failed"] == results.total
+    return 1 if all_failed else 0
+
+
+def _point_to_first_trial(console: Console, results: StudyResults, home: Home) -> None:
+    """Print how to see why trials ended, if none of them is complete."""
+    from studies.hints import command_line
+
+    if results.trials and results.best is None:
+        first = str(results.trials[0].number)
+        print_line(console, f"why a trial ended   {command_line('show', results.name, first, home=home)}")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of `90s`, `10m`, `1h30m` or a plain number of seconds.
+
+    Raises:
+        ConfigError: when the text is not a duration.
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ConfigError(f"--timeout takes a duration such as 90s, 10m or 1h30m, got {text!r}.")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def list_studies(home: HomeOption = None) -> None:
+    """List all studies."""
+    from studies.commands.views import list_view
+    from studies.hints import command_line
+    from studies.records.home import Home
+    from studies.records.results import load_studies
+
+    place = Home.find(home)
+    studies = load_studies(home)
+    console = open_console()
+    if studies:
+        console.print(list_view(studies))
+        return
+    file = str(FIRST_STUDY) if FIRST_STUDY.exists() else "FILE"
+    print_line(console, f"There are no studies in {place.root} yet.")
+    print_line(console, f"Run one with: {command_line('run', file, home=place)}")
+
+
+def show(
+    name: StudyArgument,
+    trial: Annotated[int | None, typer.Argument(metavar="TRIAL", help="Show this trial in full.")] = None,
+    top: Annotated[int, typer.Option(metavar="N", callback=in_range(1), help="How many of the best trials.")] = 10,
+    home: HomeOption = None,
+) -> None:
+    """Show a study and its best trials, or one trial in full."""
+    from studies.commands.views import study_view, trial_view
+    from studies.records.home import Home
+    from studies.records.results import load_study
+
+    results = load_study(name, home)
+    console = open_console()
+    if trial is None:
+        console.print(study_view(results, top, console.width))
+        _point_to_first_trial(console, results, Home.find(home))
+    else:
+        console.print(trial_view(results, results.trial(trial)))
+
+
+def ui(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print the address of this study.")] = None,
+    port: Annotated[int, typer.Option(metavar="N", callback=in_range(1, 65535), help="Port on 127.0.0.1.")] = 5000,
+    home: HomeOption = None,
+) -> None:
+    """Serve the MLflow UI for the published studies."""
+    from studies.records.home import Home
+    from studies.tracking.ui import serve
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    raise typer.Exit(serve(open_console(), Home.find(home), name, port))
+
+
+def export(
+    name: StudyArgument,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="TRIAL", help="The number of the trial. Default: the best.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Default: experiments/best/NAME[-TRIAL].toml."),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Write a trial's configuration to a file."""
+    from studies.hints import command_line, short_path
+    from studies.models.export import export_trial
+    from studies.records.results import load_study
+
+    results = load_study(name, home)
+    default = f"{name}.toml" if trial is None else f"{name}-{trial}.toml"
+    file = short_path(export_trial(results, trial, output or Path("experiments/best") / default))
+    console = open_console()
+    print_line(console, f"configuration   {file}")
+    print_line(console, f"train it again  {command_line('train', file, '--test')}")
+
+
+def sync(name: StudyArgument, home: HomeOption = None) -> None:
+    """Publish anything MLflow does not have yet."""
+    from studies.records.home import Home
+    from studies.tracking.mlflow_store import sync as publish
+
+    place = Home.find(home)
+    n_runs = publish(place, place.existing_study(name))
+    print_line(open_console(), f"Study {name} is up to date in {place.tracking_uri}; runs written: {n_runs}.")
+
+
+def delete(
+    name: StudyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip confirmation.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Delete a study: its files, its trials, its runs in MLflow."""
+    from studies.deletion import delete_study
+    from studies.records.home import Home
+
+    place = Home.find(home)
+    n_trials = len(place.existing_study(name).logs())
+    if not yes:
+        typer.confirm(f"Delete study {name} and its {n_trials} trials?", abort=True)
+    delete_study(place, name)
+    print_line(open_console(), f"Study {name} was deleted.")

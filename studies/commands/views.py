@@ -1,0 +1,214 @@
+"""Plans, studies, trials and trainings as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mlp.paths import flatten
+from mlp.records import label
+from mlp.training import EpochMetrics
+from studies.models.export import Provenance
+from studies.models.retrain import RetrainResult
+from studies.records.results import StudyResults
+from studies.records.study_record import DataRecord
+from studies.records.trial_log import TrialRecord
+from studies.search.domains import Choices, Range
+from studies.search.spec import StudySpec
+
+STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as `4.5s`, `45s`, `2m 05s` or `1h 12m`."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded}s"
+    if rounded < 3600:
+        return f"{rounded // 60}m {rounded % 60:02d}s"
+    return f"{rounded // 3600}h {rounded % 3600 // 60:02d}m"
+
+
+def short_value(value: Any) -> str:
+    """Return the value of a parameter, floats with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
+    """Return what a study would do: its settings, data, base and space."""
+    study = spec.study
+    sizes = "-".join(map(str, spec.base.layer_sizes(data.n_features, data.n_targets, data.task)))
+    head = _grid()
+    for name, value in (
+        ("study", f"{study.name}: {study.trials} trials, {study.parallelism} in parallel, seed {study.seed}"),
+        ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
+        ("metric", f"{study.metric}, {spec.direction}d"),
+        ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples"),
+        ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),
+    ):
+        head.add_row(Text(name, style="bold"), value)
+    table = _table("parameter", "trial 0", "allowed values", "only when", title="search space")
+    point = spec.params_of_base() or {}
+    for parameter in spec.space:
+        conditions = [f"{path} is {' or '.join(map(str, values))}" for path, values in parameter.when.items()]
+        base_value = short_value(point.get(parameter.path, ""))
+        table.add_row(parameter.path, base_value, _allowed_values(parameter.domain), " and ".join(conditions))
+    return Group(head, Text(), table)
+
+
+def _allowed_values(domain: Range | Choices) -> str:
+    mapping = domain.to_mapping()
+    if "choices" in mapping:
+        return ", ".join(map(str, domain.options()))
+    scale = ", log" if mapping.get("log") else ""
+    step = f", step {mapping['step']}" if mapping.get("step") else ""
+    return f"{mapping['low']} to {mapping['high']}{scale}{step}"
+
+
+def summary_view(results: StudyResults) -> RenderableType:
+    """Return the result of a study: its best trial beside trial 0, which has the values of base."""
+    best, default = results.best, results.trials[0] if results.trials else None
+    if best is None:
+        return Text(_without_complete_trial(results), style="red")
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("", overflow="fold")
+    table.add_column(f"best (trial {best.number})", style="green", overflow="fold")
+    table.add_column("default (trial 0)", style="dim", overflow="fold")
+    default_value = "" if default is None or default.value is None else f"{default.value:.4f}"
+    table.add_row(Text(results.metric, style="bold"), f"{best.value:.4f}", default_value)
+    best_config, default_config = flatten(best.config), flatten(default.config) if default else {}
+    default_params = default.params if default else {}
+    # A path that one of the two trials did not search still has a value in its configuration.
+    for path in dict.fromkeys([*best.params, *default_params]):
+        best_value = best.params.get(path, best_config.get(path, ""))
+        default_value = default_params.get(path, default_config.get(path, ""))
+        table.add_row(path, short_value(best_value), short_value(default_value))
+    return table
+
+
+def _without_complete_trial(results: StudyResults) -> str:
+    reasons = Counter(trial.ending.reason for trial in results.trials if trial.ending)
+    if not reasons:
+        return "No trial is complete."
+    listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+    return f"No trial is complete: {listed}."
+
+
+def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
+    """Return the progress of a study and a table of its best trials.
+
+    Args:
+        results: the study.
+        n_top: how many trials the table has.
+        width: columns of the terminal; a narrow one gets all parameters of a trial in one cell.
+    """
+    compute = sum(trial.ending.seconds for trial in results.trials if trial.ending)
+    progress = Text(f"{len(results.trials)} of {results.total} trials: ")
+    states = [Text(f"{n} {state}", STATE_STYLES[state]) for state, n in results.counts().items() if n]
+    progress.append_text(Text(", ").join(states) if states else Text("none yet"))
+    progress.append(f"; {duration(compute)} compute time")
+    head = [Text.assemble((results.name, "bold"), f": {results.metric}, {results.direction}d"), progress, Text()]
+    top = results.top(n_top)
+    if not top:
+        return Group(*head, Text(_without_complete_trial(results)))
+    table = _table(title=f"best {len(top)} trials", padding=1)
+    for column in ("trial", "value", "epochs", "time"):
+        table.add_column(column, justify="right", no_wrap=True, overflow="fold")
+    paths = list(dict.fromkeys(path for trial in top for path in trial.params))
+    is_wide = width >= 30 + 12 * len(paths)
+    for column in [path.rpartition(".")[2] for path in paths] if is_wide else ["parameters"]:
+        table.add_column(column, overflow="fold")
+    for trial in top:
+        cells = [short_value(trial.params.get(path, "")) for path in paths]
+        if not is_wide:
+            named = zip(paths, cells, strict=True)
+            cells = [", ".join(f"{path.rpartition('.')[2]} {cell}" for path, cell in named if cell)]
+        seconds = trial.ending.seconds if trial.ending else 0.0
+        table.add_row(str(trial.number), f"{trial.value:.4f}", str(trial.n_epochs), duration(seconds), *cells)
+    return Group(*head, table)
+
+
+def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
+    """Return one trial in full: how it ended, its configuration, and its epochs."""
+    ending = trial.ending
+    reason = f" ({ending.reason})" if ending and ending.reason else ""
+    value = "" if trial.value is None else f", {results.metric} {trial.value:.6g}"
+    state = (trial.state, STATE_STYLES[trial.state])
+    started = datetime.fromtimestamp(trial.started).strftime("%Y-%m-%d %H:%M:%S")
+    spent = f", {duration(ending.seconds)} compute time, weights of epoch {ending.kept_epoch} kept" if ending else ""
+    head = [
+        Text.assemble((f"trial {trial.number}", "bold"), f" of {results.name}: ", state, f"{reason}{value}"),
+        Text(f"started {started}{spent}"),
+    ]
+    if ending and ending.weight_digest:
+        head.append(Text(f"weights {ending.weight_digest}", style="dim"))
+    config = _table("field", "value", title="configuration (searched fields first)")
+    leaves = flatten(trial.config)
+    for path in sorted(leaves, key=lambda path: path not in trial.params):
+        config.add_row(Text(path, style="bold" if path in trial.params else "dim"), short_value(label(leaves[path])))
+    epochs = _table(title="epochs")
+    for column in ("epoch", *trial.history):
+        epochs.add_column(column, justify="right", overflow="fold")
+    for index in range(trial.n_epochs):
+        epochs.add_row(str(index + 1), *(f"{values[index]:.4f}" for values in trial.history.values()))
+    error = [Text(), Text(ending.error.strip(), style="red")] if ending and ending.error else []
+    return Group(*head, Text(), config, Text(), epochs, *error)
+
+
+def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
+    """Return the metrics of an epoch as one line."""
+    values = "  ".join(f"{key} {value:.4f}" for key, value in metrics.values.items())
+    return f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {values}"
+
+
+def training_view(result: RetrainResult, provenance: Provenance | None) -> RenderableType:
+    """Return the result of a training, and whether it reproduced the recorded one."""
+    table = _grid()
+    kept = f"weights of epoch {result.kept_epoch} of {result.epochs} kept"
+    table.add_row("trained", f"{result.n_train} examples, {duration(result.seconds)}, {kept}")
+    for key, value in {**result.scores, **(result.test or {})}.items():
+        table.add_row(key, Text(f"{value:.4f}", style="bold" if key.startswith("test/") else ""))
+    table.add_row("weights", Text(result.weight_digest, style="dim"))
+    if result.saved:
+        table.add_row("saved", Text(str(result.saved)))
+    lines: list[RenderableType] = [Text(), table, Text()]
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in result.warnings]
+    lines += [Text(f"mismatch: {difference}", style="red") for difference in result.differences]
+    if result.reproduced and provenance:
+        lines.append(
+            Text(f"reproduced exactly: {provenance.metric} {provenance.value!r} and the weights", style="green")
+        )
+    return Group(*lines)
+
+
+def list_view(studies: list[StudyResults]) -> RenderableType:
+    """Return a table with one row per study."""
+    table = _table("study", "trials", "best", "metric", "created")
+    for results in studies:
+        created = datetime.fromtimestamp(results.record.created).strftime("%Y-%m-%d %H:%M")
+        best = f"{results.best.value:.4f} (trial {results.best.number})" if results.best else ""
+        table.add_row(results.name, f"{results.n_ended}/{results.total}", best, results.metric, created)
+    return table
+
+
+def _grid() -> Table:
+    """Return a table of names and values without a header."""
+    grid = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        grid.add_column(overflow="fold")
+    return grid
+
+
+def _table(*columns: str, title: str | None = None, padding: int = 2) -> Table:
+    """Return a table without lines, in which long cells are folded rather than cut."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, padding))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

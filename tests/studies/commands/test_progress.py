@@ -1,0 +1,66 @@
+"""Progress of a running study, in a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from studies.commands.progress import Pace, counts, progress
+from studies.running.driver import Snapshot
+
+SNAPSHOT = Snapshot(total=50, done=12, running=4, pruned=3, failed=1, resumed=0, best=(7, 0.97123456))
+
+
+def written(console: Console) -> str:
+    """Return what a console has written to its text file."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_counts_of_zero_are_left_out() -> None:
+    assert counts(SNAPSHOT) == "12/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7)"
+    assert counts(replace(SNAPSHOT, pruned=0, failed=0, best=None)) == "12/50 trials · 4 running"
+
+
+def test_in_a_pipe_a_line_is_printed_when_trials_have_finished_at_most_once_per_second() -> None:
+    console = Console(width=200, file=io.StringIO())
+    with progress(console) as display:
+        for done in range(51):
+            display.update(replace(SNAPSHOT, done=done))
+            display.update(replace(SNAPSHOT, done=done))
+    lines = written(console).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("1/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7) · ")
+    assert lines[1].startswith("50/50 trials · ")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_notice_is_printed_without_interpreting_markup(is_terminal: bool) -> None:
+    console = Console(width=200, file=io.StringIO(), force_terminal=is_terminal, color_system=None, _environ={})
+    with progress(console) as display:
+        display.notice("[base] is outside [space].")
+    assert "[base] is outside [space]." in written(console)
+
+
+def test_the_remaining_time_is_estimated_from_the_trials_of_this_launch() -> None:
+    resumed = replace(SNAPSHOT, done=30, resumed=30)
+    pace = Pace(started=time.monotonic() - 100)
+    assert pace.text(resumed) == "starting"
+    assert pace.text(replace(resumed, done=40)) == "0.1 trials/s · 1m 40s left"
+    assert pace.text(replace(resumed, done=50, resumed=50)) == "done"
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_in_a_terminal_the_progress_is_drawn_in_place_and_erased_at_the_end(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, _environ={})
+    with progress(console) as display:
+        display.update(SNAPSHOT)
+    text = written(console)
+    assert "12/50 trials" in text
+    assert "0.9712" in text
+    n_lines = text.partition("12/50")[2].count("\n")
+    assert text.endswith("\r" + "\x1b[1A\x1b[2K" * (n_lines + 1)), "the bar's line too"
