@@ -1,1 +1,1 @@
-"""What follows a search: export, retrain, predict, figures."""
+"""After the search: export, retrain, predict, figures."""

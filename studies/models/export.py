@@ -1,4 +1,4 @@
-"""A trial as a file: the configuration that `studies train` takes, and where it came from. Written and read here."""
+"""Exported trials: files with a configuration and its provenance, written and read here."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from studies.records.files import read_toml, write_atomically
 from studies.records.results import StudyResults
 from studies.records.trial_log import TrialRecord
 
+EXPORTS = Path("experiments", "best")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an exported configuration came from, and what must come out when it is trained again.
+    """Where an exported configuration came from, and the result that training it again must reproduce.
 
     Attributes:
         study: the name of the study.
-        trial: its number there.
-        metric: the key of what decided.
-        value: the metric of the weights that were kept.
+        trial: the number of the trial.
+        metric: the key of the metric that the study optimised.
+        value: the metric of the kept weights.
         kept_epoch: the epoch whose weights were kept, counted from 1.
-        weight_digest: the SHA-256 of these weights.
-        data_digest: of the data set.
-        cpu: of the machine that began the study.
-        blas: NumPy's library there, its version and its kernels.
-        scores: all metrics of the kept epoch.
-        versions: of Python, NumPy and this program there.
+        weight_digest: the SHA-256 of the kept weights.
+        data_digest: the digest of the data set.
+        cpu: the processor of the machine that started the study.
+        blas: NumPy's BLAS on that machine, with its version and kernels.
+        scores: all metrics of the kept epoch, by key.
+        versions: the versions of Python, NumPy and this program on that machine.
     """
 
     study: str
@@ -54,14 +55,14 @@ class Provenance:
         """Return the provenance of a complete trial.
 
         Raises:
-            ConfigError: when it is not complete.
+            ConfigError: if the trial is not complete.
         """
         ending = trial.ending
         if ending is None or ending.state != "complete" or ending.value is None:
             reason = f" ({ending.reason})" if ending and ending.reason else ""
-            best = f" The best one is {results.best.number}." if results.best else ""
+            best = f" The best complete trial is {results.best.number}." if results.best else ""
             problem = f'trial {trial.number} of study "{results.name}" is {trial.state}{reason}'
-            raise ConfigError(f"{problem}; only complete trials can be exported.{best}")
+            raise ConfigError(f"{problem}. Only complete trials can be exported.{best}")
         record = results.record
         where = record.machine or machine()
         return cls(
@@ -80,24 +81,25 @@ class Provenance:
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> Self:
-        """Return the provenance that a table holds.
+        """Return the provenance in the table `[provenance]` of an export.
 
         Raises:
-            ConfigError: when an entry is missing, unknown, or of the wrong type.
+            ConfigError: if a field is missing, unknown, or of the wrong type.
         """
         if not isinstance(mapping, Mapping):
             raise ConfigError(f"must be a table, got {mapping!r}.", path="provenance")
         annotations = get_type_hints(cls)
         for key in mapping:
             if key not in annotations:
-                raise ConfigError(f"is no entry of it.{did_you_mean(key, annotations)}", path=f"provenance.{key}")
+                problem = f"is not a field of [provenance].{did_you_mean(key, annotations)}"
+                raise ConfigError(f"{problem} Available: {', '.join(annotations)}.", path=f"provenance.{key}")
         for key in annotations:
             if key not in mapping:
                 raise ConfigError("is missing.", path=f"provenance.{key}")
-        return cls(**{key: _entry(annotations[key], mapping[key], f"provenance.{key}") for key in annotations})
+        return cls(**{key: _decode_field(annotations[key], mapping[key], f"provenance.{key}") for key in annotations})
 
 
-def _entry(annotation: Any, value: Any, path: str) -> Any:
+def _decode_field(annotation: Any, value: Any, path: str) -> Any:
     if get_origin(annotation) is not Mapping:
         return decode(annotation, value, path=path)
     if not isinstance(value, Mapping):
@@ -105,61 +107,70 @@ def _entry(annotation: Any, value: Any, path: str) -> Any:
     return {key: decode(get_args(annotation)[1], item, path=join_path(path, key)) for key, item in value.items()}
 
 
-def export_trial(results: StudyResults, number: int | None, file: Path) -> Path:
-    """Write the complete configuration of a trial, and where it came from, as TOML.
+def export_trial(results: StudyResults, trial: int | None = None, file: str | Path | None = None) -> Path:
+    """Write the complete configuration of a trial and its provenance to a TOML file, and return the file.
+
+    `retrain(file)` or `studies train FILE` trains it again and checks that the result is reproduced.
 
     Args:
-        results: the study.
-        number: of the trial; the best one when None.
-        file: where to; it is replaced whole, and the folders above it are made.
+        results: the study, as `load_study(name)` returns it.
+        trial: the number of the trial; by default the best one.
+        file: the file to write; by default `experiments/best/STUDY.toml`, or `experiments/best/STUDY-TRIAL.toml` if
+            `trial` is given. Missing folders are created, and an existing file is replaced.
 
     Raises:
-        ConfigError: when there is no such trial, it is not complete, or the file cannot be written.
+        ConfigError: if there is no such trial, it is not complete, or the file cannot be written.
     """
     import tomli_w
 
-    trial = results.best if number is None else results.trial(number)
-    if trial is None:
+    record = results.best if trial is None else results.trial(trial)
+    if record is None:
         raise ConfigError(f'study "{results.name}" has no complete trial yet, so there is nothing to export.')
-    provenance = Provenance.of(results, trial)
-    tables = {**results.config(trial.number).to_mapping(), "provenance": asdict(provenance)}
-    text = _header(provenance, file) + tomli_w.dumps(tables)
+    if file is None:
+        file = EXPORTS / (f"{results.name}.toml" if trial is None else f"{results.name}-{trial}.toml")
+    target = Path(file)
+    provenance = Provenance.of(results, record)
+    tables = {**results.config(record.number).to_mapping(), "provenance": asdict(provenance)}
+    text = _header(provenance, target) + tomli_w.dumps(tables)
     try:
-        if file.is_dir():
+        if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, text)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text)
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}. Choose another file.") from None
-    return file
+        raise ConfigError(f"{target}: cannot be written: {error.strerror}. Choose another file.") from None
+    return target
 
 
 def _header(provenance: Provenance, file: Path) -> str:
     name = shlex.quote(file.name) if file.name.isprintable() else "FILE"
     return (
-        f'# A training configuration: trial {provenance.trial} of study "{provenance.study}", '
-        f"which reached {provenance.metric} = {provenance.value:.6g}.\n"
-        "# It is complete, and trains to the same weights, bit for bit, on the same machine; [provenance] is checked.\n"
-        f"# Train it again, and judge it by the test set:  studies train {name} --test\n\n"
+        f'# The configuration of trial {provenance.trial} of study "{provenance.study}", '
+        f"with {provenance.metric} = {provenance.value:.6g}.\n"
+        "# On the same machine it trains to the same weights, bit for bit; [provenance] is compared with the result.\n"
+        f"# To train it again and evaluate it on the test set:  studies train {name} --test\n\n"
     )
 
 
-def read_config(file: Path) -> tuple[TrainConfig, Provenance | None]:
-    """Return the configuration that a file holds: an export, a bare configuration, or the base of a study file.
+def read_config(file: str | Path) -> tuple[TrainConfig, Provenance | None]:
+    """Return the configuration in a file, and its provenance if the file is an export.
+
+    Args:
+        file: an export, a training configuration, or a study file, of which `[base]` is read.
 
     Raises:
-        ConfigError: naming the file, the key, what was got and what is allowed.
+        ConfigError: if the file cannot be read or is not valid; the message names the file and the field.
     """
-    tables = read_toml(file)
+    tables = read_toml(Path(file))
     provenance = tables.pop("provenance", None)
     with errors_in(f"{file}:"):
         if "study" in tables or "base" in tables:
-            return _base(tables), None
+            return _read_base(tables), None
         config = TrainConfig.from_mapping(tables)
         return config, None if provenance is None else Provenance.from_mapping(provenance)
 
 
-def _base(tables: Mapping[str, Any]) -> TrainConfig:
+def _read_base(tables: Mapping[str, Any]) -> TrainConfig:
     if not isinstance(tables.get("base"), Mapping):
         raise ConfigError("has no [base] table. A study file has [study], [base] and [space].")
     with errors_in("[base]"):

@@ -1,4 +1,4 @@
-"""What, besides a configuration and its data, decides the last bits of a training: processor, BLAS and versions."""
+"""Processor, BLAS and versions: besides configuration and data, these determine the last bits of a training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def machine() -> dict[str, str]:
-    """Return the processor and the BLAS of this machine, in words.
+    """Return descriptions of the processor (`cpu`) and the BLAS (`blas`) of this machine.
 
-    `cpu` is the model and the architecture. `blas` is NumPy's library, its version and, where it says, the kernels
-    that it has chosen for this processor.
+    `cpu` is the model and the architecture. `blas` is NumPy's library with its version and, if the library reports
+    them, the kernels that it chose for this processor.
     """
     return {"cpu": f"{_cpu_model()} ({platform.machine()})", "blas": _blas()}
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes here."""
+    """Return the versions of Python, NumPy and this program."""
     return {"python": platform.python_version(), "numpy": version("numpy"), "mlp-studies": version("mlp-studies")}
 
 
@@ -32,23 +32,23 @@ def _cpu_model() -> str:
 
 
 def _blas() -> str:
-    return next(_loaded_blas(), None) or _built_with()
+    return next(_loaded_blas(), None) or _build_time_blas()
 
 
 def _loaded_blas() -> Iterator[str]:
-    """Yield the BLAS libraries that are loaded, NumPy's own first: SciPy brings another one."""
+    """Yield the loaded BLAS libraries, that of NumPy first, because SciPy can load another one."""
     import numpy as np
     from threadpoolctl import threadpool_info
 
-    of_numpy = Path(np.__file__).parent.with_name("numpy.libs")
+    numpy_libs = Path(np.__file__).parent.with_name("numpy.libs")
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    for pool in sorted(pools, key=lambda pool: Path(pool["filepath"]).parent != of_numpy):
-        words = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
-        yield " ".join(str(word) for word in words if word)
+    for pool in sorted(pools, key=lambda pool: Path(pool["filepath"]).parent != numpy_libs):
+        description = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
+        yield " ".join(str(item) for item in description if item)
 
 
-def _built_with() -> str:
-    """Return the BLAS that NumPy was built with, for those that are not seen at run time, such as Accelerate."""
+def _build_time_blas() -> str:
+    """Return the BLAS that NumPy was built with; threadpoolctl does not find all of them, such as Accelerate."""
     import numpy as np
 
     built = np.show_config(mode="dicts") or {}

@@ -1,4 +1,4 @@
-"""Pictures of one training: its curves, and what its network makes of the data."""
+"""Figures of one training: its curves, and the predictions of its network."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ from mlp.plots import (
 )
 from mlp.training import Training
 
-SHOWN = 48  # examples, up to half of them wrong ones
+N_EXAMPLES = 48  # the number of examples in the figure of predictions
 
 
 def write_pictures(training: Training, dataset: Dataset, examples: Examples, folder: Path) -> list[Path]:
-    """Write what there is to see of a training as PNG files, and return them.
+    """Write a training's figures as PNG files and return the files.
+
+    `curves.png` is always written, `confusion.png` for classes, `first_layer.png` for images, and `predictions.png` for
+    images in classes.
 
     Args:
-        training: one that has run, with the parameters that are kept in its network.
-        dataset: what it learnt.
-        examples: the part of it that the network is judged by.
-        folder: where to; it must exist.
+        training: a training that has run, with the kept parameters in its network.
+        dataset: the data set that it was trained on.
+        examples: the part of the data set to predict.
+        folder: the folder to write to; it must exist.
     """
     figures = {"curves": plot_history(training.history, training.config, kept_epoch=training.kept_epoch)}
     if dataset.task == "classes" and len(examples):
-        predicted = training.config.loss.decide(training.outputs(examples), "classes")
         true = examples.own_targets
+        predicted = training.config.loss.decide(training.outputs(examples), "classes")
         figures["confusion"] = plot_confusion(true, predicted, dataset.classes)
         if dataset.image_shape:
-            some = _some(true == predicted)
-            images = np.asarray(examples.inputs)[examples.rows[some]]
+            shown = _choose_examples(true == predicted)
+            images = np.asarray(examples.inputs)[examples.rows[shown]]
             figures["predictions"] = plot_predictions(
-                images, true[some], predicted[some], dataset.classes, dataset.image_shape
+                images, true[shown], predicted[shown], dataset.classes, dataset.image_shape
             )
     if dataset.image_shape:
         figures["first_layer"] = plot_first_weights(training.network.weights[0], dataset.image_shape)
     files = []
     for name, figure in figures.items():
-        files.append(folder / f"{name}.png")
-        figure.savefig(files[-1])
+        file = folder / f"{name}.png"
+        figure.savefig(file)
+        files.append(file)
     return files
 
 
-def _some(is_right: Array) -> Array:
-    """Return which examples to show: the first wrong ones, up to half of them, among the first right ones."""
-    wrong = np.flatnonzero(~is_right)[: SHOWN // 2]
-    right = np.flatnonzero(is_right)[: SHOWN - len(wrong)]
-    return np.sort(np.concatenate([wrong, right]))
+def _choose_examples(is_correct: Array) -> Array:
+    """Return the indices of the examples to show: at most half of them wrong, the rest correct, in order."""
+    wrong = np.flatnonzero(~is_correct)[: N_EXAMPLES // 2]
+    correct = np.flatnonzero(is_correct)[: N_EXAMPLES - len(wrong)]
+    return np.sort(np.concatenate([wrong, correct]))

@@ -1,44 +1,48 @@
-"""Training one configuration again: whether it comes out as recorded, how it does on the test set, and the model."""
+"""Training one configuration again, outside a study: reproduce its result, evaluate it, save the model."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlp.config import TrainConfig
-from mlp.data import Dataset, Split
-from mlp.errors import ConfigError
+from mlp.data import Dataset, Examples, Split
+from mlp.errors import ConfigError, errors_in
 from mlp.model import Model
 from mlp.model_io import check_writable, save_model
 from mlp.training import EpochMetrics, Training
 from studies.data.prepare import open_dataset
-from studies.models.export import Provenance
-from studies.models.machine import machine, versions
+from studies.models.comparison import compare
+from studies.models.export import Provenance, read_config
 
-OnEpoch = Callable[[EpochMetrics], None]
+OnEpoch = Callable[[EpochMetrics], object]
 
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What a training came to.
+    """The result of `retrain`.
 
     Attributes:
-        config: what was trained, the seed replaced if one was given; after a refit without early stopping.
-        n_train: examples that it learnt from.
-        epochs: epochs run; `kept_epoch` is the one whose weights are kept.
+        config: the configuration that was trained: with the new seed if one was given; for a refit without validation
+            and early stopping.
+        provenance: the record that the result was compared with, or None if there is none.
+        n_train: the number of training examples.
+        epochs: the number of epochs run.
+        kept_epoch: the epoch whose weights are kept, counted from 1.
         scores: all metrics of the kept epoch, by key.
-        test: the metrics of the test part, keyed `test/...`, or None where they were not asked for.
-        weight_digest: the SHA-256 of the weights that are kept.
-        seconds: time spent training; of a refit, also on finding out for how long.
-        reproduced: whether it came out exactly as recorded; None where nothing comparable is recorded.
-        differences: how it came out otherwise although machine and versions are those recorded: failures.
-        warnings: what a person should know, such as differences that another machine explains.
-        saved: the folder of the model, if it was to be saved.
+        test: the metrics on the test part, with keys `test/...`; None if `test` was not set.
+        weight_digest: the SHA-256 of the kept weights.
+        seconds: the time spent training, in seconds; for a refit including the search for its number of epochs.
+        reproduced: whether the result is exactly as recorded; None if nothing was compared.
+        differences: deviations from the record that nothing explains. These are failures.
+        warnings: deviations that another machine or other versions explain, or data that has changed since.
+        saved: the path of the saved model, or None if `save` was not set.
     """
 
     config: TrainConfig
+    provenance: Provenance | None
     n_train: int
     epochs: int
     kept_epoch: int
@@ -53,108 +57,134 @@ class RetrainResult:
 
 
 def retrain(
-    config: TrainConfig,
+    config: TrainConfig | str | Path,
     provenance: Provenance | None = None,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     test: bool = False,
     refit: bool = False,
     seed: int | None = None,
-    save: Path | None = None,
-    pictures: Path | None = None,
+    save: str | Path | None = None,
+    pictures: str | Path | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
 ) -> RetrainResult:
-    """Train a configuration to the end.
+    """Train a configuration to the end and compare the result with what is recorded of it.
+
+    Example:
+        result = retrain("experiments/best/digits.toml", test=True, save="digits.json")
+        print(result.reproduced, result.test["test/accuracy"])
 
     Args:
-        config: what to train.
-        provenance: what is recorded of an earlier training of it; compared unless `seed` or `refit` change it.
-        data_dir: where `mnist/*.gz` and the like are; `STUDIES_DATA` unless given.
-        test: whether to judge the weights that are kept by the test part.
-        refit: whether to train on the training and the validation part together, for as many epochs as the
-            recorded training kept; without a record it is first trained normally to find out. Schedules span
-            `config.epochs` as before, and nothing stops early.
-        seed: replaces that of the configuration.
-        save: the folder, or the JSON file, to write the model to.
-        pictures: the folder to draw the training into, judged by the test part with `test`, else by validation.
-        on_epoch: called with the metrics of every epoch; those of a refit count from 1 again.
-        progress: whether to show a bar while downloading data.
+        config: the configuration to train; or the path of a file with one: an export, a training configuration, or a
+            study file, of which `[base]` is trained.
+        provenance: the recorded result of an earlier training; by default that in the file. It is not compared if `seed`
+            or `refit` is set, because these change the result.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
+            `STUDIES_DATA`.
+        test: whether to evaluate the kept weights on the test part.
+        refit: whether to train on the training and validation parts together. The number of epochs is the recorded kept
+            epoch; without a record, a normal training finds it first. The schedule still spans `config.epochs`, and
+            there is no early stopping.
+        seed: a seed that replaces that of the configuration.
+        save: where to save the model: a folder, or a file whose name ends in `.json`.
+        pictures: the folder to write figures to; they show predictions on the test part if `test` is set, otherwise on
+            the validation part.
+        on_epoch: called with the metrics of each epoch. A refit without a record counts its epochs from 1 again.
+        progress: whether to show a progress bar during downloads.
 
     Raises:
-        ConfigError: when the data is missing or does not fit, `save` or `pictures` is taken, or the training diverges
-            (then a `DivergedError`).
+        ConfigError: if the configuration is not valid, the data is missing or does not fit it, or `save` or `pictures`
+            cannot be written. An error in a field names the file, if `config` is one.
+        DivergedError: if the training diverges.
     """
-    if seed is not None:
-        config = replace(config, seed=seed)
-    if save is not None:
-        check_writable(save)
-    if pictures is not None:
-        make_folder(pictures)
-    dataset = open_dataset(config.data, data_dir=data_dir, progress=progress)
-    if test and not len(dataset.test_inputs):
-        raise ConfigError(f'sets nothing of "{dataset.name}" aside to judge by.', path="data.test")
-    seconds = 0.0
-    if refit:
-        epochs, seconds = _epochs_to_refit(config, provenance, dataset, on_epoch)
-        nothing = replace(config.data, validation=0, folds=0, fold=0)
-        whole = replace(config, data=nothing, early_stopping=None)
-        training = _train(whole, dataset.whole(config.data), epochs, on_epoch)
-    else:
-        training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
+    check_outputs(save, pictures)
+    place = ""
+    if not isinstance(config, TrainConfig):
+        place = f"{config}:"
+        config, recorded = read_config(config)
+        provenance = provenance or recorded
+    with errors_in(place):
+        if seed is not None:
+            config = replace(config, seed=seed)
+        dataset = open_dataset(config.data, data_dir=data_dir, progress=progress)
+        if test and not len(dataset.test_inputs):
+            raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")
+        if refit:
+            training, seconds = _refit(config, provenance, dataset, on_epoch)
+        else:
+            training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
+            seconds = training.seconds
+    test_part = dataset.test(training.data.train.scaling) if test else None
+    test_scores = training.evaluate(test_part, "test") if test_part is not None else None
     scores = training.kept_scores()
-    found = training.evaluate(dataset.test(training.data.train.scaling), "test") if test else None
-    comparison = _Comparison.of(training, dataset, provenance, is_same=seed is None and not refit)
+    comparison = compare(training, dataset, provenance, is_same=seed is None and not refit)
     if save is not None:
-        save_model(Model.of(training, dataset, metrics=scores | (found or {})), save)
+        save_model(Model.of(training, dataset, metrics=scores | (test_scores or {})), save)
     if pictures is not None:
-        from studies.models.pictures import write_pictures
-
-        held_out = training.data.validation or training.data.train
-        judge = dataset.test(training.data.train.scaling) if test else held_out
-        write_pictures(training, dataset, judge, pictures)
+        _write_pictures(training, dataset, test_part, Path(pictures))
     return RetrainResult(
         config=training.config,
+        provenance=provenance,
         n_train=len(training.data.train),
         epochs=training.epoch,
         kept_epoch=training.kept_epoch,
         scores=scores,
-        test=found,
+        test=test_scores,
         weight_digest=training.weight_digest(),
-        seconds=seconds + training.seconds,
+        seconds=seconds,
         reproduced=comparison.reproduced,
         differences=comparison.differences,
         warnings=comparison.warnings,
-        saved=save,
+        saved=None if save is None else Path(save),
     )
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for pictures before there are any, and see that they can be written.
+def check_outputs(save: str | Path | None, pictures: str | Path | None) -> None:
+    """Check, before a training, that its model and its figures can be written. The folder of figures is created.
+
+    Args:
+        save: the place of the model, or None.
+        pictures: the folder of the figures, or None.
 
     Raises:
-        ConfigError: when they cannot.
+        ConfigError: if something else is in the place of the model, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}. Choose another folder.") from None
+    if save is not None:
+        check_writable(save)
+    if pictures is not None:
+        folder = Path(pictures)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be written: {error.strerror}. Choose another folder.") from None
 
 
 def _train(config: TrainConfig, data: Split, epochs: int, on_epoch: OnEpoch | None) -> Training:
-    """Return a training after at most `epochs` epochs, with the parameters that are kept in its network."""
+    """Return a training after up to `epochs` epochs, with the kept parameters in its network."""
     training = Training(config, data)
     training.run(epochs, on_epoch)
     training.restore_kept()
     return training
 
 
-def _epochs_to_refit(
+def _refit(
+    config: TrainConfig, provenance: Provenance | None, dataset: Dataset, on_epoch: OnEpoch | None
+) -> tuple[Training, float]:
+    """Return a training on the training and validation parts, and the seconds that it took."""
+    epochs, seconds = _epochs_of_refit(config, provenance, dataset, on_epoch)
+    no_validation = replace(config.data, validation=0, folds=0, fold=0)
+    refit_config = replace(config, data=no_validation, early_stopping=None)
+    training = _train(refit_config, dataset.whole(config.data), epochs, on_epoch)
+    return training, seconds + training.seconds
+
+
+def _epochs_of_refit(
     config: TrainConfig, provenance: Provenance | None, dataset: Dataset, on_epoch: OnEpoch | None
 ) -> tuple[int, float]:
-    """Return for how many epochs to refit, and the seconds that finding out has taken."""
+    """Return the number of epochs of a refit, and the seconds that finding it took."""
     if config.early_stopping is None:
         return config.epochs, 0.0
     if provenance is None:
@@ -166,48 +196,8 @@ def _epochs_to_refit(
     return provenance.kept_epoch, 0.0
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    """How a training came out beside what is recorded."""
+def _write_pictures(training: Training, dataset: Dataset, test_part: Examples | None, folder: Path) -> None:
+    from studies.models.pictures import write_pictures  # matplotlib is slow to import
 
-    reproduced: bool | None = None
-    differences: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, training: Training, dataset: Dataset, provenance: Provenance | None, *, is_same: bool) -> _Comparison:
-        """Compare; only where the same was trained again (`is_same`) must the same come out."""
-        if provenance is None:
-            return cls()
-        data = tuple(_data_differences(dataset, provenance))
-        if not is_same:
-            return cls(warnings=data)
-        outcome = tuple(_outcome_differences(training, provenance))
-        elsewhere = tuple(_machine_differences(provenance))
-        if outcome and elsewhere and not data:
-            return cls(False, warnings=outcome + elsewhere)
-        return cls(not data and not outcome, differences=data + outcome)
-
-
-def _data_differences(dataset: Dataset, provenance: Provenance) -> Iterator[str]:
-    if dataset.digest != provenance.data_digest:
-        yield f'the data set "{dataset.name}" has the digest {dataset.digest}, recorded is {provenance.data_digest}.'
-
-
-def _outcome_differences(training: Training, provenance: Provenance) -> Iterator[str]:
-    key, got = provenance.metric, training.kept_scores().get(provenance.metric)
-    if got != provenance.value:
-        yield f"{key} is {got!r}, recorded is {provenance.value!r}."
-    if training.kept_epoch != provenance.kept_epoch:
-        yield f"epoch {training.kept_epoch} is kept, recorded is {provenance.kept_epoch}."
-    if (digest := training.weight_digest()) != provenance.weight_digest:
-        yield f"the weights have the digest {digest}, recorded is {provenance.weight_digest}."
-
-
-def _machine_differences(provenance: Provenance) -> Iterator[str]:
-    """Yield what explains other bits: sums are cut, and functions approximated, as processor and library like."""
-    here = machine()
-    recorded = {"cpu": provenance.cpu, "blas": provenance.blas, **provenance.versions}
-    for name, now in {"cpu": here["cpu"], "blas": here["blas"], **versions()}.items():
-        if name in recorded and recorded[name] != now:
-            yield f"{name} is {now} here, recorded is {recorded[name]}: the last bits may differ."
+    examples = test_part or training.data.validation or training.data.train
+    write_pictures(training, dataset, examples, folder)
