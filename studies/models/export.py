@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
 from mlp.config import TrainConfig
-from mlp.errors import ConfigError, did_you_mean, errors_in
-from mlp.paths import join_path
-from mlp.records import decode
+from mlp.errors import ConfigError, errors_in
+from mlp.records import AbstractRecord, decode
 from mlp.scores import scores_at
 from studies.models.machine import machine, versions
 from studies.records.files import read_toml, write_atomically
@@ -20,8 +19,9 @@ from studies.records.trial_log import TrialRecord
 
 EXPORTS = Path("experiments", "best")
 
+
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(AbstractRecord):
     """Where an exported configuration came from, and the result that training it again must reproduce.
 
     Attributes:
@@ -51,6 +51,10 @@ class Provenance:
     versions: Mapping[str, str]
 
     @classmethod
+    def error_name(cls) -> str:
+        return "[provenance]"
+
+    @classmethod
     def of(cls, results: StudyResults, trial: TrialRecord) -> Self:
         """Return the provenance of a complete trial.
 
@@ -64,7 +68,7 @@ class Provenance:
             problem = f'trial {trial.number} of study "{results.name}" is {trial.state}{reason}'
             raise ConfigError(f"{problem}. Only complete trials can be exported.{best}")
         record = results.record
-        where = record.machine or machine()
+        environment = record.machine or machine()
         return cls(
             study=results.name,
             trial=trial.number,
@@ -73,38 +77,11 @@ class Provenance:
             kept_epoch=ending.kept_epoch,
             weight_digest=ending.weight_digest,
             data_digest=record.data.digest,
-            cpu=where["cpu"],
-            blas=where["blas"],
+            cpu=environment["cpu"],
+            blas=environment["blas"],
             scores=scores_at(ending.kept_epoch, trial.history),
             versions={name: record.versions[name] for name in versions() if name in record.versions},
         )
-
-    @classmethod
-    def from_mapping(cls, mapping: Any) -> Self:
-        """Return the provenance in the table `[provenance]` of an export.
-
-        Raises:
-            ConfigError: if a field is missing, unknown, or of the wrong type.
-        """
-        if not isinstance(mapping, Mapping):
-            raise ConfigError(f"must be a table, got {mapping!r}.", path="provenance")
-        annotations = get_type_hints(cls)
-        for key in mapping:
-            if key not in annotations:
-                problem = f"is not a field of [provenance].{did_you_mean(key, annotations)}"
-                raise ConfigError(f"{problem} Available: {', '.join(annotations)}.", path=f"provenance.{key}")
-        for key in annotations:
-            if key not in mapping:
-                raise ConfigError("is missing.", path=f"provenance.{key}")
-        return cls(**{key: _decode_field(annotations[key], mapping[key], f"provenance.{key}") for key in annotations})
-
-
-def _decode_field(annotation: Any, value: Any, path: str) -> Any:
-    if get_origin(annotation) is not Mapping:
-        return decode(annotation, value, path=path)
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"must be a table, got {value!r}.", path=path)
-    return {key: decode(get_args(annotation)[1], item, path=join_path(path, key)) for key, item in value.items()}
 
 
 def export_trial(results: StudyResults, trial: int | None = None, file: str | Path | None = None) -> Path:
@@ -130,7 +107,7 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
         file = EXPORTS / (f"{results.name}.toml" if trial is None else f"{results.name}-{trial}.toml")
     target = Path(file)
     provenance = Provenance.of(results, record)
-    tables = {**results.config(record.number).to_mapping(), "provenance": asdict(provenance)}
+    tables = {**results.config(record.number).to_mapping(), "provenance": provenance.to_mapping()}
     text = _header(provenance, target) + tomli_w.dumps(tables)
     try:
         if target.is_dir():
@@ -167,7 +144,7 @@ def read_config(file: str | Path) -> tuple[TrainConfig, Provenance | None]:
         if "study" in tables or "base" in tables:
             return _read_base(tables), None
         config = TrainConfig.from_mapping(tables)
-        return config, None if provenance is None else Provenance.from_mapping(provenance)
+        return config, None if provenance is None else decode(Provenance, provenance, path="provenance")
 
 
 def _read_base(tables: Mapping[str, Any]) -> TrainConfig:

@@ -27,7 +27,6 @@ class RetrainResult:
     Attributes:
         config: the configuration that was trained: with the new seed if one was given; for a refit without validation
             and early stopping.
-        provenance: the record that the result was compared with, or None if there is none.
         n_train: the number of training examples.
         epochs: the number of epochs run.
         kept_epoch: the epoch whose weights are kept, counted from 1.
@@ -42,7 +41,6 @@ class RetrainResult:
     """
 
     config: TrainConfig
-    provenance: Provenance | None
     n_train: int
     epochs: int
     kept_epoch: int
@@ -78,8 +76,8 @@ def retrain(
     Args:
         config: the configuration to train; or the path of a file with one: an export, a training configuration, or a
             study file, of which `[base]` is trained.
-        provenance: the recorded result of an earlier training; by default that in the file. It is not compared if `seed`
-            or `refit` is set, because these change the result.
+        provenance: the recorded result of an earlier training; by default that in the file. With `seed` or `refit`
+            only the data is compared with it, because these change the result.
         data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
             `STUDIES_DATA`.
         test: whether to evaluate the kept weights on the test part.
@@ -125,7 +123,6 @@ def retrain(
         _write_pictures(training, dataset, test_part, Path(pictures))
     return RetrainResult(
         config=training.config,
-        provenance=provenance,
         n_train=len(training.data.train),
         epochs=training.epoch,
         kept_epoch=training.kept_epoch,

@@ -1,4 +1,4 @@
-"""Configurations as files: what is written reads back exactly, and what cannot be read says where."""
+"""Exports are read back exactly; errors in a file name the file and the field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def study(*trials: TrialRecord, **changes: Any) -> StudyResults:
     return StudyResults(study_record(**changes), trials)
 
 
-def test_what_is_exported_reads_back_exactly(tmp_path: Path) -> None:
+def test_an_export_is_read_back_exactly(tmp_path: Path) -> None:
     results = study(trial(0, "complete", [0.1, 1 / 3, 0.2], kept=2))
     config, provenance = read_config(export_trial(results, 0, tmp_path / "best.toml"))
     assert config == CONFIG
@@ -70,7 +70,7 @@ def test_what_is_exported_reads_back_exactly(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(config=records(TrainConfig))
-def test_any_configuration_survives_the_file(tmp_path_factory: pytest.TempPathFactory, config: TrainConfig) -> None:
+def test_any_configuration_is_read_back_exactly(tmp_path_factory: pytest.TempPathFactory, config: TrainConfig) -> None:
     results = study(trial(0, "complete", [0.5], config=config))
     file = export_trial(results, 0, tmp_path_factory.getbasetemp() / "any.toml")
     again, _ = read_config(file)
@@ -78,7 +78,7 @@ def test_any_configuration_survives_the_file(tmp_path_factory: pytest.TempPathFa
     assert again.to_mapping() == config.to_mapping()
 
 
-def test_an_export_is_made_from_the_logs_of_a_study(tmp_path: Path) -> None:
+def test_a_trial_is_exported_from_the_log_of_a_study(tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "digits"
     (folder / "trials").mkdir(parents=True)
     (folder / "study.json").write_text(json.dumps(RECORD))
@@ -91,11 +91,20 @@ def test_an_export_is_made_from_the_logs_of_a_study(tmp_path: Path) -> None:
     assert (provenance.value, provenance.weight_digest) == (0.1 + 0.2, "cd" * 32)
 
 
-def test_without_a_number_the_best_is_exported(tmp_path: Path) -> None:
+def test_the_best_trial_is_exported_by_default(tmp_path: Path) -> None:
     results = study(trial(0, "complete", [0.5]), trial(1, "complete", [0.7]), trial(2, "complete", [0.7]))
     _, provenance = read_config(export_trial(results, None, tmp_path / "best.toml"))
     assert provenance is not None
     assert provenance.trial == 1
+
+
+def test_the_default_file_is_named_after_study_and_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = study(trial(0, "complete", [0.5]), trial(1, "complete", [0.7]))
+    assert export_trial(results) == Path("experiments/best/digits.toml")
+    assert export_trial(results, 0) == Path("experiments/best/digits-0.toml")
+    provenances = [read_config(f"experiments/best/{name}.toml")[1] for name in ("digits", "digits-0")]
+    assert [provenance and provenance.trial for provenance in provenances] == [1, 0]
 
 
 def test_a_study_without_a_complete_trial_exports_nothing(tmp_path: Path) -> None:
@@ -105,48 +114,50 @@ def test_a_study_without_a_complete_trial_exports_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("state", "said"), [("pruned", r"pruned \(pruner\)"), ("failed", r"failed \(MemoryError\)"), ("running", "running")]
+    ("state", "description"),
+    [("pruned", r"pruned \(pruner\)"), ("failed", r"failed \(MemoryError\)"), ("running", "running")],
 )
-def test_only_complete_trials_are_exported(tmp_path: Path, state: State, said: str) -> None:
+def test_only_complete_trials_are_exported(tmp_path: Path, state: State, description: str) -> None:
     results = study(trial(0, "complete", [0.5]), trial(1, state, [0.9]))
     with pytest.raises(
-        ConfigError, match=rf'trial 1 of study "digits" is {said}; only complete .* The best one is 0\.'
+        ConfigError,
+        match=rf'trial 1 of study "digits" is {description}\. Only complete .* The best complete trial is 0\.',
     ):
         export_trial(results, 1, tmp_path / "best.toml")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_record_that_names_no_machine_is_taken_to_be_of_this_one(tmp_path: Path) -> None:
+def test_a_record_without_a_machine_is_exported_with_this_machine(tmp_path: Path) -> None:
     results = study(trial(0, "complete", [0.5]), machine={})
     _, provenance = read_config(export_trial(results, 0, tmp_path / "best.toml"))
     assert provenance is not None
     assert {"cpu": provenance.cpu, "blas": provenance.blas} == machine()
 
 
-def test_the_file_begins_with_what_it_is_and_how_to_train_it(tmp_path: Path) -> None:
+def test_the_header_states_what_the_file_is_and_how_to_train_it(tmp_path: Path) -> None:
     file = export_trial(study(trial(3, "complete", [0.5])), 3, tmp_path / "deep" / "er" / "my best.toml")
     lines = file.read_text().splitlines()
-    assert lines[0].startswith('# A training configuration: trial 3 of study "digits"')
+    assert lines[0].startswith('# The configuration of trial 3 of study "digits"')
     assert "validation/accuracy = 0.5" in lines[0]
     assert lines[2].endswith("studies train 'my best.toml' --test")
     assert lines[3] == ""
     assert [path.name for path in file.parent.iterdir()] == ["my best.toml"]
 
 
-def test_a_file_with_a_line_break_in_its_name_is_still_toml(tmp_path: Path) -> None:
+def test_a_line_break_in_the_file_name_still_gives_valid_toml(tmp_path: Path) -> None:
     file = export_trial(study(trial(0, "complete", [0.5])), 0, tmp_path / "be\nst.toml")
     assert "studies train FILE --test" in file.read_text()
     assert read_config(file)[0] == CONFIG
 
 
-def test_an_export_replaces_the_one_before(tmp_path: Path) -> None:
+def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:
     results = study(trial(0, "complete", [0.5]), trial(1, "complete", [0.7]))
     export_trial(results, 0, tmp_path / "best.toml")
     file = export_trial(results, 1, tmp_path / "best.toml")
     assert tomllib.loads(file.read_text())["provenance"]["trial"] == 1
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     for place in (tmp_path / "file" / "best.toml", tmp_path / "folder"):
@@ -161,70 +172,74 @@ def test_a_bare_configuration_has_no_provenance(tmp_path: Path) -> None:
     assert read_config(file) == (TrainConfig.from_mapping({"epochs": 3, "data": {"name": "digits"}}), None)
 
 
-def test_of_a_study_file_the_base_is_read(tmp_path: Path) -> None:
+def test_the_base_of_a_study_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text('[study]\nname = "s"\n[base]\nepochs = 3\ndata = { name = "digits" }\n[space]\n"epochs" = [1, 2]\n')
     assert read_config(file) == (TrainConfig.from_mapping({"epochs": 3, "data": {"name": "digits"}}), None)
 
 
 def exported(tmp_path: Path) -> str:
-    return export_trial(study(trial(0, "complete", [0.5])), 0, tmp_path / "whole.toml").read_text()
+    return export_trial(study(trial(0, "complete", [0.5])), 0, tmp_path / "export.toml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("epochs = 4", "epoch = 4", '"epoch": is not a field of .* Did you mean "epochs"'),
         ("epochs = 4", "epochs = 0", '"epochs": must be at least 1, got 0'),
         ('name = "adam"', 'name = "adan"', '"optimizer": there is no optimizer called "adan".* Did you mean "adam"'),
         ("kept_epoch = 1", "", '"provenance.kept_epoch": is missing'),
         ("kept_epoch = 1", 'kept_epoch = "1"', "\"provenance.kept_epoch\": must be a whole number, got '1'"),
-        ("kept_epoch = 1", "kept_epochs = 1", '"provenance.kept_epochs": is no .* Did you mean "kept_epoch"'),
+        (
+            "kept_epoch = 1",
+            "kept_epochs = 1",
+            r'"provenance.kept_epochs": is not a field of \[provenance\].* Did you mean "kept_epoch"',
+        ),
         ("[provenance.scores]", "[provenance.scores]\na = true", '"provenance.scores.a": must be a number, got True'),
         ("epochs = 4", "epochs = 4\nepochs = 5", "is not TOML: .*line 7"),
     ],
 )
-def test_a_fault_is_reported_with_file_and_place(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_an_invalid_field_is_reported_with_file_and_path(tmp_path: Path, old: str, new: str, message: str) -> None:
     file = tmp_path / "faulty.toml"
     text = exported(tmp_path)
     assert old in text
     file.write_text(text.replace(old, new, 1))
-    with pytest.raises(ConfigError, match=rf"faulty\.toml: {said}"):
+    with pytest.raises(ConfigError, match=rf"faulty\.toml: {message}"):
         read_config(file)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('[base]\nepoch = 1\ndata = { name = "digits" }', r'\[base\] "epoch": is not a field'),
         ('[study]\nname = "s"', r"has no \[base\] table"),
         ("epochs = 3", '"data": is missing'),
-        ('provenance = 3\ndata = { name = "digits" }', '"provenance": must be a table, got 3'),
+        ('provenance = 3\ndata = { name = "digits" }', '"provenance": must be a table with study, trial, .*, got 3'),
     ],
 )
-def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_without_a_configuration_is_refused(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "faulty.toml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=rf"faulty\.toml: {said}"):
+    with pytest.raises(ConfigError, match=rf"faulty\.toml: {message}"):
         read_config(file)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         read_config(tmp_path / "nowhere.toml")
 
 
-def test_the_machine_is_named_by_processor_and_blas() -> None:
+def test_the_machine_is_described_by_processor_and_blas() -> None:
     here = machine()
     assert set(here) == {"cpu", "blas"}
     assert all(here.values())
     assert set(versions()) == {"python", "numpy", "mlp-studies"}
 
 
-def test_the_blas_is_that_of_numpy_whatever_else_is_loaded() -> None:
+def test_the_blas_of_numpy_is_reported_even_if_scipy_loads_another() -> None:
     show = "from studies.models.machine import machine; print(machine()['blas'])"
-    said = {
+    printed = {
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         for code in (show, f"import scipy.linalg; {show}")
     }
-    assert len(said) == 1
+    assert len(printed) == 1

@@ -1,4 +1,4 @@
-"""Pictures of a training: which there are for which task, of which part, and where they cannot be."""
+"""Figures of a training: which ones each task gives, and of which examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlp.data import Dataset
 from mlp.errors import ConfigError
 from mlp.training import train
 from studies.models import pictures
-from studies.models.pictures import SHOWN, write_pictures
+from studies.models.pictures import N_EXAMPLES, write_pictures
 from studies.models.retrain import retrain
 from tests.mlp_data import blobs, small_config
 from tests.study_data import prepared_digits  # noqa: F401 - a fixture
@@ -26,13 +26,13 @@ DIGITS = small_config({"data": {"name": "digits"}, "epochs": 2})
 
 
 def names(folder: Path) -> list[str]:
-    """Return which pictures there are, each of which must be one."""
+    """Return the names of the figures in a folder; each must be an image that is not blank."""
     for file in folder.iterdir():
         assert imread(file).std() > 0.01
     return sorted(file.stem for file in folder.iterdir())
 
 
-def test_of_images_in_classes_there_are_four(tmp_path: Path) -> None:
+def test_images_in_classes_give_four_figures(tmp_path: Path) -> None:
     retrain(DIGITS, pictures=tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == ["confusion", "curves", "first_layer", "predictions"]
 
@@ -53,7 +53,7 @@ TARGETS = {
         ("mean_squared_error", ["curves"]),
     ],
 )
-def test_of_other_tasks_there_is_what_can_be_drawn(tmp_path: Path, loss: str, expected: list[str]) -> None:
+def test_each_task_gives_the_figures_that_apply_to_it(tmp_path: Path, loss: str, expected: list[str]) -> None:
     inputs, targets = BLOBS.inputs, TARGETS[loss]
     data = Dataset("own", inputs, targets, inputs, targets, BLOBS.classes, 255.0, "")
     training = train(small_config({"loss": loss}), data)
@@ -63,39 +63,39 @@ def test_of_other_tasks_there_is_what_can_be_drawn(tmp_path: Path, loss: str, ex
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("options", "n"), [({}, 288), ({"test": True}, 359), ({"refit": True}, 1438)])
-def test_the_network_is_judged_by_what_it_has_not_learnt_from_if_anything(
+def test_figures_show_examples_that_were_not_trained_on_if_there_are_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], n: int
 ) -> None:
-    judged = []
+    shown = []
 
     def plot_confusion(true: Any, predicted: Any, _: Any) -> Figure:
-        judged.append(len(true))
+        shown.append(len(true))
         assert len(true) == len(predicted)
         return Figure()
 
     monkeypatch.setattr(pictures, "plot_confusion", plot_confusion)
     retrain(DIGITS, pictures=tmp_path, **options)
-    assert judged == [n]
+    assert shown == [n]
 
 
-def test_up_to_half_of_the_examples_shown_are_wrong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_half_of_the_examples_shown_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = []
 
     def plot_predictions(images: Any, true: Any, predicted: Any, *_: Any) -> Figure:
         shown.append((true, predicted))
-        assert images.shape == (SHOWN, 64)
+        assert images.shape == (N_EXAMPLES, 64)
         return Figure()
 
     monkeypatch.setattr(pictures, "plot_predictions", plot_predictions)
     retrain(DIGITS, pictures=tmp_path)
     ((true, predicted),) = shown
-    assert np.count_nonzero(true != predicted) == SHOWN // 2
+    assert np.count_nonzero(true != predicted) == N_EXAMPLES // 2
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_training(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(ConfigError, match=r"taken: cannot be written: File exists. Choose another folder."):
-        retrain(DIGITS, pictures=tmp_path / "taken", on_epoch=lambda _: pytest.fail("it has begun to train"))
+        retrain(DIGITS, pictures=tmp_path / "taken", on_epoch=lambda _: pytest.fail("the training has started"))
 
 
 CONFIG = """
@@ -127,7 +127,7 @@ def test_the_command_trains_and_draws_values(tmp_path: Path, monkeypatch: pytest
     ]
     untested = train("--test")
     assert (untested.returncode, untested.stdout) == (2, "")
-    assert untested.stderr == 'error: own.toml: "data.test": sets nothing of "own.csv" aside to judge by.\n'
+    assert untested.stderr == 'error: own.toml: "data.test": leaves no test rows in "own.csv".\n'
     Path("own.toml").write_text(CONFIG.replace("mean_squared_error", "softmax_cross_entropy"))
     unfit = train()
     assert unfit.returncode == 2

@@ -1,4 +1,4 @@
-"""Training a configuration again: to the same bits, on other seeds, on all data; and what is said when it differs."""
+"""Training a configuration again: the same bits, other seeds, a refit on all data, and how differences are reported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from mlp import (
     ConfigError,
@@ -44,7 +45,7 @@ CONFIG = TrainConfig.from_mapping(
 
 @pytest.fixture(autouse=True)
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """The digits, cached where only this test looks."""
+    """The digits, in a cache of this test only."""
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
     return open_dataset("digits")
 
@@ -80,9 +81,7 @@ def varied(changes: dict[str, Any]) -> TrainConfig:
     return TrainConfig.from_mapping(merge(CONFIG.to_mapping(), changes))
 
 
-def test_an_export_of_a_study_trains_again_to_the_same_bits(
-    tmp_path: Path, original: Training, digits: Dataset
-) -> None:
+def test_an_exported_trial_is_reproduced_bit_for_bit(tmp_path: Path, original: Training, digits: Dataset) -> None:
     log = TrialLog(tmp_path / "0000.jsonl")
     log.asked(0, {}, CONFIG.to_mapping())
     for epoch in range(original.epoch):
@@ -102,55 +101,87 @@ def test_an_export_of_a_study_trains_again_to_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
-        ("value", 0.5, "validation/accuracy is .*, recorded is 0.5"),
-        ("weight_digest", "0" * 64, "the weights have the digest .*, recorded is 0000"),
-        ("kept_epoch", 1, "epoch .* is kept, recorded is 1"),
-        ("metric", "validation/loss", "validation/loss is .*, recorded is"),
+        ("value", 0.5, "validation/accuracy is .*, recorded as 0.5"),
+        ("weight_digest", "0" * 64, "the digest of the weights is .*, recorded as 0000"),
+        ("kept_epoch", 1, "the kept epoch is .*, recorded as 1"),
+        ("metric", "validation/loss", "validation/loss is .*, recorded as"),
     ],
 )
-def test_another_outcome_on_the_same_machine_is_a_failure(
-    provenance: Provenance, field: str, value: Any, said: str
+def test_another_result_on_the_same_machine_is_a_failure(
+    provenance: Provenance, field: str, value: Any, message: str
 ) -> None:
     result = retrain(CONFIG, replace(provenance, **{field: value}))
     assert result.reproduced is False
     (difference,) = result.differences
-    assert re.match(said, difference)
+    assert re.match(message, difference)
     assert result.warnings == ()
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "said"),
+    ("elsewhere", "message"),
     [
-        ({"cpu": "Z80"}, "cpu is .* here, recorded is Z80"),
-        ({"blas": "atlas 3"}, "blas is .* here, recorded is atlas 3"),
-        ({"versions": versions() | {"numpy": "1.0"}}, r"numpy is .* here, recorded is 1\.0"),
+        ({"cpu": "Z80"}, r"cpu is .*, recorded as Z80\. The last bits may differ\."),
+        ({"blas": "atlas 3"}, "blas is .*, recorded as atlas 3"),
+        ({"versions": versions() | {"numpy": "1.0"}}, r"numpy is .*, recorded as 1\.0"),
     ],
 )
-def test_another_outcome_on_another_machine_is_a_warning(
-    provenance: Provenance, elsewhere: dict[str, Any], said: str
+def test_another_result_on_another_machine_is_a_warning(
+    provenance: Provenance, elsewhere: dict[str, Any], message: str
 ) -> None:
     result = retrain(CONFIG, replace(provenance, weight_digest="0" * 64, **elsewhere))
     assert result.reproduced is False
     assert result.differences == ()
-    weights, where = result.warnings
-    assert weights.startswith("the weights have the digest")
-    assert re.match(said, where)
+    weights, environment = result.warnings
+    assert weights.startswith("the digest of the weights is")
+    assert re.match(message, environment)
 
 
-def test_the_same_outcome_on_another_machine_is_exact(provenance: Provenance) -> None:
+def test_the_same_result_on_another_machine_is_reproduced(provenance: Provenance) -> None:
     result = retrain(CONFIG, replace(provenance, cpu="Z80"))
     assert result.reproduced is True
     assert (result.differences, result.warnings) == ((), ())
 
 
-def test_other_data_is_a_failure_wherever_it_is_trained(provenance: Provenance) -> None:
+def test_other_data_is_a_failure_on_any_machine(provenance: Provenance) -> None:
     result = retrain(CONFIG, replace(provenance, data_digest="da", weight_digest="0" * 64, cpu="Z80"))
     assert result.reproduced is False
-    assert result.differences[0].endswith("recorded is da.")
+    assert result.differences[0].endswith("recorded as da.")
     assert len(result.differences) == 2
     assert result.warnings == ()
+
+
+def test_a_file_is_trained_and_compared_with_its_provenance(tmp_path: Path, provenance: Provenance) -> None:
+    file = tmp_path / "export.toml"
+    file.write_text(tomli_w.dumps({**CONFIG.to_mapping(), "provenance": provenance.to_mapping()}))
+    result = retrain(str(file))
+    assert (result.reproduced, result.config) == (True, CONFIG)
+    assert retrain(file, replace(provenance, value=0.5)).reproduced is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"data.name": "digit"}, {}, r'"data\.name": there is no data set called "digit"'),
+        ({"loss": "mean_squared_error", "metrics": ["r2"]}, {}, '"metrics": the metric "r2"'),
+        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, {}, '"optimizer.learning_rate": the training diverged'),
+        ({}, {"seed": -1}, '"seed": must be at least 0'),
+    ],
+)
+def test_an_error_in_a_field_names_the_file_once(
+    tmp_path: Path, changes: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(tomli_w.dumps(varied(changes).to_mapping()))
+    with pytest.raises(ConfigError, match=rf"^{file}: {message}"):
+        retrain(file, **options)
+
+
+def test_an_error_in_the_place_of_the_model_does_not_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "taken.json").write_text("{}")
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/taken.json: already exists"):
+        retrain(tmp_path / "config.toml", save=str(tmp_path / "taken.json"))
 
 
 def test_without_a_record_nothing_is_compared(original: Training) -> None:
@@ -159,7 +190,9 @@ def test_without_a_record_nothing_is_compared(original: Training) -> None:
     assert result.weight_digest == original.weight_digest()
 
 
-def test_another_seed_replaces_the_configured_one_and_is_not_compared(provenance: Provenance, digits: Dataset) -> None:
+def test_another_seed_replaces_the_configured_one_and_the_result_is_not_compared(
+    provenance: Provenance, digits: Dataset
+) -> None:
     result = retrain(CONFIG, provenance, seed=5)
     assert result.reproduced is None
     assert result.differences == ()
@@ -167,15 +200,13 @@ def test_another_seed_replaces_the_configured_one_and_is_not_compared(provenance
     assert result.weight_digest == train(replace(CONFIG, seed=5), digits).weight_digest() != provenance.weight_digest
 
 
-def test_other_data_is_mentioned_where_nothing_is_compared(provenance: Provenance) -> None:
+def test_other_data_is_a_warning_if_the_result_is_not_compared(provenance: Provenance) -> None:
     result = retrain(CONFIG, replace(provenance, data_digest="da"), seed=5)
     assert result.reproduced is None
-    assert [warning.partition(" has ")[0] for warning in result.warnings] == ['the data set "digits"']
+    assert [warning.partition(" is ")[0] for warning in result.warnings] == ['the digest of the data set "digits"']
 
 
-def test_a_refit_learns_from_all_examples_for_as_long_as_the_kept_epoch(
-    provenance: Provenance, digits: Dataset
-) -> None:
+def test_a_refit_trains_on_all_examples_until_the_recorded_kept_epoch(provenance: Provenance, digits: Dataset) -> None:
     epochs: list[EpochMetrics] = []
     result = retrain(CONFIG, provenance, refit=True, on_epoch=epochs.append)
     by_hand = Training(varied({"early_stopping": None, "data.validation": 0}), digits.whole(CONFIG.data))
@@ -189,7 +220,7 @@ def test_a_refit_learns_from_all_examples_for_as_long_as_the_kept_epoch(
     assert result.reproduced is None
 
 
-def test_a_refit_keeps_the_horizon_of_its_schedule(provenance: Provenance, digits: Dataset) -> None:
+def test_the_schedule_of_a_refit_spans_the_configured_epochs(provenance: Provenance, digits: Dataset) -> None:
     changes = {"early_stopping": None, "data.validation": 0, "epochs": provenance.kept_epoch}
     squeezed = train(varied(changes), digits)
     assert retrain(CONFIG, provenance, refit=True).weight_digest != squeezed.weight_digest()
@@ -208,12 +239,12 @@ def test_a_refit_without_early_stopping_trains_once_to_the_end() -> None:
     assert retrain(config, refit=True, on_epoch=epochs.append).epochs == len(epochs) == 3
 
 
-def test_a_refit_for_longer_than_the_configuration_trains_is_refused(provenance: Provenance) -> None:
+def test_a_refit_past_the_configured_epochs_is_refused(provenance: Provenance) -> None:
     with pytest.raises(ConfigError, match=r'"provenance\.kept_epoch": must be from 1 to epochs = 40, got 41'):
         retrain(CONFIG, replace(provenance, kept_epoch=41), refit=True)
 
 
-def test_the_test_part_is_judged_by_the_kept_weights_and_only_when_asked(
+def test_the_kept_weights_are_evaluated_on_the_test_part_only_if_asked(
     tmp_path: Path, original: Training, digits: Dataset
 ) -> None:
     assert retrain(CONFIG).test is None
@@ -224,7 +255,7 @@ def test_the_test_part_is_judged_by_the_kept_weights_and_only_when_asked(
 
 
 @pytest.mark.parametrize("refit", [False, True])
-def test_what_is_saved_is_what_was_trained(tmp_path: Path, refit: bool) -> None:
+def test_the_saved_model_has_the_trained_weights_and_scores(tmp_path: Path, refit: bool) -> None:
     result = retrain(CONFIG, test=True, refit=refit, save=tmp_path / "model")
     model = load_model(tmp_path / "model")
     assert result.saved == tmp_path / "model"
@@ -235,7 +266,7 @@ def test_what_is_saved_is_what_was_trained(tmp_path: Path, refit: bool) -> None:
     assert model.classes == tuple("0123456789")
 
 
-def test_a_place_that_is_taken_is_refused_before_the_training(tmp_path: Path) -> None:
+def test_a_place_with_other_files_is_refused_before_the_training(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").touch()
     epochs: list[EpochMetrics] = []
@@ -244,7 +275,7 @@ def test_a_place_that_is_taken_is_refused_before_the_training(tmp_path: Path) ->
     assert epochs == []
 
 
-def test_a_training_that_diverges_is_refused_and_not_saved(tmp_path: Path) -> None:
+def test_a_training_that_diverges_is_not_saved(tmp_path: Path) -> None:
     config = varied({"optimizer": {"name": "sgd", "learning_rate": 1e30}, "early_stopping": None})
     with pytest.raises(ConfigError, match=r'"optimizer\.learning_rate": the training diverged in epoch 1'):
         retrain(config, save=tmp_path / "model")
