@@ -36,14 +36,15 @@ def train(
     data_dir: DataDirOption = None,
 ) -> None:
     """Train one configuration, or reproduce an exported one."""
-    from mlp.errors import ConfigError
+    from mlp.errors import errors_in
     from studies.commands.views import epoch_line, training_view
     from studies.models.export import read_config
-    from studies.models.retrain import retrain
+    from studies.models.retrain import check_outputs, retrain
 
     console = open_console()
+    check_outputs(save, pictures)
     config, provenance = read_config(file)
-    try:
+    with errors_in(f"{file}:"):
         result = retrain(
             config,
             provenance,
@@ -56,10 +57,6 @@ def train(
             on_epoch=lambda metrics: print_line(console, epoch_line(metrics, config.epochs)),
             progress=console.is_terminal,
         )
-    except ConfigError as error:
-        if error.path:  # an error with a path is about a field of the file
-            error.place = f"{file}:"
-        raise
     console.print(training_view(result, provenance))
     if pictures is not None:
         print_line(console, f"The pictures are in {pictures}.")

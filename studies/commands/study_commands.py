@@ -210,8 +210,7 @@ def export(
     from studies.records.results import load_study
 
     results = load_study(name, home)
-    default = f"{name}.toml" if trial is None else f"{name}-{trial}.toml"
-    file = short_path(export_trial(results, trial, output or Path("experiments/best") / default))
+    file = short_path(export_trial(results, trial, output))
     console = open_console()
     print_line(console, f"configuration   {file}")
     print_line(console, f"train it again  {command_line('train', file, '--test')}")

@@ -34,11 +34,11 @@ def test_an_export_is_reproduced_exactly_in_another_folder(finished_once: Path, 
 @pytest.mark.parametrize(
     ("key", "recorded", "mismatch"),
     [
-        ("value", "0.5", r"^mismatch: validation/accuracy is 0\.\d+, recorded is 0\.5\.$"),
+        ("value", "0.5", r"^mismatch: validation/accuracy is 0\.\d+, recorded as 0\.5\.$"),
         (
             "weight_digest",
             f'"{"0" * 64}"',
-            rf"^mismatch: the weights have the digest [0-9a-f]{{64}}, recorded is {'0' * 64}\.$",
+            rf"^mismatch: the digest of the weights is [0-9a-f]{{64}}, recorded as {'0' * 64}\.$",
         ),
     ],
 )
