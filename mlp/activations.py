@@ -1,7 +1,8 @@
 """Activations, from the simplest to the most involved.
 
-Each writes `a = f(z)` and turns `da` into `dz = da * f'(z)` in place. `backward` may overwrite `z` and `a`: by
-then nothing else needs them, and no scratch memory is spent. `forward` may leave in `z` what `backward` needs.
+Each writes `a = f(z)` in the forward pass and turns `da` into `dz = da * f'(z)` in place in the backward pass.
+Activations need no scratch memory: `forward` may replace `z` by whatever `backward` needs, such as the derivative, and
+`backward` may overwrite `z` and `a`, because nothing reads them afterwards.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from mlp.arrays import Array
 from mlp.records import number
 from mlp.registry import AbstractPart, Registry
 
-BLOCK = 8_192  # elements for which an involved function computes its intermediate values, all within cache
+BLOCK = 8_192  # elements processed at once, so that all intermediate arrays of a function fit into the cache
 
 
 class AbstractActivation(AbstractPart):
     """An elementwise function and its derivative.
 
     Attributes:
-        gain: what He initialisation multiplies by, so that signals keep their variance through the layer.
+        gain: the factor by which He initialisation scales weights, so that signals keep their variance.
         in_place: whether `forward` may write `a` over `z`.
     """
 
@@ -34,14 +35,25 @@ class AbstractActivation(AbstractPart):
 
     @abstractmethod
     def forward(self, z: Array, a: Array) -> None:
-        """Write `f(z)` into `a`, of the same shape and contiguous; `a` is `z` itself where `in_place`."""
+        """Write `f(z)` into `a`.
+
+        Args:
+            z: the pre-activations, contiguous; may be overwritten with what `backward` needs.
+            a: an array of the same shape, contiguous; `z` itself if `in_place`.
+        """
 
     @abstractmethod
     def backward(self, z: Array, a: Array, da: Array) -> None:
-        """Multiply `da` by `f'(z)` in place, given `z` and `a` as `forward` left them; both are spent afterwards."""
+        """Multiply `da` by `f'(z)` in place.
+
+        Args:
+            z: as `forward` left it; may be overwritten.
+            a: as `forward` left it; may be overwritten.
+            da: the gradient with respect to `a`, turned into the gradient with respect to the pre-activations.
+        """
 
     def init_gain(self) -> float:
-        """Return the gain, which may depend on the activation's own parameters."""
+        """Return the gain; an activation whose gain depends on its fields overrides this."""
         return self.gain
 
 
@@ -51,35 +63,38 @@ AbstractActivation.family = activations
 
 @functools.lru_cache(maxsize=64)
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return a shared array of zeros: NumPy compares two arrays four times faster than an array with a number."""
+    """Return a shared, read-only array of zeros.
+
+    NumPy takes the maximum of two arrays four times faster than that of an array and a number.
+    """
     array = np.zeros(shape, dtype)
     array.flags.writeable = False
     return array
 
 
 @functools.lru_cache(maxsize=8)
-def _last_bit(itemsize: int) -> Array:
-    """Return how far a sign bit is from the last one: as an array, for NumPy takes a microsecond over an int."""
+def _sign_bit_shift(itemsize: int) -> Array:
+    """Return the distance of the sign bit from the lowest bit, as an array: NumPy needs 1 µs to convert an int."""
     return np.array(itemsize * 8 - 1, f"i{itemsize}")
 
 
 @functools.lru_cache(maxsize=64)
 def _bits_of_slope(slope: float, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """Return the bits of a number, and in which of them it differs from 1."""
+    """Return the bits of `slope` as an integer, and the bits in which it differs from 1."""
     bits = np.array([slope, 1.0], dtype).view(f"i{dtype.itemsize}")
     return bits[:1].reshape(()), np.bitwise_xor(bits[0], bits[1]).reshape(())
 
 
 def _mask_of_positive(x: Array, out: Array) -> Array:
-    """Return the memory of `out` as integers, all bits set where x > 0 and none elsewhere.
+    """Return the memory of `out` as integers with all bits set where x > 0, and no bit set elsewhere.
 
-    The sign bit of -x as an integer, spread over the word: two passes that beat any over booleans. -0.0 passes for
-    positive.
+    The bits of x are read as an integer. Its negative has the sign bit set where x > 0; an arithmetic shift copies that
+    bit to all others. These two passes are faster than any over booleans. -0.0 counts as positive.
     """
-    integer = _last_bit(x.itemsize)
-    mask = out.view(integer.dtype)
-    np.negative(x.view(integer.dtype), out=mask)
-    np.right_shift(mask, integer, out=mask)
+    shift = _sign_bit_shift(x.itemsize)
+    mask = out.view(shift.dtype)
+    np.negative(x.view(shift.dtype), out=mask)
+    np.right_shift(mask, shift, out=mask)
     return mask
 
 
@@ -115,7 +130,7 @@ class Relu(AbstractActivation):
 @activations.register("leaky_relu")
 @dataclass(frozen=True)
 class LeakyRelu(AbstractActivation):
-    """f(z) = z where z > 0, else slope z; its gain is equation 15 of He et al. 2015, arXiv:1502.01852."""
+    """f(z) = z where z > 0, else slope · z; the gain is from equation 15 of He et al. 2015, arXiv:1502.01852."""
 
     in_place: ClassVar[bool] = False
     slope: float = number(0.01, at_least=0.0, at_most=1.0)
@@ -128,7 +143,7 @@ class LeakyRelu(AbstractActivation):
         np.maximum(a, z, out=a)
 
     def backward(self, z: Array, a: Array, da: Array) -> None:
-        # The bits of the slope where z <= 0; where z > 0, those of 1, which differ from them in a few places.
+        # Where z > 0, exclusive or with the differing bits turns the bits of the slope into the bits of 1.
         mask = _mask_of_positive(z, a)
         slope, difference = _bits_of_slope(self.slope, a.dtype)
         np.bitwise_and(mask, difference, out=mask)
@@ -154,7 +169,7 @@ class Elu(AbstractActivation):
 @activations.register("selu")
 @dataclass(frozen=True)
 class Selu(AbstractActivation):
-    """The ELU scaled so that mean 0 and variance 1 are a fixed point: Klambauer et al. 2017, arXiv:1706.02515."""
+    """The ELU, scaled so that mean 0 and variance 1 are a fixed point: Klambauer et al. 2017, arXiv:1706.02515."""
 
     in_place: ClassVar[bool] = False
     alpha: ClassVar[float] = 1.6732632423543772
@@ -170,7 +185,7 @@ class Selu(AbstractActivation):
 @activations.register("sigmoid")
 @dataclass(frozen=True)
 class Sigmoid(AbstractActivation):
-    """f(z) = 1 / (1 + exp(-z)); where exp(-z) overflows, f is 0 to all its digits."""
+    """f(z) = 1 / (1 + exp(-z)), which is exactly 0 where exp(-z) overflows."""
 
     def forward(self, z: Array, a: Array) -> None:
         np.negative(z, out=a)
@@ -188,7 +203,7 @@ class Sigmoid(AbstractActivation):
 @activations.register("tanh")
 @dataclass(frozen=True)
 class Tanh(AbstractActivation):
-    """f(z) = tanh(z); the gain is the customary 5/3."""
+    """f(z) = tanh(z), with the usual gain of 5/3."""
 
     gain: ClassVar[float] = 5.0 / 3.0
 
@@ -204,7 +219,7 @@ class Tanh(AbstractActivation):
 @activations.register("softplus")
 @dataclass(frozen=True)
 class Softplus(AbstractActivation):
-    """f(z) = log(1 + exp(z)); its derivative is 1 - exp(-f), which needs no z."""
+    """f(z) = log(1 + exp(z)); the derivative is computed as 1 - exp(-f)."""
 
     in_place: ClassVar[bool] = False
 
@@ -249,7 +264,7 @@ class Mish(AbstractActivation):
 
     def forward(self, z: Array, a: Array) -> None:
         for z_block, a_block in _blocks(z, a):
-            e = np.exp(np.minimum(z_block, 20))  # tanh(softplus) is 1 to the last bit of float64 from there on
+            e = np.exp(np.minimum(z_block, 20))  # from 20 on, tanh(softplus(z)) rounds to 1 in float64
             n = e * (e + 2)
             t = n / (n + 2)
             np.multiply(z_block, t, out=a_block)
@@ -262,33 +277,33 @@ class Mish(AbstractActivation):
 @activations.register("gelu")
 @dataclass(frozen=True)
 class Gelu(AbstractActivation):
-    """f(z) = z Phi(z), with the normal distribution function: Hendrycks & Gimpel 2016, arXiv:1606.08415.
+    """f(z) = z Phi(z), Phi the standard normal distribution function: Hendrycks & Gimpel 2016, arXiv:1606.08415.
 
     Attributes:
-        form: `exact`, or `tanh` for 0.5 z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))).
+        form: `exact`, or `tanh` for the approximation 0.5 z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))).
     """
 
     in_place: ClassVar[bool] = False
     form: Literal["exact", "tanh"] = "exact"
 
     def forward(self, z: Array, a: Array) -> None:
-        slope = _exact_gelu if self.form == "exact" else _tanh_gelu
+        gelu = _exact_gelu if self.form == "exact" else _tanh_gelu
         for z_block, a_block in _blocks(z, a):
-            np.copyto(z_block, slope(z_block, a_block))
+            np.copyto(z_block, gelu(z_block, a_block))
 
     def backward(self, z: Array, a: Array, da: Array) -> None:
         np.multiply(da, z, out=da)
 
 
 def _blocks(z: Array, a: Array) -> Iterator[tuple[Array, Array]]:
-    """Yield the same pieces of both arrays, small enough for a dozen intermediate values to stay in cache."""
+    """Yield matching pieces of both arrays, small enough for a dozen intermediate arrays to stay in the cache."""
     z, a = z.reshape(-1), a.reshape(-1)
     for start in range(0, len(z), BLOCK):
         yield z[start : start + BLOCK], a[start : start + BLOCK]
 
 
 def _scaled_elu(z: Array, a: Array, alpha: float, scale: float) -> None:
-    """Write the function into `a`, and leave its derivative in `z`."""
+    """Write scale · ELU(z) into `a` and its derivative into `z`."""
     for z_block, a_block in _blocks(z, a):
         is_positive = z_block > 0
         clipped = np.minimum(z_block, 0)
@@ -297,15 +312,15 @@ def _scaled_elu(z: Array, a: Array, alpha: float, scale: float) -> None:
 
 
 def _logistic(z: Array) -> Array:
-    """Return 1 / (1 + exp(-z)), to the last digits where it is small too."""
+    """Return 1 / (1 + exp(-z)), accurate also where it is close to 0."""
     e = np.exp(-np.abs(z))
     s: Array = np.where(z >= 0, 1, e) / (1 + e)
     return s
 
 
 def _tanh_gelu(z: Array, a: Array) -> Array:
-    """Write the function into `a` and return its derivative; from 20 on, tanh is 1 to the last bit."""
-    clipped = np.clip(z, -20, 20)
+    """Write the approximate GELU into `a` and return its derivative."""
+    clipped = np.clip(z, -20, 20)  # beyond, tanh rounds to 1
     square = clipped * clipped
     c = (2.0 / np.pi) ** 0.5
     t = np.tanh(c * clipped * (1 + 0.044715 * square))
@@ -314,8 +329,8 @@ def _tanh_gelu(z: Array, a: Array) -> Array:
 
 
 def _exact_gelu(z: Array, a: Array) -> Array:
-    """Write the function into `a` and return its derivative, Phi(z) + z phi(z)."""
-    size = np.minimum(np.abs(z), 40)  # beyond, Phi is 0 or 1 and phi is 0
+    """Write the exact GELU into `a` and return its derivative, Phi(z) + z phi(z)."""
+    size = np.minimum(np.abs(z), 40)  # beyond, Phi rounds to 0 or 1 and phi to 0
     half_tail = 0.5 * _erfc(size * 0.5**0.5)
     distribution = np.where(z > 0, 1 - half_tail, half_tail)
     density = np.exp(-0.5 * size * size) * (2.0 * np.pi) ** -0.5
@@ -323,8 +338,9 @@ def _exact_gelu(z: Array, a: Array) -> Array:
     return distribution + np.copysign(size, z) * density  # type: ignore[no-any-return]
 
 
-# Of log(erfc(x) exp(x^2) / t) with t = 2 / (2 + x), as a polynomial in u, which goes from -1 to 1 as t goes from
-# TAIL to 1: the form of section 6.2.2 of Press et al. 2007, "Numerical Recipes", fitted anew for 0 <= x <= 40.
+# The coefficients of log(erfc(x) exp(x^2) / t), with t = 2 / (2 + x), as a polynomial in u. As t goes from TAIL to 1,
+# u goes from -1 to 1. The form is from section 6.2.2 of Press et al. 2007, "Numerical Recipes"; the coefficients were
+# fitted for 0 <= x <= 40.
 TAIL = 1.0 / 21.0
 ERFC = (
     *(-0.6396612122643843, 0.6445991025363815, 0.03675216721731434, -0.041958868755980074, -0.006351743130957508),
@@ -337,7 +353,7 @@ ERFC = (
 
 
 def _erfc(x: Array) -> Array:
-    """Return the complementary error function of x >= 0, to 6e-15 relative in float64."""
+    """Return the complementary error function of x >= 0, with a relative error below 6e-15 in float64."""
     t = 2 / (2 + x)
     u = (t - TAIL) * (2.0 / (1.0 - TAIL)) - 1
     power = np.full_like(u, ERFC[-1])

@@ -1,7 +1,7 @@
-"""Losses, by what they can learn. They take the network's raw outputs, so that no output activation is paired wrongly.
+"""Losses and their gradients.
 
-The shape of the targets says what an example is compared with: one integer of shape (b,) is its class, a row of
-shape (b, m) is its labels or its values.
+A loss takes the raw outputs of the network and applies the output function itself, so that the two always match.
+Targets of shape (b,) are one class per example; targets of shape (b, m) are the labels or the values of an example.
 """
 
 from __future__ import annotations
@@ -9,17 +9,11 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from mlp.activations import (
-    AbstractActivation,
-    Relu,
-    Sigmoid,
-    Softplus,
-    Tanh,
-)
+from mlp.activations import activations
 from mlp.arrays import Array
 from mlp.errors import ConfigError
 from mlp.records import number
@@ -28,21 +22,17 @@ from mlp.registry import AbstractPart, Registry
 Task = Literal["classes", "labels", "values"]
 Output = Literal["identity", "sigmoid", "tanh", "relu", "softplus", "softmax"]
 
-ELEMENTWISE: dict[str, AbstractActivation] = {
-    "sigmoid": Sigmoid(),
-    "tanh": Tanh(),
-    "relu": Relu(),
-    "softplus": Softplus(),
-}
-SAFE = 1e37  # the largest sum of squares that is trusted, below the largest number of float32
+# All output functions but softmax are activations.
+ELEMENTWISE = {name: activations.decode(name) for name in get_args(Output) if name != "softmax"}
+SAFE = 1e37  # a sum of squares below this has not overflowed in float32, the largest number of which is 3.4e38
 
 
 class AbstractLoss(AbstractPart):
     """A loss over a batch of `b` outputs of some width, and its gradient.
 
     Attributes:
-        tasks: what it can learn: `classes` (one of k, targets integers in 0..k-1 of shape (b,)), `labels` (any of m,
-            targets 0 or 1 of shape (b, m)) or `values` (m numbers, targets of shape (b, m)).
+        tasks: the supported kinds of targets: `classes` (one of k classes; integers in 0..k-1, shape (b,)), `labels`
+            (any of m labels; 0 or 1, shape (b, m)) or `values` (m numbers, shape (b, m)).
     """
 
     tasks: ClassVar[tuple[Task, ...]]
@@ -51,13 +41,13 @@ class AbstractLoss(AbstractPart):
         """Return the width of the network's last layer for `n_targets` classes, labels or values.
 
         Raises:
-            ConfigError: when the loss cannot learn the task.
+            ConfigError: if the loss does not support the task.
         """
         if task not in self.tasks:
             fitting = [name for name in losses if task in losses.lookup(name).tasks]
             raise ConfigError(
-                f'the loss "{self.name}" learns {" or ".join(self.tasks)}, but the targets are {task}, '
-                f"which {', '.join(fitting)} would learn."
+                f'the loss "{self.name}" supports {" and ".join(self.tasks)}, but the targets are {task}; '
+                f"use one of {', '.join(fitting)}."
             )
         return n_targets
 
@@ -67,29 +57,29 @@ class AbstractLoss(AbstractPart):
 
     @abstractmethod
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
-        """Write the gradient of the mean loss by `outputs` into `dz`, contiguous and of their shape and type.
+        """Write the gradient of the mean loss with respect to `outputs` into `dz`.
 
-        What overflows on the way is mended, but may be reported: call it within `np.errstate(all="ignore")`.
+        Overflow is handled, but NumPy may warn of it: call this within `np.errstate(all="ignore")`.
 
         Args:
             outputs: raw outputs, shape (b, width).
             targets: integers of shape (b,), or rows of shape (b, m).
-            dz: is overwritten.
-            weights: at least 0 each, shape (b,), for the gradient of the weighted mean sum(w l) / sum(w); where all
-                are 0, so is the gradient.
+            dz: a contiguous array of the shape and type of `outputs`, overwritten.
+            weights: the weight of each example, not negative, shape (b,). The mean is then sum(w l) / sum(w); if all
+                weights are 0, the gradient is 0.
         """
 
     @abstractmethod
     def predictions(self, outputs: Array) -> Array:
-        """Return the outputs in the scale of the targets, in their own shape: probabilities, or values."""
+        """Return the outputs on the scale of the targets, as probabilities or values; the shape does not change."""
 
     def probabilities(self, outputs: Array) -> Array:
-        """Return the probability of each class, shape (n, k); each row adds up to 1. For `classes` only."""
+        """Return the probability of each class, shape (n, k), for the task `classes`; each row sums to 1."""
         return self.predictions(outputs)
 
     @abstractmethod
     def decide(self, outputs: Array, task: Task) -> Array:
-        """Return what is predicted: classes (n,) as integers, labels (n, m) as 0 or 1 in uint8, or values (n, m)."""
+        """Return the predicted classes (integers, shape (n,)), labels (0 or 1 in uint8, (n, m)) or values ((n, m))."""
 
 
 losses: Registry[AbstractLoss] = Registry("loss")
@@ -102,8 +92,8 @@ class SoftmaxCrossEntropy(AbstractLoss):
     """-sum of q log softmax(z), where q is 1 at the class and 0 elsewhere; its gradient is softmax(z) - q.
 
     Attributes:
-        label_smoothing: the part of q that is spread evenly over all k classes, the true one included: section 7 of
-            Szegedy et al. 2016, arXiv:1512.00567.
+        label_smoothing: the fraction of q that is spread evenly over all k classes, the true one included (section 7
+            of Szegedy et al. 2016, arXiv:1512.00567).
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("classes",)
@@ -124,8 +114,9 @@ class SoftmaxCrossEntropy(AbstractLoss):
         starts, shares, ones = _constants(b, k, outputs.dtype)
         if weights is not None:
             shares = _weighted_shares(weights).astype(dz.dtype, copy=False)
-        # Logits are nearly always small enough for exp as they are; that none was too large or all of a row's too
-        # small shows in the sums, which are far fewer. The method `dot` spends half a microsecond less than np.dot.
+        # Subtracting the largest logit of each row first costs more than all the rest, and is nearly never necessary.
+        # So exp is taken directly, and the sums of the rows, which are far fewer, show whether a logit was too large
+        # or all logits of a row were too small. The method `dot` takes half a microsecond less than np.dot.
         np.exp(outputs, out=dz)
         sums = dz.dot(ones)
         factors = shares / sums
@@ -150,9 +141,9 @@ class SoftmaxCrossEntropy(AbstractLoss):
 @losses.register("binary_cross_entropy")
 @dataclass(frozen=True)
 class BinaryCrossEntropy(AbstractLoss):
-    """-t log s(z) - (1 - t) log(1 - s(z)) of the sigmoid s, averaged over the labels; its gradient is s(z) - t.
+    """-t log s(z) - (1 - t) log(1 - s(z)), s the sigmoid, averaged over the labels; its gradient is s(z) - t.
 
-    Two classes take one output, which says how likely class 1 is.
+    For two classes the network has one output, the log-odds of class 1.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("classes", "labels")
@@ -161,8 +152,7 @@ class BinaryCrossEntropy(AbstractLoss):
         width = super().n_outputs(task, n_targets)
         if task == "classes" and n_targets != 2:
             raise ConfigError(
-                f'the loss "{self.name}" tells two classes apart, but there are {n_targets}, '
-                f"which softmax_cross_entropy would learn."
+                f'the loss "{self.name}" needs exactly 2 classes, got {n_targets}; use "softmax_cross_entropy".'
             )
         return 1 if task == "classes" else width
 
@@ -192,9 +182,9 @@ class BinaryCrossEntropy(AbstractLoss):
 
 @dataclass(frozen=True)
 class AbstractResidualLoss(AbstractLoss):
-    """A loss that is a mean, over the outputs, of some cost of the residual f(z) - t.
+    """The mean, over the outputs, of a cost of the residual f(z) - t.
 
-    A class is compared with 1 at its own output and 0 at all others.
+    For classes, t is 1 at the output of the true class and 0 at all others.
 
     Attributes:
         output: the function f.
@@ -209,12 +199,12 @@ class AbstractResidualLoss(AbstractLoss):
 
     @abstractmethod
     def slope(self, residual: Array) -> float:
-        """Put the derivative of the cost in the place of each residual, but for a factor, which is returned."""
+        """Replace each residual by the derivative of its cost, up to a constant factor; return that factor."""
 
     def values(self, outputs: Array, targets: Array) -> Array:
         residual = activate(self.output, outputs)
         _subtract_targets(residual, targets, out=residual)
-        with np.errstate(over="ignore"):  # a cost that exceeds the type is infinite
+        with np.errstate(over="ignore"):  # a cost beyond the largest number of the type is infinite
             return np.dot(self.cost(residual), _mean_of(residual.shape[1], residual.dtype))  # type: ignore[no-any-return]
 
     def gradient(self, outputs: Array, targets: Array, dz: Array, weights: Array | None = None) -> None:
@@ -226,21 +216,21 @@ class AbstractResidualLoss(AbstractLoss):
             a = _activate_in_place(self.output, z)
             _subtract_targets(a, targets, out=dz)
             factor = self.slope(dz)
-            _pull_back(self.output, z, a, dz)
+            _backward(self.output, z, a, dz)
         _average(dz, weights, factor)
 
     def predictions(self, outputs: Array) -> Array:
         return activate(self.output, outputs)
 
     def probabilities(self, outputs: Array) -> Array:
-        """Return the outputs cut to what is at least 0, as fractions of their sum; where that is 0, all are alike."""
+        """Return the predictions, negative ones set to 0, divided by their sum; if it is 0, all are equally likely."""
         shares = np.maximum(self.predictions(outputs), 0)
         sums = shares.sum(axis=1, keepdims=True)
         return np.where(sums > 0, shares, 1) / np.where(sums > 0, sums, shares.shape[1])  # type: ignore[no-any-return]
 
     def decide(self, outputs: Array, task: Task) -> Array:
         if task == "classes":
-            classes: Array = outputs.argmax(axis=1)  # every output function keeps the order
+            classes: Array = outputs.argmax(axis=1)  # every output function is monotonic
             return classes
         predictions = self.predictions(outputs)
         return (predictions > 0.5).astype(np.uint8) if task == "labels" else predictions
@@ -249,7 +239,7 @@ class AbstractResidualLoss(AbstractLoss):
 @losses.register("mean_squared_error")
 @dataclass(frozen=True)
 class MeanSquaredError(AbstractResidualLoss):
-    """The cost r^2."""
+    """The cost r²."""
 
     def cost(self, residual: Array) -> Array:
         return np.square(residual)
@@ -261,7 +251,7 @@ class MeanSquaredError(AbstractResidualLoss):
 @losses.register("mean_absolute_error")
 @dataclass(frozen=True)
 class MeanAbsoluteError(AbstractResidualLoss):
-    """The cost |r|, whose derivative at 0 is 0."""
+    """The cost |r|; the derivative at 0 is taken as 0."""
 
     def cost(self, residual: Array) -> Array:
         return np.abs(residual)
@@ -274,7 +264,7 @@ class MeanAbsoluteError(AbstractResidualLoss):
 @losses.register("huber")
 @dataclass(frozen=True)
 class Huber(AbstractResidualLoss):
-    """The cost r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2): Huber 1964, doi:10.1214/aoms/1177703732."""
+    """The cost r² / 2 where |r| <= delta, else delta (|r| - delta / 2): Huber 1964, doi:10.1214/aoms/1177703732."""
 
     delta: float = number(1.0, above=0.0, at_most=1e6)
 
@@ -290,7 +280,7 @@ class Huber(AbstractResidualLoss):
 
 
 def softmax(z: Array) -> Array:
-    """Return exp(z) as fractions of each row's sum, shape (n, k)."""
+    """Return exp(z) divided by the sum of its row, shape (n, k)."""
     a = z - z.max(axis=1, keepdims=True)
     np.exp(a, out=a)
     np.divide(a, a.sum(axis=1, keepdims=True), out=a)
@@ -298,14 +288,12 @@ def softmax(z: Array) -> Array:
 
 
 def activate(output: Output, outputs: Array) -> Array:
-    """Return the output function of raw outputs, in a new array."""
+    """Return the output function applied to raw outputs, as a new array."""
     return _activate_in_place(output, outputs.copy())
 
 
 def _activate_in_place(output: Output, z: Array) -> Array:
-    """Return the output function of `z`, which it may overwrite, and return."""
-    if output == "identity":
-        return z
+    """Return the output function applied to `z`, which may be overwritten."""
     if output == "softmax":
         return softmax(z)
     part = ELEMENTWISE[output]
@@ -314,8 +302,8 @@ def _activate_in_place(output: Output, z: Array) -> Array:
     return a
 
 
-def _pull_back(output: Output, z: Array, a: Array, da: Array) -> None:
-    """Turn `da` into the gradient by `z`, given both as `_activate_in_place` left them; both are spent afterwards."""
+def _backward(output: Output, z: Array, a: Array, da: Array) -> None:
+    """Turn `da` into the gradient with respect to `z`; `z` and `a` are as `_activate_in_place` left them."""
     if output == "softmax":
         _, _, ones = _constants(*a.shape, a.dtype)
         np.subtract(da, np.dot(da * a, ones)[:, None], out=da)
@@ -325,7 +313,7 @@ def _pull_back(output: Output, z: Array, a: Array, da: Array) -> None:
 
 
 def _subtract_targets(a: Array, targets: Array, out: Array) -> None:
-    """Write the residual, `a` less each example's targets, into `out`: its row, or 1 at its class."""
+    """Write `a` minus the targets into `out`; a class stands for the row that is 1 at the class and 0 elsewhere."""
     if targets.ndim == 2:
         np.subtract(a, targets, out=out)
     else:
@@ -335,14 +323,14 @@ def _subtract_targets(a: Array, targets: Array, out: Array) -> None:
 
 
 def _rows(targets: Array) -> Array:
-    """Return targets as one row an example."""
+    """Return the targets as one row per example."""
     return targets if targets.ndim == 2 else targets[:, None]
 
 
 def _shifted_columns(outputs: Array) -> Array:
-    """Return the outputs less the largest of their row, as a new array of shape (k, b).
+    """Return the outputs minus the largest of their row, as a new array of shape (k, b).
 
-    The rows are narrow as a rule, and to reduce along them is several times slower than to turn them first.
+    Rows are usually narrow, and reducing along a narrow axis is several times slower than transposing first.
     """
     columns = outputs.T.copy()
     np.subtract(columns, np.maximum.reduce(columns, axis=0), out=columns)
@@ -351,24 +339,27 @@ def _shifted_columns(outputs: Array) -> Array:
 
 @functools.lru_cache(maxsize=32)
 def _constants(b: int, k: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
-    """Return where each row starts in the flat outputs, the share of each example in a mean, and k ones."""
+    """Return the start of each row in the flat outputs, the share 1/b of each example in a mean, and k ones."""
     return np.arange(0, b * k, k), np.full(b, 1.0 / b, dtype), np.ones(k, dtype)
 
 
 @functools.lru_cache(maxsize=32)
 def _mean_of(m: int, dtype: np.dtype[Any]) -> Array:
-    """Return m times 1/m. A product with it divides before it adds, for a sum may exceed what its mean does not."""
+    """Return a vector of m times 1/m; a product with it is a mean.
+
+    It divides before it adds, because a sum may overflow where the mean does not.
+    """
     return np.full(m, 1.0 / m, dtype)
 
 
 def _weighted_shares(weights: Array) -> Array:
-    """Return the weights as fractions of their sum, or as they are where all are 0."""
+    """Return the weights divided by their sum; unchanged if all are 0."""
     total = weights.sum(dtype=np.float64)
     return weights / total if total else weights
 
 
 def _average(dz: Array, weights: Array | None, factor: float = 1.0) -> None:
-    """Turn the gradient of each example's sum over its outputs into that of the mean over outputs and examples."""
+    """Turn the gradient of a sum over outputs and examples into the gradient of their mean, in place."""
     b, m = dz.shape
     if weights is None:
         np.multiply(dz, factor / (b * m), out=dz)

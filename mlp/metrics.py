@@ -1,7 +1,7 @@
-"""Metrics: what a training is judged by. Each knows which way is better, and which tasks it judges.
+"""Metrics. Each states whether it is minimised or maximised, and which tasks it is for.
 
-A metric is finite wherever the outputs are, also where its formula divides zero by zero: it then takes the value
-that its docstring names, so that a value that is not finite always means divergence. All sums are in float64.
+A metric is finite for all finite outputs. Where its formula divides zero by zero, it takes the value that its docstring
+states, so that a value that is not finite always means divergence. All sums are in float64.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from mlp.registry import AbstractPart, Registry
 
 Direction = Literal["minimize", "maximize"]
 
-N_BINS = 15
+N_BINS = 15  # of the calibration error
 
 
 class AbstractMetric(AbstractPart):
-    """A number that sums up the outputs for a set of examples.
+    """A number that summarises how well outputs match targets.
 
     Attributes:
-        direction: which way is better.
-        tasks: what it judges.
+        direction: whether lower or higher values are better.
+        tasks: the kinds of targets that it is for.
     """
 
     direction: ClassVar[Direction]
@@ -40,22 +40,22 @@ class AbstractMetric(AbstractPart):
 
         Args:
             outputs: raw outputs, shape (n, width), at least one row.
-            targets: integers of shape (n,) for classes, else rows of shape (n, m).
-            loss: what the outputs were learnt with, which knows what they mean.
-            weights: of the examples in the loss, shape (n,); no other metric looks at them.
+            targets: integers of shape (n,) for classes, otherwise rows of shape (n, m).
+            loss: the loss that the network was trained with; it turns raw outputs into probabilities and decisions.
+            weights: the weight of each example, shape (n,); only the metric `loss` uses them.
         """
 
     def check_task(self, task: Task) -> None:
-        """Refuse a task that this metric does not judge.
+        """Check that the metric is for the task.
 
         Raises:
-            ConfigError: with the metrics that would.
+            ConfigError: if it is not; the message names the metrics that are.
         """
         if task not in self.tasks:
             fitting = [name for name in metrics if task in metrics.lookup(name).tasks]
             raise ConfigError(
-                f'the metric "{self.name}" judges {" or ".join(self.tasks)}, but the targets are {task}, '
-                f"which these judge: {', '.join(fitting)}."
+                f'the metric "{self.name}" is for {" and ".join(self.tasks)}, but the targets are {task}; '
+                f"use one of {', '.join(fitting)}."
             )
 
 
@@ -66,7 +66,7 @@ AbstractMetric.family = metrics
 @metrics.register("loss")
 @dataclass(frozen=True)
 class Loss(AbstractMetric):
-    """The mean of the training's own loss, weighted where examples have weights; 0 where all of those are 0."""
+    """The mean of the loss of the training, weighted if examples have weights; 0 if all weights are 0."""
 
     direction: ClassVar[Direction] = "minimize"
     tasks: ClassVar[tuple[Task, ...]] = ("classes", "labels", "values")
@@ -82,7 +82,7 @@ class Loss(AbstractMetric):
 @metrics.register("accuracy")
 @dataclass(frozen=True)
 class Accuracy(AbstractMetric):
-    """The fraction of examples that are right, the first of equal outputs winning; of labels, all must be right."""
+    """The fraction of examples whose class, or all of whose labels, are right; the first of equal outputs wins."""
 
     direction: ClassVar[Direction] = "maximize"
     tasks: ClassVar[tuple[Task, ...]] = ("classes", "labels")
@@ -96,7 +96,7 @@ class Accuracy(AbstractMetric):
 @metrics.register("label_accuracy")
 @dataclass(frozen=True)
 class LabelAccuracy(AbstractMetric):
-    """The fraction of all labels of all examples that are right: 1 less the Hamming loss."""
+    """The fraction of labels, over all examples, that are right: 1 minus the Hamming loss."""
 
     direction: ClassVar[Direction] = "maximize"
     tasks: ClassVar[tuple[Task, ...]] = ("labels",)
@@ -108,7 +108,7 @@ class LabelAccuracy(AbstractMetric):
 @metrics.register("top_k_accuracy")
 @dataclass(frozen=True)
 class TopKAccuracy(AbstractMetric):
-    """The fraction of examples whose class is among the k likeliest, the first of equal outputs winning."""
+    """The fraction of examples whose class is among the k most likely; the first of equal outputs wins."""
 
     direction: ClassVar[Direction] = "maximize"
     tasks: ClassVar[tuple[Task, ...]] = ("classes",)
@@ -122,10 +122,10 @@ class TopKAccuracy(AbstractMetric):
         return float(np.mean(n_before < self.k))
 
 
-class AbstractCounting(AbstractMetric):
-    """A metric of how often each class or label is right, predicted and true; 0 / 0 counts as 0.
+class AbstractCountMetric(AbstractMetric):
+    """A metric of three counts per class or label: how often it is true, predicted, and both; 0 / 0 counts as 0.
 
-    A class that is neither true nor predicted anywhere has no part in an average; a label always has.
+    A class that is neither true nor predicted anywhere is left out of averages; a label never is.
     """
 
     direction: ClassVar[Direction] = "maximize"
@@ -133,7 +133,7 @@ class AbstractCounting(AbstractMetric):
 
     @abstractmethod
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
-        """Return the metric of three counts for each class or label."""
+        """Return the metric, given three counts for each class or label."""
 
     def compute(self, outputs: Array, targets: Array, loss: AbstractLoss, weights: Array | None = None) -> float:
         if targets.ndim == 2:
@@ -147,8 +147,8 @@ class AbstractCounting(AbstractMetric):
 
 @metrics.register("balanced_accuracy")
 @dataclass(frozen=True)
-class BalancedAccuracy(AbstractCounting):
-    """The mean, over the classes that occur in the targets, of the fraction of their examples that are right."""
+class BalancedAccuracy(AbstractCountMetric):
+    """The mean recall of the classes that occur in the targets."""
 
     tasks: ClassVar[tuple[Task, ...]] = ("classes",)
 
@@ -158,8 +158,8 @@ class BalancedAccuracy(AbstractCounting):
 
 @metrics.register("precision_macro")
 @dataclass(frozen=True)
-class PrecisionMacro(AbstractCounting):
-    """The mean over classes or labels of how many of the predicted are true."""
+class PrecisionMacro(AbstractCountMetric):
+    """The mean over classes or labels of the precision: the fraction of the predicted examples that are true."""
 
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
         return float(np.mean(_ratio(right, predicted)))
@@ -167,8 +167,8 @@ class PrecisionMacro(AbstractCounting):
 
 @metrics.register("precision_micro")
 @dataclass(frozen=True)
-class PrecisionMicro(AbstractCounting):
-    """How many of all predicted are true; for classes the same as accuracy."""
+class PrecisionMicro(AbstractCountMetric):
+    """The fraction of all predictions that are true; for classes the same as accuracy."""
 
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
         return float(_ratio(right.sum(), predicted.sum()))
@@ -176,8 +176,8 @@ class PrecisionMicro(AbstractCounting):
 
 @metrics.register("recall_macro")
 @dataclass(frozen=True)
-class RecallMacro(AbstractCounting):
-    """The mean over classes or labels of how many of the true are predicted."""
+class RecallMacro(AbstractCountMetric):
+    """The mean over classes or labels of the recall: the fraction of the true examples that are predicted."""
 
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
         return float(np.mean(_ratio(right, true)))
@@ -185,8 +185,8 @@ class RecallMacro(AbstractCounting):
 
 @metrics.register("recall_micro")
 @dataclass(frozen=True)
-class RecallMicro(AbstractCounting):
-    """How many of all true are predicted; for classes the same as accuracy."""
+class RecallMicro(AbstractCountMetric):
+    """The fraction of all true classes or labels that are predicted; for classes the same as accuracy."""
 
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
         return float(_ratio(right.sum(), true.sum()))
@@ -194,7 +194,7 @@ class RecallMicro(AbstractCounting):
 
 @metrics.register("f1_macro")
 @dataclass(frozen=True)
-class F1Macro(AbstractCounting):
+class F1Macro(AbstractCountMetric):
     """The mean over classes or labels of the harmonic mean of precision and recall."""
 
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
@@ -203,7 +203,7 @@ class F1Macro(AbstractCounting):
 
 @metrics.register("f1_micro")
 @dataclass(frozen=True)
-class F1Micro(AbstractCounting):
+class F1Micro(AbstractCountMetric):
     """The harmonic mean of micro precision and micro recall; for classes the same as accuracy."""
 
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
@@ -213,9 +213,10 @@ class F1Micro(AbstractCounting):
 @metrics.register("log_loss")
 @dataclass(frozen=True)
 class LogLoss(AbstractMetric):
-    """The mean of -log of the probability given to what is true, for labels over all of them.
+    """The mean of -log p, where p is the probability of the true class, or of the true state of each label.
 
-    Probabilities are cut to float64's eps and 1 - eps, so that one sure error costs 36 and not everything.
+    Probabilities are clipped to [eps, 1 - eps], with the eps of float64, so that one confident error costs 36, not
+    infinity.
     """
 
     direction: ClassVar[Direction] = "minimize"
@@ -231,10 +232,10 @@ class LogLoss(AbstractMetric):
 @metrics.register("brier")
 @dataclass(frozen=True)
 class Brier(AbstractMetric):
-    """The mean over examples of the sum, over all classes, of (p - 1)^2 for the true one and p^2 for the others.
+    """The mean over examples of the sum over classes of (p - t)², where t is 1 for the true class and 0 for others.
 
-    This is the definition of Brier 1950, Monthly Weather Review 78(1), equation 2, from 0 to 2: for two classes twice
-    the customary (p - t)^2. For labels it is the mean of (p - t)^2 over all of them.
+    This is the definition of Brier 1950, Monthly Weather Review 78(1), equation 2. It ranges from 0 to 2; for two
+    classes it is twice the score (p - t)² of one class. For labels it is the mean of (p - t)² over all of them.
     """
 
     direction: ClassVar[Direction] = "minimize"
@@ -253,7 +254,7 @@ class Brier(AbstractMetric):
 class CalibrationError(AbstractMetric):
     """The expected calibration error: equation 3 of Guo et al. 2017, arXiv:1706.04599, with 15 bins of equal width.
 
-    Examples are binned by the probability of the predicted class, each bin open below and closed above.
+    Examples are binned by the probability of the predicted class; a bin includes its upper edge, not its lower one.
     """
 
     direction: ClassVar[Direction] = "minimize"
@@ -269,10 +270,10 @@ class CalibrationError(AbstractMetric):
 @metrics.register("roc_auc")
 @dataclass(frozen=True)
 class RocAuc(AbstractMetric):
-    """The probability that a true example has a larger output than another one, a tie counting half.
+    """The area under the ROC curve: how likely a true example has a larger output than another one; ties count half.
 
-    It is the mean over labels, or over each class against the rest (of two classes, the second); those that all or
-    none of the examples have do not count, and where none counts, the value is 0.5.
+    It is the mean over labels, or over each class against the rest (for two classes, of the second class). Labels and
+    classes that all or none of the examples have are left out; if none is left, the value is 0.5.
     """
 
     direction: ClassVar[Direction] = "maximize"
@@ -318,7 +319,7 @@ class Mse(AbstractErrorMetric):
 @metrics.register("rmse")
 @dataclass(frozen=True)
 class Rmse(AbstractErrorMetric):
-    """The root of each output's mean squared error, averaged over the outputs."""
+    """The root of the mean squared error of each output, averaged over the outputs."""
 
     def summarize(self, errors: Array, targets: Array) -> float:
         return float(np.mean(np.sqrt(np.mean(np.square(errors), axis=0))))
@@ -336,16 +337,16 @@ class Mae(AbstractErrorMetric):
 @metrics.register("r2")
 @dataclass(frozen=True)
 class R2(AbstractErrorMetric):
-    """1 less the squared error as a fraction of the targets' variance, averaged over the outputs.
+    """The coefficient of determination: 1 - squared error / variance of the targets, averaged over the outputs.
 
-    An output whose targets are all alike counts as 1 where it is exact, else as 0.
+    An output whose targets are all equal counts as 1 if it is exact, otherwise as 0.
     """
 
     direction: ClassVar[Direction] = "maximize"
 
     def summarize(self, errors: Array, targets: Array) -> float:
         error = np.square(errors).sum(axis=0)
-        shifted = targets - targets[0]  # equal numbers may differ from their mean, but not where they are all 0
+        shifted = targets - targets[0]  # the rounded mean of equal numbers may differ from them, that of zeros cannot
         spread = np.square(shifted - shifted.mean(axis=0)).sum(axis=0)
         ratio = np.divide(error, spread, out=(error > 0).astype(np.float64), where=spread > 0)
         return float(np.mean(1.0 - ratio))
@@ -358,18 +359,18 @@ def confusion_matrix(true: Array, predicted: Array, k: int) -> Array:
 
 
 def _ratio(part: Array, whole: Array) -> Array:
-    """Return part / whole, 0 where whole is 0."""
+    """Return part / whole, and 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
 
 
 def _probabilities(outputs: Array, targets: Array, loss: AbstractLoss) -> Array:
-    """Return the probability of each class or label, in float64, where few that differ are rounded to the same."""
+    """Return the probability of each class or label in float64, in which unequal outputs rarely round to a tie."""
     wide = outputs.astype(np.float64)
     return loss.probabilities(wide) if targets.ndim == 1 else np.clip(loss.predictions(wide), 0.0, 1.0)
 
 
 def _area_under_roc(true: Array, others: Array) -> float:
-    """Return in which fraction of all pairs the true example is ahead: the statistic of Mann & Whitney 1947."""
+    """Return the fraction of pairs in which the true example has the larger score: Mann & Whitney 1947."""
     others = np.sort(others)
     n_below, n_not_above = (np.searchsorted(others, true, side).mean() for side in ("left", "right"))
     return float((n_below + n_not_above) / (2 * len(others)))

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the rate as a pure function of how many epochs have passed, and of what they gave."""
+"""Learning-rate schedules: pure functions of the number of epochs done and of the metrics so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlp.records import number
 from mlp.registry import AbstractPart, Registry
 from mlp.scores import check_metric, direction
 
-WARMUP_START = 0.01
+WARMUP_START = 0.01  # the fraction of the base rate at which a warm-up starts
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class AbstractSchedule(AbstractPart):
     """How the learning rate changes over a training.
 
     Attributes:
-        warmup: epochs in front in which the rate climbs along a line from a hundredth of the base rate to all of it
-            (the gradual warm-up of section 2.2 of Goyal et al. 2017, arXiv:1706.02677); the schedule proper spans what
-            is left. If nothing is left, the training ends on the line.
+        warmup: the number of first epochs in which the rate rises linearly from a hundredth of the base rate to the
+            base rate (gradual warm-up, section 2.2 of Goyal et al. 2017, arXiv:1706.02677). The schedule then spans
+            the remaining epochs. A warm-up longer than the training never reaches the base rate.
     """
 
     warmup: float = number(0.0, at_least=0.0)
@@ -32,9 +32,9 @@ class AbstractSchedule(AbstractPart):
         """Return the learning rate of the next step.
 
         Args:
-            base: the optimizer's learning rate, times what `reduction` gave.
-            epoch: epochs done so far, with the fraction of the running one: 0 <= epoch < epochs.
-            epochs: epochs of the whole training.
+            base: the learning rate of the optimizer, multiplied by `reduction`.
+            epoch: the number of epochs done, including the fraction of the current one: 0 <= epoch < epochs.
+            epochs: the number of epochs of the training.
         """
         if epoch < self.warmup:
             return base * (WARMUP_START + (1.0 - WARMUP_START) * epoch / self.warmup)
@@ -42,15 +42,19 @@ class AbstractSchedule(AbstractPart):
 
     @abstractmethod
     def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
-        """Return the learning rate of the next step as if there were no warm-up; arguments as in `rate`."""
+        """Return the learning rate of the next step, ignoring the warm-up; arguments as in `rate`."""
 
     @property
     def watched(self) -> str:
-        """The metric key on which `reduction` depends; empty for none."""
+        """The metric on which `reduction` depends, such as `validation/loss`; empty if there is none."""
         return ""
 
     def reduction(self, history: Mapping[str, list[float]]) -> float:
-        """Return what multiplies the base rate in the next epoch, from a value an epoch by metric key."""
+        """Return the factor for the base rate in the next epoch.
+
+        Args:
+            history: one value per epoch, by metric key such as `validation/loss`.
+        """
         return 1.0
 
 
@@ -61,7 +65,7 @@ AbstractSchedule.family = schedules
 @schedules.register("constant")
 @dataclass(frozen=True)
 class Constant(AbstractSchedule):
-    """The base rate throughout."""
+    """The base rate in every step."""
 
     def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
         return base
@@ -70,7 +74,7 @@ class Constant(AbstractSchedule):
 @schedules.register("step")
 @dataclass(frozen=True)
 class Step(AbstractSchedule):
-    """Multiplied by `factor` after every `every` epochs."""
+    """Multiplies the rate by `factor` after every `every` epochs."""
 
     factor: float = number(0.5, above=0.0, at_most=1.0)
     every: int = number(5, at_least=1)
@@ -82,14 +86,15 @@ class Step(AbstractSchedule):
 @schedules.register("linear_step")
 @dataclass(frozen=True)
 class LinearStep(AbstractSchedule):
-    """Lowered by `minus` after every `every` epochs, but not below `least`.
+    """Lowers the rate by `minus` after every `every` epochs, down to `least`.
 
-    A rate of 0.2 with minus = 0.05, every = 5 and at_start = true is 0.15 in epochs 0 to 4, 0.10 in epochs 5 to 9.
+    A rate of 0.2 with minus = 0.05, every = 5 and at_start = true is 0.15 in epochs 0 to 4 and 0.10 in epochs 5 to 9.
 
     Attributes:
-        minus: in units of the rate, as is `least`.
-        at_start: whether the first lowering comes at epoch 0 already.
-        least: a base rate that is below it stays as it is.
+        minus: how much each reduction subtracts from the rate.
+        every: the number of epochs between reductions.
+        at_start: whether the first reduction takes place before epoch 0.
+        least: the rate below which nothing is reduced; a base rate that is already lower does not change.
     """
 
     minus: float = number(1e-4, at_least=0.0)
@@ -105,7 +110,7 @@ class LinearStep(AbstractSchedule):
 @schedules.register("exponential")
 @dataclass(frozen=True)
 class Exponential(AbstractSchedule):
-    """base · factor^epoch, a little at every step."""
+    """base · factor^epoch, updated in every step."""
 
     factor: float = number(0.9, above=0.0, at_most=1.0)
 
@@ -127,7 +132,7 @@ class InverseTime(AbstractSchedule):
 @schedules.register("polynomial")
 @dataclass(frozen=True)
 class Polynomial(AbstractSchedule):
-    """From base to base · final along (1 - epoch/epochs)^power; a power of 1 is a straight line."""
+    """Falls from base to base · final as (1 - epoch/epochs)^power; a power of 1 gives a straight line."""
 
     power: float = number(1.0, above=0.0)
     final: float = number(0.0, at_least=0.0, at_most=1.0)
@@ -136,16 +141,16 @@ class Polynomial(AbstractSchedule):
         return base * (self.final + (1.0 - self.final) * float((1.0 - epoch / epochs) ** self.power))
 
 
-def half_cosine(start: float, end: float, way: float) -> float:
-    """Return the height at `way`, from 0 to 1, on half a cosine from `start` to `end`."""
-    cosine = math.cos(math.pi * way)
+def half_cosine(start: float, end: float, progress: float) -> float:
+    """Return the value at `progress`, from 0 to 1, of half a cosine wave that leads from `start` to `end`."""
+    cosine = math.cos(math.pi * progress)
     return 0.5 * (start * (1.0 + cosine) + end * (1.0 - cosine))
 
 
 @schedules.register("cosine")
 @dataclass(frozen=True)
 class Cosine(AbstractSchedule):
-    """From base to base · final along half a cosine: equation 5 of Loshchilov & Hutter 2017, arXiv:1608.03983."""
+    """Falls from base to base · final along half a cosine: equation 5 of Loshchilov & Hutter 2017, arXiv:1608.03983."""
 
     final: float = number(0.0, at_least=0.0, at_most=1.0)
 
@@ -156,12 +161,12 @@ class Cosine(AbstractSchedule):
 @schedules.register("cosine_restarts")
 @dataclass(frozen=True)
 class CosineRestarts(AbstractSchedule):
-    """Half a cosine over and over, each `multiplier` times as long as the last: SGDR of Loshchilov & Hutter 2017,
-    arXiv:1608.03983, section 3 (their T_0 and T_mult).
+    """Restarts a cosine schedule again and again: SGDR, section 3 of Loshchilov & Hutter 2017, arXiv:1608.03983.
 
     Attributes:
-        period: epochs of the first one.
-        final: the fraction of the base rate at the end of each.
+        period: the number of epochs of the first period (T_0 in the paper).
+        multiplier: the length of each period in units of the previous one (T_mult in the paper).
+        final: the fraction of the base rate at the end of each period.
     """
 
     period: int = number(5, at_least=1)
@@ -180,11 +185,12 @@ class CosineRestarts(AbstractSchedule):
 @schedules.register("one_cycle")
 @dataclass(frozen=True)
 class OneCycle(AbstractSchedule):
-    """Up to the base rate along half a cosine, and down along another: Smith & Topin 2018, arXiv:1708.07120, in the
-    form of PyTorch's OneCycleLR, without its cycle of the momentum.
+    """Rises to the base rate along half a cosine and falls along another: Smith & Topin 2018, arXiv:1708.07120.
+
+    The form is that of PyTorch's OneCycleLR; the momentum does not change.
 
     Attributes:
-        rise: the fraction of the epochs that go up.
+        rise: the fraction of the epochs in which the rate rises.
         start: the fraction of the base rate at the beginning.
         final: the fraction of the base rate at the end.
     """
@@ -194,22 +200,25 @@ class OneCycle(AbstractSchedule):
     final: float = number(4e-6, at_least=0.0, at_most=1.0)
 
     def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
-        way = epoch / epochs
-        if way < self.rise:
-            return base * half_cosine(self.start, 1.0, way / self.rise)
-        return base * half_cosine(1.0, self.final, (way - self.rise) / (1.0 - self.rise))
+        progress = epoch / epochs
+        if progress < self.rise:
+            return base * half_cosine(self.start, 1.0, progress / self.rise)
+        return base * half_cosine(1.0, self.final, (progress - self.rise) / (1.0 - self.rise))
 
 
 @schedules.register("reduce_on_plateau")
 @dataclass(frozen=True)
 class ReduceOnPlateau(AbstractSchedule):
-    """Multiplied by `factor` whenever more than `patience` epochs in a row did not better the best value so far: as
-    PyTorch's ReduceLROnPlateau with an absolute threshold and no cooldown.
+    """Multiplies the rate by `factor` after more than `patience` epochs in a row without improvement.
+
+    The same as PyTorch's ReduceLROnPlateau with an absolute threshold and no cooldown.
 
     Attributes:
-        metric: of the validation or the training part.
-        min_delta: by how much a value must be better to count.
-        least: the fraction of the base rate below which nothing is reduced.
+        factor: the factor of each reduction.
+        patience: the number of epochs without improvement that are tolerated.
+        metric: the metric to watch, such as `validation/loss`.
+        min_delta: the improvement on the best value so far must be larger than this.
+        least: the smallest fraction of the base rate.
     """
 
     factor: float = number(0.5, above=0.0, below=1.0)
@@ -231,12 +240,12 @@ class ReduceOnPlateau(AbstractSchedule):
 
     def reduction(self, history: Mapping[str, list[float]]) -> float:
         sign = 1.0 if direction(self.metric) == "maximize" else -1.0
-        best, waited, reduced = -math.inf, 0, 1.0
+        best, n_waited, reduced = -math.inf, 0, 1.0
         for value in history.get(self.metric, ()):
             if sign * value > best + self.min_delta:
-                best, waited = sign * value, 0
+                best, n_waited = sign * value, 0
             else:
-                waited += 1
-            if waited > self.patience:
-                reduced, waited = max(reduced * self.factor, self.least), 0
+                n_waited += 1
+            if n_waited > self.patience:
+                reduced, n_waited = max(reduced * self.factor, self.least), 0
         return reduced

@@ -20,7 +20,7 @@ from mlp import (
     Taper,
     TrainConfig,
 )
-from mlp.activations import LeakyRelu
+from mlp.activations import LeakyRelu, activations
 from mlp.losses import SoftmaxCrossEntropy
 from mlp.metrics import metrics
 from mlp.optimizers import Adam, Sgd
@@ -161,7 +161,7 @@ REFUSALS = [
         {"network": {"activation": "leaky-relu"}},
         (
             '"network.activation": there is no activation called "leaky-relu". Did you mean "leaky_relu"? '
-            "Available: identity, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, silu, mish, gelu."
+            f"Available: {', '.join(activations)}."
         ),
     ),
     (

@@ -1,9 +1,9 @@
-"""Losses worked by hand, where the numbers are hard, and under weights."""
+"""Losses: results worked by hand, equivalences, extreme numbers, weights, and tasks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,24 +13,26 @@ from hypothesis import strategies as st
 from mlp import ConfigError
 from mlp.losses import (
     AbstractLoss,
+    AbstractResidualLoss,
     BinaryCrossEntropy,
     Huber,
     MeanAbsoluteError,
     MeanSquaredError,
+    Output,
     SoftmaxCrossEntropy,
     losses,
 )
 from tests.mlp_data import learnable, parts, quick
 
-RESIDUAL_LOSSES = (MeanSquaredError(), MeanAbsoluteError(), Huber(delta=0.5))
-OUTPUTS = ("identity", "sigmoid", "tanh", "relu", "softplus", "softmax")
+RESIDUAL_LOSSES = [losses.decode(name) for name in losses if issubclass(losses.lookup(name), AbstractResidualLoss)]
+OUTPUTS = get_args(Output)
 each_residual_loss = pytest.mark.parametrize("part", RESIDUAL_LOSSES, ids=lambda part: part.name)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def slope(part: AbstractLoss, outputs: Any, targets: Any, weights: Any = None) -> Any:
     dz = np.full_like(outputs, np.nan)
-    with np.errstate(all="ignore"):  # as the contract of gradient asks
+    with np.errstate(all="ignore"):  # `gradient` may warn of overflow
         part.gradient(outputs, targets, dz, weights)
     return dz
 
@@ -39,7 +41,7 @@ def slope(part: AbstractLoss, outputs: Any, targets: Any, weights: Any = None) -
 
 
 @each_dtype
-def test_softmax_cross_entropy_is_worked_by_hand(dtype: Any) -> None:
+def test_softmax_cross_entropy_matches_a_result_worked_by_hand(dtype: Any) -> None:
     outputs = np.log(np.array([[3.0, 1.0], [1.0, 1.0]], dtype))  # softmax [3/4 1/4], [1/2 1/2]
     targets = np.array([0, 1])
     part, smoothed = SoftmaxCrossEntropy(), SoftmaxCrossEntropy(label_smoothing=0.2)  # q = [0.9 0.1], [0.1 0.9]
@@ -50,7 +52,7 @@ def test_softmax_cross_entropy_is_worked_by_hand(dtype: Any) -> None:
     np.testing.assert_allclose(slope(smoothed, outputs, targets), [[-0.075, 0.075], [0.2, -0.2]], rtol=1e-6)
 
 
-def test_binary_cross_entropy_is_worked_by_hand() -> None:
+def test_binary_cross_entropy_matches_a_result_worked_by_hand() -> None:
     part, outputs = BinaryCrossEntropy(), np.log([[3.0, 1.0]])  # sigmoid [3/4 1/2]
     targets = np.array([[1, 0]])
     np.testing.assert_allclose(part.values(outputs, targets), [(np.log(4 / 3) + np.log(2.0)) / 2])
@@ -69,16 +71,18 @@ def test_binary_cross_entropy_is_worked_by_hand() -> None:
     ],
     ids=repr,
 )
-def test_a_residual_loss_is_worked_by_hand(part: AbstractLoss, value: float, gradient: list[float]) -> None:
+def test_a_residual_loss_matches_a_result_worked_by_hand(
+    part: AbstractLoss, value: float, gradient: list[float]
+) -> None:
     outputs, targets = np.array([[1.5, -1.0]]), np.array([[1.0, 1.0]])
     np.testing.assert_allclose(part.values(outputs, targets), [value])
     np.testing.assert_allclose(slope(part, outputs, targets), [gradient])
 
 
-def test_the_absolute_error_and_the_huber_loss_have_no_slope_where_the_error_is_0() -> None:
+@each_residual_loss
+def test_the_gradient_of_a_residual_loss_is_0_where_the_error_is_0(part: AbstractLoss) -> None:
     outputs = np.array([[1.0, 2.0]])
-    for part in RESIDUAL_LOSSES:
-        np.testing.assert_array_equal(slope(part, outputs, outputs), [[0.0, 0.0]])
+    np.testing.assert_array_equal(slope(part, outputs, outputs), [[0.0, 0.0]])
 
 
 # Equivalences
@@ -87,7 +91,7 @@ def test_the_absolute_error_and_the_huber_loss_have_no_slope_where_the_error_is_
 @pytest.mark.parametrize("output", OUTPUTS)
 @each_residual_loss
 @each_dtype
-def test_a_class_is_compared_as_its_one_hot_row(part: Any, output: Any, dtype: Any) -> None:
+def test_a_class_counts_as_its_one_hot_row(part: Any, output: Any, dtype: Any) -> None:
     part, outputs, classes = learnable(replace(part, output=output), "classes", dtype)
     rows = np.eye(outputs.shape[1], dtype=dtype)[classes]
     np.testing.assert_array_equal(part.values(outputs, classes), part.values(outputs, rows))
@@ -95,14 +99,14 @@ def test_a_class_is_compared_as_its_one_hot_row(part: Any, output: Any, dtype: A
 
 
 @each_dtype
-def test_one_output_for_two_classes_is_a_single_label(dtype: Any) -> None:
+def test_two_classes_with_one_output_count_as_one_label(dtype: Any) -> None:
     part, outputs, classes = learnable(BinaryCrossEntropy(), "classes", dtype)
     rows = classes[:, None].astype(np.uint8)
     np.testing.assert_array_equal(part.values(outputs, classes), part.values(outputs, rows))
     np.testing.assert_array_equal(slope(part, outputs, classes), slope(part, outputs, rows))
 
 
-def test_one_sigmoid_learns_two_classes_as_a_softmax_of_two_outputs_does() -> None:
+def test_one_sigmoid_output_is_equivalent_to_a_softmax_of_two_outputs() -> None:
     part, outputs, classes = learnable(BinaryCrossEntropy(), "classes", np.float64)
     both = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
     softmax = SoftmaxCrossEntropy()
@@ -114,7 +118,7 @@ def test_one_sigmoid_learns_two_classes_as_a_softmax_of_two_outputs_does() -> No
 
 @quick
 @given(seed=st.integers(0, 1000), smoothing=st.floats(0.0, 0.99), shift=st.floats(-1e4, 1e4))
-def test_softmax_cross_entropy_does_not_see_what_is_added_to_all_logits(
+def test_softmax_cross_entropy_does_not_change_when_a_constant_is_added_to_all_logits(
     seed: int, smoothing: float, shift: float
 ) -> None:
     part, outputs, targets = learnable(SoftmaxCrossEntropy(smoothing), "classes", np.float64, seed=seed)
@@ -125,7 +129,7 @@ def test_softmax_cross_entropy_does_not_see_what_is_added_to_all_logits(
 
 @quick
 @given(data=st.data(), seed=st.integers(0, 1000))
-def test_a_decision_is_the_likeliest_class_or_the_likelier_state_of_a_label(data: st.DataObject, seed: int) -> None:
+def test_a_decision_is_the_most_likely_class_or_state_of_a_label(data: st.DataObject, seed: int) -> None:
     drawn = data.draw(parts(losses))
     for task in {"classes", "labels"} & set(drawn.tasks):
         part, outputs, targets = learnable(drawn, task, np.float64, seed=seed)
@@ -139,13 +143,13 @@ def test_a_decision_is_the_likeliest_class_or_the_likelier_state_of_a_label(data
             np.testing.assert_array_equal(p[np.arange(len(targets)), decided], p.max(axis=1))
 
 
-def test_outputs_that_are_no_probabilities_are_cut_and_shared_out() -> None:
+def test_outputs_that_are_not_probabilities_are_clipped_and_normalised() -> None:
     outputs = np.array([[-1.0, 3.0, 1.0], [-1.0, -2.0, 0.0]])
     expected = [[0.0, 0.75, 0.25], [1 / 3, 1 / 3, 1 / 3]]
     np.testing.assert_allclose(MeanSquaredError().probabilities(outputs), expected)
 
 
-# Numbers that are hard
+# Extreme numbers
 
 
 def exact_softmax(outputs: Any) -> Any:
@@ -161,12 +165,12 @@ def exact_softmax(outputs: Any) -> Any:
     b=st.sampled_from([1, 2, 64]),
 )
 @each_dtype
-def test_the_gradient_of_softmax_is_exact_wherever_the_logits_lie(
+def test_the_gradient_of_softmax_is_accurate_for_logits_of_any_size(
     dtype: Any, seed: int, centre: float, spread: float, b: int
 ) -> None:
     rng = np.random.default_rng(seed)
     outputs = rng.normal(0.0, spread, (b, 10)).astype(dtype)
-    outputs[rng.integers(b)] += dtype(centre)  # one row is elsewhere than the others
+    outputs[rng.integers(b)] += dtype(centre)  # one row is far from the others
     targets = rng.integers(0, 10, b)
     expected = (exact_softmax(outputs) - np.eye(10)[targets]) / b
     tolerance = 20 * float(np.finfo(dtype).eps) / b
@@ -174,14 +178,14 @@ def test_the_gradient_of_softmax_is_exact_wherever_the_logits_lie(
 
 
 @pytest.mark.parametrize("n_bad", [1, 3])
-def test_a_logit_that_is_no_number_shows_in_its_row(n_bad: int) -> None:
+def test_a_logit_that_is_not_a_number_makes_the_gradient_of_its_row_not_a_number(n_bad: int) -> None:
     outputs = np.zeros((4, 3), np.float32)
     outputs[:n_bad, 1] = np.nan
     dz = slope(SoftmaxCrossEntropy(), outputs, np.zeros(4, np.intp))
     np.testing.assert_array_equal(np.isnan(dz).all(axis=1), np.arange(4) < n_bad)
 
 
-def test_a_small_cross_entropy_keeps_its_digits() -> None:
+def test_a_small_cross_entropy_is_accurate() -> None:
     outputs = np.array([[30.0, 15.0]], np.float32)
     assert SoftmaxCrossEntropy().values(outputs, np.array([0]))[0] == pytest.approx(np.log1p(np.exp(-15.0)), rel=0.3)
     logit = np.array([[15.0]], np.float32)
@@ -210,7 +214,7 @@ def weighted(draw: Any) -> Any:
 
 @quick
 @given(case=weighted())
-def test_a_weight_that_is_a_whole_number_counts_an_example_that_often(case: Any) -> None:
+def test_an_integer_weight_counts_an_example_that_many_times(case: Any) -> None:
     part, outputs, targets, weights = case
     repeated = slope(part, outputs.repeat(weights, axis=0), targets.repeat(weights, axis=0))
     starts = np.flatnonzero(np.diff(np.arange(7).repeat(weights), prepend=-1))
@@ -222,18 +226,18 @@ def test_a_weight_that_is_a_whole_number_counts_an_example_that_often(case: Any)
 
 @quick
 @given(case=weighted())
-def test_an_example_of_weight_0_is_as_if_it_were_not_there(case: Any) -> None:
+def test_an_example_of_weight_0_is_ignored(case: Any) -> None:
     part, outputs, targets, weights = case
-    weights, stays = weights.astype(np.float64), weights > 0
-    all_of_them = slope(part, outputs, targets, weights)
-    np.testing.assert_array_equal(all_of_them[~stays], 0.0)
-    rest = slope(part, outputs[stays], targets[stays], weights[stays])
-    np.testing.assert_allclose(all_of_them[stays], rest, rtol=1e-10, atol=1e-14)
+    weights, counts = weights.astype(np.float64), weights > 0
+    weighted_slope = slope(part, outputs, targets, weights)
+    np.testing.assert_array_equal(weighted_slope[~counts], 0.0)
+    rest = slope(part, outputs[counts], targets[counts], weights[counts])
+    np.testing.assert_allclose(weighted_slope[counts], rest, rtol=1e-10, atol=1e-14)
 
 
 @quick
 @given(case=weighted())
-def test_equal_weights_are_no_weights_and_no_weight_at_all_is_no_gradient(case: Any) -> None:
+def test_equal_weights_change_nothing_and_zero_weights_give_a_zero_gradient(case: Any) -> None:
     part, outputs, targets, _ = case
     plain = slope(part, outputs, targets)
     scale = np.abs(plain).max()
@@ -256,8 +260,12 @@ def test_equal_weights_are_no_weights_and_no_weight_at_all_is_no_gradient(case: 
         ("huber", "labels", 4, 4),
     ],
 )
-def test_a_loss_knows_the_width_of_the_last_layer(name: str, task: Any, n_targets: int, width: int) -> None:
+def test_a_loss_determines_the_width_of_the_last_layer(name: str, task: Any, n_targets: int, width: int) -> None:
     assert losses.decode(name).n_outputs(task, n_targets) == width
+
+
+def supporting(task: str) -> str:
+    return ", ".join(name for name in losses if task in losses.lookup(name).tasks)
 
 
 @pytest.mark.parametrize(
@@ -268,31 +276,28 @@ def test_a_loss_knows_the_width_of_the_last_layer(name: str, task: Any, n_target
             "values",
             1,
             (
-                'the loss "softmax_cross_entropy" learns classes, but the targets are values, '
-                "which mean_squared_error, mean_absolute_error, huber would learn."
+                'the loss "softmax_cross_entropy" supports classes, but the targets are values; '
+                f"use one of {supporting('values')}."
             ),
         ),
         (
-            "softmax_cross_entropy",
-            "labels",
+            "binary_cross_entropy",
+            "values",
             3,
             (
-                'the loss "softmax_cross_entropy" learns classes, but the targets are labels, '
-                "which binary_cross_entropy, mean_squared_error, mean_absolute_error, huber would learn."
+                'the loss "binary_cross_entropy" supports classes and labels, but the targets are values; '
+                f"use one of {supporting('values')}."
             ),
         ),
         (
             "binary_cross_entropy",
             "classes",
             3,
-            (
-                'the loss "binary_cross_entropy" tells two classes apart, but there are 3, '
-                "which softmax_cross_entropy would learn."
-            ),
+            'the loss "binary_cross_entropy" needs exactly 2 classes, got 3; use "softmax_cross_entropy".',
         ),
     ],
 )
-def test_a_loss_that_does_not_fit_the_task_names_those_that_do(
+def test_a_loss_that_does_not_support_the_task_names_those_that_do(
     name: str, task: Any, n_targets: int, message: str
 ) -> None:
     with pytest.raises(ConfigError) as error:

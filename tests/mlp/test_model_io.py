@@ -309,7 +309,7 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
         ("sizes", [6], '"sizes": must include the inputs and the outputs'),
         ("sizes", 6, '"sizes": must be a list of'),
         ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
-        ("task", "values", 'the loss "softmax_cross_entropy" learns classes, but the targets are values'),
+        ("task", "values", 'the loss "softmax_cross_entropy" supports classes, but the targets are values'),
         ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
         ("scaling", {"factor": [1, 2]}, '"scaling.factor": must hold one number'),
         ("scaling", {"factor": [1], "centre": ["1"]}, '"scaling.centre": must be a number'),

@@ -438,7 +438,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a metric for other targets": (
         lambda: stack(loss="mse", output="linear", units=2, metrics=["accuracy"]).fit(X, VALUES),
-        '"metrics": the metric "accuracy" judges classes or labels, but the targets are values',
+        '"metrics": the metric "accuracy" is for classes and labels, but the targets are values',
     ),
     "an unknown schedule": (lambda: stack(schedule="cosin"), '"schedule": there is no schedule called "cosin"'),
     "early stopping without validation": (

@@ -333,10 +333,7 @@ def test_the_home_is_found_where_the_environment_says(
     assert not (tmp_path / "mlruns").exists()
 
 
-TWO_CLASSES = (
-    'the loss "binary_cross_entropy" tells two classes apart, but there are 10, '
-    "which softmax_cross_entropy would learn."
-)
+TWO_CLASSES = 'the loss "binary_cross_entropy" needs exactly 2 classes, got 10; use "softmax_cross_entropy".'
 TOGETHER = (
     "must be at least 2 for batch normalization, which compares examples. That is so with "
     "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
@@ -366,7 +363,7 @@ UNFIT = {
     "a metric for another task": (
         'metrics = ["r2"]',
         "",
-        '[base] "metrics": the metric "r2" judges values, but the targets are classes, which these judge: ',
+        '[base] "metrics": the metric "r2" is for values, but the targets are classes; use one of ',
     ),
     "a metric to stop by that is not computed": (
         'early_stopping = { metric = "validation/top_k_accuracy" }',
@@ -400,7 +397,7 @@ def test_a_metric_to_decide_by_that_is_not_computed_is_refused_with_what_to_add(
 
 def test_a_metric_to_decide_by_that_is_for_another_task_is_refused(run: Run, file: Path) -> None:
     file.write_text(STUDY.replace("trials = 8", 'trials = 1\nmetric = "validation/r2"'))
-    with pytest.raises(ConfigError, match=r'\[study\] "metric": the metric "r2" judges values, but the targets are c'):
+    with pytest.raises(ConfigError, match=r'\[study\] "metric": the metric "r2" is for values, but the targets are c'):
         run()
 
 

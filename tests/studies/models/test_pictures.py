@@ -131,4 +131,6 @@ def test_the_command_trains_and_draws_values(tmp_path: Path, monkeypatch: pytest
     Path("own.toml").write_text(CONFIG.replace("mean_squared_error", "softmax_cross_entropy"))
     unfit = train()
     assert unfit.returncode == 2
-    assert unfit.stderr.startswith('error: own.toml: "loss": the loss "softmax_cross_entropy" learns classes, but the')
+    assert unfit.stderr.startswith(
+        'error: own.toml: "loss": the loss "softmax_cross_entropy" supports classes, but the'
+    )

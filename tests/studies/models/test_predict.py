@@ -297,7 +297,7 @@ def test_a_model_is_not_judged_by_other_data_or_metrics_than_its_own() -> None:
         ConfigError, match=r'goes from 6 inputs to 3 classes \(a, b, c\), but "digits" from 64 inputs to'
     ):
         evaluate_model(model(), "digits")
-    with pytest.raises(ConfigError, match='the metric "r2" judges values, but the targets are classes'):
+    with pytest.raises(ConfigError, match='the metric "r2" is for values, but the targets are classes'):
         evaluate_model(model(), "digits", extra=["r2"])
     with pytest.raises(ConfigError, match=r'there is no metric called "acuracy". Did you mean "accuracy"\?'):
         evaluate_model(model(), "digits", extra=["acuracy"])

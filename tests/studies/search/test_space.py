@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
+from mlp.activations import activations
 from mlp.config import Taper, TrainConfig
 from mlp.errors import ConfigError
 from mlp.records import label
@@ -525,7 +526,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         {},
         (
             '"network.activation": there is no activation called "rely". Did you mean "relu"? '
-            "Available: identity, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, silu, mish, gelu."
+            f"Available: {', '.join(activations)}."
         ),
     ),
     "unknown field of a part": (

@@ -11,6 +11,7 @@ import pytest
 from mlp.config import Taper
 from mlp.errors import ConfigError
 from mlp.optimizers import Adam, Sgd
+from mlp.schedules import schedules
 from studies.search.pruners import Median, NoPruner, SuccessiveHalving
 from studies.search.samplers import Random, Tpe
 from studies.search.spec import (
@@ -233,8 +234,7 @@ def test_an_override_of_a_searched_part_keeps_what_applies_to_it(tmp_path: Path)
             "schedule=cosin",
             (
                 '[base] "schedule": there is no schedule called "cosin". Did you mean "cosine"? '
-                "Available: constant, step, linear_step, exponential, inverse_time, polynomial, cosine, "
-                "cosine_restarts, one_cycle, reduce_on_plateau."
+                f"Available: {', '.join(schedules)}."
             ),
         ),
     ],
