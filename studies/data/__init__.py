@@ -1,1 +1,1 @@
-"""Where examples come from: published data sets, tables, and the cache of arrays."""
+"""Where examples come from: published data sets, CSV files, and the cache that stores both as arrays."""

@@ -1,7 +1,7 @@
-"""Data sets by name: verified once, cached as arrays, and mapped into the memory of every worker.
+"""The cache of data sets: each is a folder of arrays, written once and mapped into the memory of every worker.
 
-What a data set is, is pinned here by SHA-256 and checked when its arrays are written; from then on the cached folder
-is all that is needed. Nothing but NumPy is imported to open one.
+A folder is named after the digest of its data set, so different content never shares one. Opening a folder imports
+nothing but NumPy, because every worker does it.
 """
 
 from __future__ import annotations
@@ -11,101 +11,95 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mlp.data import Dataset
-from mlp.errors import ConfigError, errors_in
+from mlp.errors import ConfigError
 
 ARRAYS = ("inputs", "targets", "test_inputs", "test_targets")
-
-
-def find_data_dir(data_dir: Path | str | None) -> Path | None:
-    """Return where the user's own files are: the folder given, or `STUDIES_DATA`."""
-    chosen = data_dir or os.environ.get("STUDIES_DATA")
-    return Path(chosen) if chosen else None
-
-
-def keep(name: str, digest: str, read: Callable[[], Dataset], *, path: str) -> Path:
-    """Return the folder in the cache that holds a data set as arrays, written first unless it is there.
-
-    Args:
-        name: of the data set.
-        digest: a SHA-256 that identifies its content.
-        read: gives it.
-        path: where it is named in the configuration, for the error.
-
-    Raises:
-        ConfigError: when it cannot be read, or the cache not be written.
-    """
-    cache = cache_folder()
-    folder = cache / "arrays" / f"{name}-{digest[:12]}"
-    if not _is_whole(folder, digest):
-        try:
-            with errors_in(path=path):
-                _write(folder, digest, read)
-        except OSError as error:
-            problem = f"the cache {cache} cannot be written: {error}. Set STUDIES_CACHE to a folder that can."
-            raise ConfigError(problem, path=path) from error
-    return folder
+RECORD = "dataset.json"
 
 
 @functools.lru_cache(maxsize=4)
 def open_cached(folder: Path) -> Dataset:
-    """Return the data set in a cache folder that `prepare_data` returned; inputs are mapped into memory, not read.
+    """Return the data set in a folder of the cache; inputs are mapped into memory instead of being read.
+
+    Args:
+        folder: what `prepare_data` returned.
 
     Raises:
         ConfigError: if the folder does not contain a complete data set.
     """
     try:
-        record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         known = {key: record[key] for key in ("name", "largest", "digest")}
         known |= {key: tuple(record[key]) for key in ("classes", "image_shape")}
-        known["columns"] = tuple(record.get("columns", ()))  # caches from before there were any
+        known["columns"] = tuple(record.get("columns", ()))  # absent in caches of older versions
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if "inputs" in name else None) for name in ARRAYS}
         return Dataset(**arrays, **known)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{folder} is not a complete cached data set: {error}. Prepare the data set on this machine."
-        ) from error
+        problem = f"{folder} is not a complete cached data set: {error}. Prepare the data set on this machine."
+        raise ConfigError(problem) from error
 
 
-def cache_folder() -> Path:
-    """Return where downloads and arrays are kept: STUDIES_CACHE, or the place that the system has for caches."""
-    if chosen := os.environ.get("STUDIES_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    from platformdirs import user_cache_path
+@dataclass(frozen=True)
+class CacheEntry:
+    """The place of one data set in the cache.
 
-    return user_cache_path("mlp-studies")
+    Attributes:
+        name: the name of the data set, for people who look into the cache.
+        digest: a SHA-256 that identifies the content of the data set.
+    """
 
+    name: str
+    digest: str
 
-def _is_whole(folder: Path, digest: str) -> bool:
-    """Return whether a folder holds a data set whole: its arrays were verified when they were written."""
-    try:
-        record = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        return bool(record["digest"] == digest and record["sizes"] == _sizes(folder))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    @property
+    def folder(self) -> Path:
+        """The folder of the arrays, whether or not it exists yet."""
+        return cache_folder() / "arrays" / f"{self.name}-{self.digest[:12]}"
 
+    def is_complete(self) -> bool:
+        """Return whether the data set is stored with all its arrays; their content was verified before."""
+        try:
+            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+            return bool(record["digest"] == self.digest and record["sizes"] == _sizes(self.folder))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
-def _sizes(folder: Path) -> dict[str, int]:
-    return {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS}
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from reading and writing the same data set inside the block.
 
+        Raises:
+            ConfigError: if the cache is not writable.
+        """
+        from filelock import FileLock
 
-def _write(folder: Path, digest: str, read: Callable[[], Dataset]) -> None:
-    """Write a cache folder, whole or not at all."""
-    from filelock import FileLock
+        folder = self.folder
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder.parent):
+                pass  # a FileLock would wait for ever in a folder that is not writable
+            with FileLock(folder.with_name(f"{folder.name}.lock")):
+                yield
+        except OSError as error:
+            problem = f"the cache {cache_folder()} is not writable: {error}. Set STUDIES_CACHE to a writable folder."
+            raise ConfigError(problem) from error
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder.parent):
-        pass  # where nothing can be written, a FileLock would wait for ever
-    draft = folder.with_name(f"{folder.name}.draft")
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        if _is_whole(folder, digest):
-            return
-        dataset = read()
+    def write(self, dataset: Dataset) -> None:
+        """Store a data set; call it inside `lock`.
+
+        The arrays are written to a draft, which gets its final name when it is complete. A process that is killed
+        leaves only a draft behind, and the next one replaces it.
+        """
+        folder = self.folder
+        draft = folder.with_name(f"{folder.name}.draft")
         for leftover in (draft, folder):
             shutil.rmtree(leftover, ignore_errors=True)
         draft.mkdir()
@@ -117,8 +111,27 @@ def _write(folder: Path, digest: str, read: Callable[[], Dataset]) -> None:
             "image_shape": list(dataset.image_shape),
             "columns": list(dataset.columns),
             "largest": dataset.largest,
-            "digest": digest,
+            "digest": self.digest,
             "sizes": _sizes(draft),
         }
-        (draft / "dataset.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (draft / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         draft.rename(folder)
+
+
+def downloads_folder() -> Path:
+    """Return the folder in which downloaded files are kept."""
+    return cache_folder() / "downloads"
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: `STUDIES_CACHE`, or the operating system's folder for caches."""
+    if chosen := os.environ.get("STUDIES_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mlp-studies")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each array's file in bytes."""
+    return {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS}

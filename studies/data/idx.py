@@ -1,8 +1,8 @@
-"""IDX files, the form in which MNIST and its likes are published: found or downloaded, and verified.
+"""IDX files, the format in which MNIST and similar data sets are published.
 
-A file is the bytes 0 0, the type (8: unsigned bytes), the number of dimensions, each dimension as a big-endian uint32,
-and the values (http://yann.lecun.com/exdb/mnist/). What is wanted is known beforehand to the last bit, so nothing that
-a file says of itself is believed: its header is compared, and no more is decompressed or stored than must be there.
+A file consists of two zero bytes, one byte for the type of the values (8 is uint8), one byte for the number of
+dimensions, each dimension as a big-endian uint32, and the values (http://yann.lecun.com/exdb/mnist/). The content of a
+published file is known in advance, so its header is only compared with the expected one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from mlp.errors import ConfigError
 from mlp.untrusted import describe_array, max_content_size, read_gzip_or_plain
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-TIMEOUTS = (5.0, 30.0)  # seconds to connect, and between two answers
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,10 @@ class IdxFile:
     """A published IDX file of unsigned bytes.
 
     Attributes:
-        name: of the file, without `.gz`.
-        shape: of the array in it.
-        sha256: of the payload, that is of the file without its gzip wrapper: every mirror has the same one.
+        name: the name of the file, without `.gz`.
+        shape: the shape of its array.
+        sha256: the SHA-256 of the payload, which is the decompressed file. All mirrors have the same payload, but not
+            the same compressed file.
     """
 
     name: str
@@ -40,12 +39,12 @@ class IdxFile:
 
     @property
     def header(self) -> bytes:
-        """The bytes before the values."""
+        """The expected bytes before the values."""
         return struct.pack(f">HBB{len(self.shape)}I", 0, 8, len(self.shape), *self.shape)
 
     @property
     def n_bytes(self) -> int:
-        """The size of the payload."""
+        """The size of the payload in bytes."""
         return len(self.header) + math.prod(self.shape)
 
     def read(self, file: Path) -> Array:
@@ -79,7 +78,11 @@ class IdxFile:
 
 
 def mnist_files(*sha256: str) -> tuple[IdxFile, ...]:
-    """Return the files of MNIST and of what has its form, with the digests of their payloads in this order."""
+    """Return four files with the names and sizes of those of MNIST.
+
+    Args:
+        sha256: the digests of their payloads: training images and labels, then test images and labels.
+    """
     shapes = {
         "train-images-idx3-ubyte": (60_000, 28, 28),
         "train-labels-idx1-ubyte": (60_000,),
@@ -92,7 +95,7 @@ def mnist_files(*sha256: str) -> tuple[IdxFile, ...]:
 def read_idx(file: Path) -> Array:
     """Return the array of any IDX file, compressed or not; read-only.
 
-    Memory is allocated only after the size in the header is known to be possible for this file.
+    Memory is allocated only if a file of this size can contain what its header states.
 
     Raises:
         ConfigError: if the file is not an IDX file, or its size differs from what its header states.
@@ -104,108 +107,10 @@ def read_idx(file: Path) -> Array:
         raise ConfigError(f"{file}: {problem}, got {head[:4].hex(' ') or 'nothing'}.")
     dtype, n_header = np.dtype(TYPES[head[2]]), 4 + 4 * head[3]
     if len(head) < n_header:
-        raise ConfigError(f"{file}: ends within its header.")
+        raise ConfigError(f"{file}: is cut off within its header.")
     shape = struct.unpack(f">{head[3]}I", head[4:n_header])
     n_bytes = n_header + math.prod(shape) * dtype.itemsize
     payload = read_gzip_or_plain(file, n_bytes + 1) if n_bytes <= max_content_size(file) else b""
     if len(payload) != n_bytes:
         raise ConfigError(f"{file}: must contain {describe_array(shape, dtype)} as its header states, but does not.")
     return np.frombuffer(payload, dtype, offset=n_header).reshape(shape)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the files of one data set may come from.
-
-    Attributes:
-        data_dir: the user's own files, if there are any; looked into first.
-        downloads: where downloads are kept.
-        mirrors: addresses to download from, in this order; none when nothing shall be downloaded.
-        progress: whether to show a bar while downloading.
-    """
-
-    data_dir: Path | None
-    downloads: Path
-    mirrors: tuple[str, ...]
-    progress: bool
-
-    def find(self, file: IdxFile, subfolder: str) -> Array:
-        """Return the array of a file from the first place that has it.
-
-        Args:
-            file: what is wanted.
-            subfolder: of the user's folder, in which it would be.
-
-        Raises:
-            ConfigError: when the user's own file is not the published one.
-            FileNotFoundError: when no place has it, saying which were tried.
-        """
-        folders = ([] if self.data_dir is None else [self.data_dir / subfolder]) + [self.downloads]
-        failures = []
-        for candidate in (folder / name for folder in folders for name in (f"{file.name}.gz", file.name)):
-            try:
-                return file.read(candidate)
-            except FileNotFoundError:
-                continue
-            except ConfigError:
-                # A download was whole when it was stored: one that has decayed is fetched again.
-                if candidate.parent != self.downloads or not self.mirrors:
-                    raise
-                failures.append(f"{candidate} (damaged)")
-        if self.mirrors:
-            self.downloads.mkdir(parents=True, exist_ok=True)
-        for mirror in self.mirrors:
-            try:
-                return self._download(file, f"{mirror}{file.name}.gz")
-            except (OSError, ConfigError) as error:
-                failures.append(f"{mirror} ({_in_short(error)})")
-        tried = f"nor did any of these give it: {', '.join(failures)}" if failures else "downloading was not asked for"
-        raise FileNotFoundError(f"{file.name}.gz is not in {' nor in '.join(map(str, folders))}; {tried}.")
-
-    def _download(self, file: IdxFile, url: str) -> Array:
-        """Download a file, verify it, keep it, and return the array in it."""
-        from pooch import HTTPDownloader  # imports requests: a fifth of a second
-        from tqdm import tqdm  # type: ignore[import-untyped]
-
-        bar: Any = tqdm(desc=file.name, total=file.n_bytes, unit="B", unit_scale=True) if self.progress else False
-        draft = self.downloads / f"{file.name}.draft"
-        try:
-            with draft.open("wb") as stream:
-                writer = _BoundedWriter(stream, file.n_bytes + 4096)  # what does not compress grows by a little
-                HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUTS)(url, writer, None)
-            array = file.read(draft)
-            draft.replace(self.downloads / f"{file.name}.gz")
-        finally:
-            draft.unlink(missing_ok=True)
-            if self.progress:
-                bar.close()
-        return array
-
-
-class _BoundedWriter:
-    """A file that takes so many bytes and no more, whatever a mirror sends."""
-
-    def __init__(self, file: BinaryIO, n_bytes: int) -> None:
-        self.file = file
-        self.left = n_bytes
-
-    def write(self, chunk: bytes) -> None:
-        self.left -= len(chunk)
-        if self.left < 0:
-            raise ConfigError("there is more than there should be.")
-        self.file.write(chunk)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def _in_short(error: Exception) -> str:
-    """Return why a mirror failed, in a few words: what requests says would fill the screen."""
-    if isinstance(error, ConfigError):
-        return "sent another file than the published one"
-    response = getattr(error, "response", None)
-    return (
-        f"HTTP {response.status_code}"
-        if response is not None
-        else getattr(error, "strerror", "") or type(error).__name__
-    )

@@ -17,8 +17,9 @@ from mlp.metrics import metrics
 from mlp.model import Model
 from mlp.scores import evaluate
 from mlp.untrusted import open_npy, open_npz
+from studies.data.csv_dataset import find_csv, read_targets_as
 from studies.data.idx import read_idx
-from studies.data.prepare import find_table, open_dataset, read_targets_as
+from studies.data.prepare import open_dataset
 from studies.data.tables import (
     Table,
     encode,
@@ -169,7 +170,7 @@ def evaluate_model(
         inputs, targets = _take_part(model, dataset, where)
     elif part is None:
         where = "data"
-        inputs, targets = _read_answered(find_table(data, data_dir), model, label)
+        inputs, targets = _read_answered(find_csv(data, data_dir), model, label)
     else:
         raise ConfigError(f"{data}: is not what the model has learnt from, so it has no parts. Leave out --part.")
     with np.errstate(all="ignore"):

@@ -1,132 +1,61 @@
-"""Data of one's own: what a CSV file becomes, when it is read anew, and a study of one from its file to its model."""
+"""The entry to data: from a name or a file to an open data set, and a study of a CSV file from start to end."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError
-from studies.data import prepare as own_data
+from studies.data import csv_dataset, idx
 from studies.data.cache import open_cached
-from studies.data.prepare import open_dataset, prepare_data, read_csv
+from studies.data.prepare import open_dataset, prepare_data
 
 FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(20))
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("STUDIES_CACHE", str(folder))
-    monkeypatch.delenv("STUDIES_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return folder
+def test_open_dataset_opens_the_folder_that_prepare_data_returns() -> None:
+    assert open_dataset("digits") is open_cached(prepare_data(DataConfig("digits")))
 
 
-def read(text: str, **fields: Any) -> Dataset:
-    file = Path("own.csv")
-    file.write_text(text)
-    return read_csv(file, DataConfig(**({"name": "own.csv"} | fields)))
-
-
-def refusal(text: str, **fields: Any) -> str:
-    with pytest.raises(ConfigError) as error:
-        read(text, **fields)
-    return str(error.value)
-
-
-def test_texts_to_predict_are_classes_in_their_order() -> None:
-    data = read(FLOWERS, label="kind")
-    assert (data.name, data.task, data.classes) == ("own.csv", "classes", ("a", "b"))
-    assert data.columns == ("petal", "colour=blue", "colour=red")
-    assert (data.inputs.shape, data.test_inputs.shape, data.largest, data.image_shape) == ((16, 3), (4, 3), 6.0, ())
-    assert data.targets.tolist() == [i % 2 for i in range(20) if i % 5 != 4]
-    assert data.targets.dtype == np.int64
-
-
-def test_every_fifth_row_is_set_aside() -> None:
-    data = read("x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(20)))
-    assert data.test_inputs[:, 0].tolist() == [4, 9, 14, 19]
-    assert data.inputs[:, 0].tolist() == [i for i in range(20) if i % 5 != 4]
-
-
-@pytest.mark.parametrize(("test", "n"), [(0, 0), (3, 3), (0.5, 10), (0.001, 1), (0.2, 4)])
-def test_the_test_part_has_the_size_that_is_asked_for(test: float, n: int) -> None:
-    data = read(FLOWERS, label="kind", test=test)
-    assert (len(data.test_inputs), len(data.inputs)) == (n, 20 - n)
-
-
-def test_nothing_to_train_on_is_refused() -> None:
-    assert "must leave something to train on: there are 20 rows" in refusal(FLOWERS, label="kind", test=20)
-
-
-@pytest.mark.parametrize(
-    ("cells", "task", "wanted", "classes"),
-    [
-        (["10", "9", "10"], "auto", "classes", ("9", "10")),
-        (["1.5", "2.5", "1.5"], "auto", "values", ("label",)),
-        (["1.5", "2.5", "1.5"], "classes", "classes", ("1.5", "2.5")),
-        (["10", "9", "10"], "values", "values", ("label",)),
-        (["True", "False", "True"], "auto", "classes", ("False", "True")),
-        (["1", "x", "1"], "auto", "classes", ("1", "x")),
-    ],
-)
-def test_the_column_says_what_is_predicted_unless_the_configuration_does(
-    cells: list[str], task: str, wanted: str, classes: tuple[str, ...]
+@pytest.mark.parametrize("kind", [str, Path])
+def test_open_dataset_takes_the_path_of_a_csv_file_and_a_folder_of_either_type(
+    tmp_path: Path, kind: type[str] | type[Path]
 ) -> None:
-    data = read("x,label\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)), task=task, test=0)
-    assert (data.task, data.classes) == (wanted, classes)
-    if wanted == "values":
-        assert data.targets.tolist() == [[float(cell)] for cell in cells]
-    else:
-        assert [data.classes[target] for target in data.targets] == cells
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "own.csv").write_text("x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(10)))
+    assert len(open_dataset("own.csv", data_dir=kind(tmp_path / "data")).inputs) == 8
 
 
-def test_a_square_of_bytes_is_a_picture() -> None:
-    names = ",".join(f"p{i}" for i in range(64))
-    rows = "".join(",".join(str((i * j) % 256) for j in range(64)) + f",{i % 2}\n" for i in range(4))
-    assert read(f"{names},label\n{rows}").image_shape == (8, 8)
-    rows = "".join(",".join(str((i + j) % 2) for j in range(64)) + f",{i % 2}\n" for i in range(4))
-    assert read(f"{names},label\n{rows}").image_shape == ()
+def test_a_cached_data_set_needs_neither_its_files_nor_a_network(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    read = idx.read_gzip_or_plain
+
+    def count(file: Path, limit: int) -> bytes:
+        calls.append(file)
+        return read(file, limit)
+
+    monkeypatch.setattr(idx, "read_gzip_or_plain", count)
+    folder = prepare_data("mnist", data_dir=tiny)
+    assert len(calls) == 4
+    for data_dir in (tiny, tmp_path / "elsewhere", None):
+        assert prepare_data("mnist", data_dir=data_dir) == folder
+    assert len(calls) == 4
 
 
-@pytest.mark.parametrize(
-    ("text", "fields", "problem"),
-    [
-        (
-            "x,kind\n1,a\n",
-            {"label": "kid"},
-            'own.csv: there is no column "kid" to predict. Did you mean "kind"? Name it',
-        ),
-        ("label\n1\n2\n", {}, "own.csv: must have a column besides the one to predict."),
-        ("x,label\n1,a\n2,a\n", {}, 'own.csv: column "label": must tell at least two classes apart, and holds a only.'),
-        ("x,label\n1,a\n2,\n", {}, 'own.csv: line 3, column "label": there is no value.'),
-        (
-            "x,label\n1,a\n2,b\n",
-            {"task": "values"},
-            'own.csv: column "label": must hold numbers to be predicted as values',
-        ),
-        ("x,label\n1,inf\n2,0.5\n", {}, 'own.csv: line 2, column "label": must be finite and at most 1e+30, got inf.'),
-        ("x,y\n", {"label": "y"}, "own.csv: has no line below the names of its columns."),
-        (
-            "x,label\n" + "".join(f"0,{i}\n" for i in range(1001)),
-            {},
-            'own.csv: column "label": would be 1001 classes; to predict numbers, set data.task = "values".',
-        ),
-    ],
-)
-def test_what_cannot_be_learnt_from_is_refused(text: str, fields: dict[str, Any], problem: str) -> None:
-    assert refusal(text, **fields).startswith(problem)
+@pytest.mark.parametrize("data", ["", DataConfig("")])
+def test_an_empty_name_is_refused_with_the_available_names(data: str | DataConfig) -> None:
+    with pytest.raises(ConfigError, match=r'^"data\.name": is empty\. Give the path of a CSV file or one of: digits, '):
+        open_dataset(data)
 
 
-def test_a_file_is_looked_for_here_and_then_in_the_data_directory(tmp_path: Path) -> None:
+def test_a_file_is_searched_in_the_working_folder_and_then_in_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     config = DataConfig("own.csv", label="kind")
     with pytest.raises(ConfigError) as error:
@@ -134,22 +63,22 @@ def test_a_file_is_looked_for_here_and_then_in_the_data_directory(tmp_path: Path
     places = f"{tmp_path / 'own.csv'} nor {tmp_path / 'data' / 'own.csv'}"
     assert str(error.value) == f'"data.name": there is no file {places}.'
     (tmp_path / "data" / "own.csv").write_text(FLOWERS)
-    assert len(open_cached(prepare_data(config, data_dir=tmp_path / "data")).inputs) == 16
+    assert len(open_dataset(config, data_dir=tmp_path / "data").inputs) == 16
     (tmp_path / "own.csv").write_text(FLOWERS + "1,red,a\n" * 5)
-    assert len(open_cached(prepare_data(config, data_dir=tmp_path / "data")).inputs) == 20
+    assert len(open_dataset(config, data_dir=tmp_path / "data").inputs) == 20
 
 
-def test_a_file_is_read_once_until_it_or_what_is_wanted_of_it_changes(
+def test_a_csv_file_is_read_again_only_if_its_content_or_its_fields_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[Path] = []
-    reader = own_data.read_csv
+    reader = csv_dataset.read_csv
 
     def counting(file: Path, config: DataConfig, *, digest: str) -> Dataset:
         reads.append(file)
         return reader(file, config, digest=digest)
 
-    monkeypatch.setattr(own_data, "read_csv", counting)
+    monkeypatch.setattr(csv_dataset, "read_csv", counting)
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
     first = prepare_data(DataConfig("own.csv", label="kind"))
@@ -166,22 +95,10 @@ def test_a_file_is_read_once_until_it_or_what_is_wanted_of_it_changes(
     assert (opened.columns, opened.inputs[0, 0]) == (("petal", "colour=blue", "colour=red"), 9)
 
 
-def test_a_mistake_in_a_file_is_said_to_be_of_the_data(tmp_path: Path) -> None:
+def test_a_mistake_in_a_csv_file_is_reported_for_the_data_field(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("x,label\n1,a\n2,a\n")
-    with pytest.raises(ConfigError, match=r'^"data": own.csv: column "label": must tell'):
+    with pytest.raises(ConfigError, match=r'^"data": own.csv: column "label": must have at least two classes'):
         prepare_data(DataConfig("own.csv"))
-
-
-def test_millions_of_cells_are_read_in_seconds(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3_000, 784), np.uint8)
-    names = ",".join(["label", *(f"pixel{i}" for i in range(784))])
-    lines = (f"{i % 10},{','.join(map(str, row))}" for i, row in enumerate(pixels.tolist()))
-    (tmp_path / "own.csv").write_text("\n".join([names, *lines]) + "\n")
-    started = time.process_time()
-    data = open_cached(prepare_data(DataConfig("own.csv")))
-    assert time.process_time() - started < 8
-    np.testing.assert_array_equal(data.inputs, pixels[np.arange(3_000) % 5 != 4])
-    assert (data.inputs.dtype, data.image_shape) == (np.uint8, (28, 28))
 
 
 STUDY = """
@@ -203,7 +120,7 @@ network = { hidden = [4] }
 
 
 @pytest.mark.slow
-def test_a_study_of_a_file_runs_is_exported_trains_again_and_predicts(tmp_path: Path) -> None:
+def test_a_study_of_a_csv_file_runs_is_exported_retrained_and_predicts(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text(FLOWERS)
     (tmp_path / "own.toml").write_text(STUDY)
 
@@ -229,24 +146,7 @@ def test_a_study_of_a_file_runs_is_exported_trains_again_and_predicts(tmp_path: 
     assert 'the data set "own.csv" has the digest' in changed.stdout
     mistaken = studies("run", "own.toml", "--set", "data.label=king", "--name", "other")
     assert (mistaken.returncode, mistaken.stdout) == (2, "")
-    problem = 'own.csv: there is no column "king" to predict. Did you mean "kind"? Name it with data.label.'
+    problem = (
+        'own.csv: there is no column "king" to predict. Did you mean "kind"? Set data.label to the column to predict.'
+    )
     assert mistaken.stderr == f'error: own.toml: [base] "data": {problem}\n'
-
-
-@pytest.mark.parametrize("data", ["", DataConfig("")])
-def test_an_empty_name_is_refused_with_the_names_there_are(data: str | DataConfig) -> None:
-    with pytest.raises(ConfigError, match=r'^"data\.name": is empty\. Give the path of a CSV file or one of: digits, '):
-        open_dataset(data)
-
-
-@pytest.mark.parametrize("kind", [str, Path])
-def test_open_dataset_takes_the_path_of_a_csv_file_and_a_folder_of_either_type(
-    tmp_path: Path, kind: type[str] | type[Path]
-) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "own.csv").write_text("x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(10)))
-    assert len(open_dataset("own.csv", data_dir=kind(tmp_path / "data")).inputs) == 8
-
-
-def test_open_dataset_opens_what_prepare_data_has_cached() -> None:
-    assert open_dataset("digits") is open_cached(prepare_data(DataConfig("digits")))

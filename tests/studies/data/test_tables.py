@@ -1,4 +1,4 @@
-"""CSV files: what their columns become, and how what cannot be believed is refused, by line and column."""
+"""CSV files: columns become inputs, and unusable cells are refused by column and line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def table(folder: Path, text: str) -> Table:
 
 
 def refusal(folder: Path, text: str) -> str:
-    """Return how a file is refused when all its columns are wanted, without the name that must come first."""
+    """Return the error of encoding all columns of a file, without the name of the file, which must come first."""
     with pytest.raises(ConfigError) as error:
         encode(table(folder, text))
     start = f"{folder / 'table.csv'}: "
@@ -35,14 +35,14 @@ def refusal(folder: Path, text: str) -> str:
     return str(error.value).removeprefix(start)
 
 
-def test_numbers_are_inputs_as_they_are_and_texts_an_input_each(tmp_path: Path) -> None:
+def test_a_column_of_numbers_is_one_input_and_each_distinct_text_another(tmp_path: Path) -> None:
     inputs, names = encode(table(tmp_path, "size,colour\n3,red\n200,blue\n7,red\n"))
     assert names == ("size", "colour=blue", "colour=red")
     assert inputs.tolist() == [[3, 0, 1], [200, 1, 0], [7, 0, 1]]
     assert inputs.dtype == np.uint8
 
 
-def test_truth_values_are_0_and_1(tmp_path: Path) -> None:
+def test_true_and_false_become_1_and_0(tmp_path: Path) -> None:
     inputs, names = encode(table(tmp_path, "a,b\nTrue,1\nFalse,2\n"))
     assert (inputs.tolist(), names) == ([[1, 1], [0, 2]], ("a", "b"))
 
@@ -59,7 +59,7 @@ def test_truth_values_are_0_and_1(tmp_path: Path) -> None:
         (["1e30", "-1e30"], np.float64),
     ],
 )
-def test_inputs_have_the_narrowest_type_that_holds_them_exactly(
+def test_inputs_have_the_narrowest_type_that_represents_them_exactly(
     tmp_path: Path, cells: list[str], dtype: type[np.generic]
 ) -> None:
     inputs, _ = encode(table(tmp_path, "a,b\n" + "".join(f"{cell},0\n" for cell in cells)))
@@ -67,63 +67,66 @@ def test_inputs_have_the_narrowest_type_that_holds_them_exactly(
     assert inputs[:, 0].tolist() == [float(cell) for cell in cells]
 
 
-def test_what_spreadsheets_write_is_read_as_a_person_sees_it(tmp_path: Path) -> None:
+def test_byte_order_marks_blank_lines_spaces_and_quotes_of_spreadsheets_are_understood(tmp_path: Path) -> None:
     text = '\ufeff a , "b, c"\r\n\r\n1, "x, y"\r\n   \r\n2, "say ""hi"""\r\n\r\n'
     inputs, names = encode(table(tmp_path, text))
     assert names == ("a", 'b, c=say "hi"', "b, c=x, y")
     assert inputs.tolist() == [[1, 0, 1], [2, 1, 0]]
 
 
-def test_a_few_texts_among_numbers_are_categories(tmp_path: Path) -> None:
+def test_a_column_of_numbers_and_few_texts_is_a_category(tmp_path: Path) -> None:
     _, names = encode(table(tmp_path, "children,a\n0,1\n1,1\n3+,1\n"))
     assert names == ("children=0", "children=1", "children=3+", "a")
 
 
 NUMBERS = "".join(f"{i},1\n" for i in range(FEW_CATEGORIES))
 REFUSED = {
-    "nothing at all": ("", "is empty. Its first line must name the columns."),
-    "nothing but lines": ("\n  \n\n", "is empty. Its first line must name the columns."),
-    "no row": ("a,b\n", "has no line below the names of its columns."),
-    "a name twice": ("a,b, a\n1,2,3\n", '2 columns are called "a". Give each a name of its own.'),
-    "no name": (",a\n0,1\n", "column 1 has no name. Name it, or leave it out if it numbers the rows."),
-    "semicolons": ("a;b\n1;2\n", "is separated by ';'. Columns must be separated by commas."),
-    "tabs": ("a\tb\n1\t2\n", "is separated by '\\t'. Columns must be separated by commas."),
-    "more cells than names": ("a,b\n1,2,3\n4,5,6\n", "line 2: there are 3 cells, but 2 columns have names."),
+    "an empty file": ("", "is empty. Its first line must name the columns."),
+    "only blank lines": ("\n  \n\n", "is empty. Its first line must name the columns."),
+    "no row": ("a,b\n", "must have at least one row below the names of its columns."),
+    "a repeated name": ("a,b, a\n1,2,3\n", '2 columns are called "a". Rename them, as each name must be unique.'),
+    "no name": (",a\n0,1\n", "column 1 has no name. Name it, or remove it if it numbers the rows."),
+    "semicolons": ("a;b\n1;2\n", "columns must be separated by commas, got ';'."),
+    "tabs": ("a\tb\n1\t2\n", "columns must be separated by commas, got '\\t'."),
+    "more cells than names": ("a,b\n1,2,3\n4,5,6\n", "line 2 must have 2 cells, one per column, got 3."),
     "more cells in one line": (
         "a,b\n1,2\n4,5,6\n",
         "cannot be read as CSV: Error tokenizing data. C error: Expected 2",
     ),
     "an open quote": ('a,b\n1,"2\n3,4\n', "cannot be read as CSV: Error tokenizing data. C error: EOF inside string"),
-    "no value": (
+    "a missing value": (
         "a,b\n1,2\n3,\n",
-        'line 3, column "b": there is no value. Fill it in, or leave out the line or the col',
+        'column "b", line 3: the value is missing. Fill it in, or remove the line or the column.',
     ),
-    "a cell too few": ("a,b\n1,2\n3\n5,6\n", 'line 3, column "b": there is no value. '),
-    "a word for no value": ("a,b\n1,2\nNA,3\n", 'line 3, column "a": there is no value. '),
-    "no values below what goes over lines": (
+    "a missing cell": ("a,b\n1,2\n3\n5,6\n", 'column "b", line 3: the value is missing. '),
+    "a word for a missing value": ("a,b\n1,2\nNA,3\n", 'column "a", line 3: the value is missing. '),
+    "missing values below a text of several lines": (
         'a,b\n"x\n\ny",2\n\nz,\nz,\n',
-        'line 6, column "b": there is no value, nor in 1 other lines. ',
+        'column "b", line 6: the value is missing (and in 1 other line). ',
     ),
-    "infinity": ("a,b\n1,2\n3,-inf\n", 'line 3, column "b": must be finite and at most 1e+30, got -inf.'),
-    "what is infinite in float64": ("a,b\n1,1e999\n", 'line 2, column "b": must be finite and at most 1e+30, got inf.'),
-    "what is too much": ("a,b\n1,2\n3,1e31\n", 'line 3, column "b": must be finite and at most 1e+30, got 1e+31.'),
+    "infinity": ("a,b\n1,2\n3,-inf\n", 'column "b", line 3: must be finite and at most 1e+30, got -inf.'),
+    "a number beyond float64": ("a,b\n1,1e999\n", 'column "b", line 2: must be finite and at most 1e+30, got inf.'),
+    "a number beyond the limit": (
+        "a,b\n1,2\n3,1e31\n",
+        'column "b", line 3: must be finite and at most 1e+30, got 1e+31.',
+    ),
     "a text among numbers": (
         f"a,b\n{NUMBERS}?,1\n",
-        f"line {FEW_CATEGORIES + 2}, column \"a\": '?' is no number, but 0 is. Fill it in, or leave out",
+        f"column \"a\", line {FEW_CATEGORIES + 2}: '?' is not a number, but other values such as 0 are. Correct it, or",
     ),
     "too many categories": (
         "a,b\n" + "".join(f"name{i},1\n" for i in range(MANY_CATEGORIES + 1)),
-        f'column "a": would be {MANY_CATEGORIES + 1} categories; leave it out.',
+        f'column "a": has {MANY_CATEGORIES + 1} distinct texts, at most {MANY_CATEGORIES} can be categories. Remove the',
     ),
 }
 
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_read_is_refused_by_line_and_column(tmp_path: Path, text: str, problem: str) -> None:
+def test_an_unusable_file_is_refused_by_column_and_line(tmp_path: Path, text: str, problem: str) -> None:
     assert refusal(tmp_path, text).startswith(problem)
 
 
-def test_a_file_that_is_missing_a_folder_or_no_text_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_binary_content_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.csv: there is no such file"):
         read_table(tmp_path / "nowhere.csv")
     with pytest.raises(ConfigError, match=r"cannot be read as CSV: .*directory"):
@@ -133,13 +136,13 @@ def test_a_file_that_is_missing_a_folder_or_no_text_is_refused_by_name(tmp_path:
         read_table(tmp_path / "table.csv")
 
 
-def test_another_table_is_encoded_as_the_first_one_was_whatever_the_order_of_its_columns(tmp_path: Path) -> None:
+def test_another_table_is_encoded_like_the_first_in_any_order_of_columns(tmp_path: Path) -> None:
     _, names = encode(table(tmp_path, "size,colour\n3,red\n200,blue\n7,green\n"))
     inputs = encode_as(table(tmp_path, "colour,size\nred,5\ngreen,6\n"), names)
     assert inputs.tolist() == [[5, 0, 0, 1], [6, 0, 1, 0]]
 
 
-def test_categories_that_look_like_numbers_are_known_again(tmp_path: Path) -> None:
+def test_categories_that_look_like_numbers_are_recognised(tmp_path: Path) -> None:
     _, names = encode(table(tmp_path, "children,a\n0,1\n1,1\n3+,1\n"))
     assert encode_as(table(tmp_path, "children,a\n1,7\n0,8\n"), names).tolist() == [[0, 1, 0, 7], [1, 0, 0, 8]]
 
@@ -149,15 +152,15 @@ def test_categories_that_look_like_numbers_are_known_again(tmp_path: Path) -> No
     [
         (
             "size,colour\n1,pink\n",
-            "line 2, column \"colour\": 'pink' is none of 'blue', 'red', which the model has learnt",
+            "column \"colour\", line 2: must be one of 'blue', 'red', as in the training data, got 'pink'.",
         ),
-        ("size,color\n1,red\n", 'column "color": is none of those that the model has learnt from.'),
+        ("size,color\n1,red\n", 'column "color": was not a training column of the model. Remove or rename it.'),
         ("size\n1\n", 'there is no column "colour".'),
         (
             "colour,sise\nred,1\n",
-            'column "sise": is none of those that the model has learnt from. Did you mean "size"?',
+            'column "sise": was not a training column of the model. Did you mean "size"? Remove or rename it.',
         ),
-        ("size,colour\nbig,red\n", "line 2, column \"size\": must hold numbers, got 'big'."),
+        ("size,colour\nbig,red\n", "column \"size\", line 2: must contain numbers, got 'big'."),
     ],
 )
 def test_a_table_with_other_columns_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -172,7 +175,9 @@ CELLS = st.integers(-(10**6), 10**6) | st.floats(-1e30, 1e30) | st.sampled_from(
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12))
-def test_a_table_encoded_as_itself_is_the_same(tmp_path: Path, rows: list[tuple[object, object]]) -> None:
+def test_encoding_a_table_with_its_own_names_gives_the_same_inputs(
+    tmp_path: Path, rows: list[tuple[object, object]]
+) -> None:
     read = table(tmp_path, "a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
     inputs, names = encode(read)
     np.testing.assert_array_equal(encode_as(read, names), inputs)

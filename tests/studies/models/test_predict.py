@@ -25,7 +25,7 @@ from mlp.model import Model
 from mlp.model_io import load_model, save_model
 from mlp.training import train
 from studies.data.cache import open_cached
-from studies.data.prepare import read_csv
+from studies.data.csv_dataset import read_csv
 from studies.models.predict import evaluate_model, read_inputs, write_predictions
 from studies.models.retrain import retrain
 from tests.mlp_data import blobs, small_config
