@@ -212,7 +212,7 @@ def encode_as(table: Table, names: Sequence[str]) -> Array:
         if name in wanted:
             raise table.error(f"must contain numbers, got {column[0]!r}.", name, 0)
         if not categories:
-            hint = did_you_mean(name, names)
+            hint = did_you_mean(name, dict.fromkeys(known.partition("=")[0] for known in names))
             raise table.error(f"was not a training column of the model.{hint} Remove or rename it.", name)
         column = column.astype(str).astype(object)
         is_known = np.isin(column, np.array(categories, object))

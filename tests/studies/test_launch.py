@@ -404,4 +404,4 @@ def test_a_metric_to_decide_by_that_is_for_another_task_is_refused(run: Run, fil
 def test_data_that_are_missing_are_said_to_be_of_the_file(run: Run, file: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         run(overrides=["data.name=digit"])
-    assert str(refusal.value).startswith(f'{file}: [base] "data.name": there is no data set called "digit".')
+    assert str(refusal.value).startswith(f'{file}: [base] "data.name": "digit" is not a data set.')

@@ -138,6 +138,6 @@ def test_a_file_is_as_good_as_a_study(tmp_path: Path) -> None:
 
 def test_data_that_is_missing_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match=r'there is no data set called "digitz"\. Did you mean "digits"'):
+    with pytest.raises(ConfigError, match=r'"digitz" is not a data set\. Did you mean "digits"'):
         Objective(small_study(base={"data": {"name": "digitz"}}, space={}))
     assert list(tmp_path.iterdir()) == []

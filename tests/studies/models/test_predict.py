@@ -170,7 +170,8 @@ def test_a_model_of_a_csv_file_knows_its_columns_in_any_order(tmp_path: Path) ->
     assert read_inputs(other, fitted).tolist() == [[3, 0, 1], [6, 1, 0]]
     other.write_text("colour,petal\ngreen,3\n")
     with pytest.raises(
-        ConfigError, match="line 2, column \"colour\": 'green' is none of 'blue', 'red', which the model"
+        ConfigError,
+        match="column \"colour\", line 2: must be one of 'blue', 'red', as in the training data, got 'green'",
     ):
         read_inputs(other, fitted)
 
@@ -228,7 +229,7 @@ HOSTILE = {
     ),
     "no dimensions.idx": (b"\0\0\x08\0", "is not an IDX file: it must begin with 00 00, a type and the number of"),
     "no such type.idx": (b"\0\0\x07\x01\0\0\0\x01", "is not an IDX file"),
-    "cut.idx": (b"\0\0\x08\x03\0\0", "ends within its header."),
+    "cut.idx": (b"\0\0\x08\x03\0\0", "is cut off within its header."),
     "text.txt": (b"hello", "is not an IDX file"),
     "empty.gz": (gzip.compress(b""), "is not an IDX file"),
     "broken.gz": (gzip.compress(idx(INPUTS))[:-20], "cannot be read"),
@@ -301,7 +302,7 @@ def test_a_model_is_not_judged_by_other_data_or_metrics_than_its_own() -> None:
         evaluate_model(model(), "digits", extra=["r2"])
     with pytest.raises(ConfigError, match=r'there is no metric called "acuracy". Did you mean "accuracy"\?'):
         evaluate_model(model(), "digits", extra=["acuracy"])
-    with pytest.raises(ConfigError, match='there is no data set called "digit"'):
+    with pytest.raises(ConfigError, match=r'"digit" is not a data set\. Did you mean "digits"'):
         evaluate_model(model(), "digit")
 
 
@@ -327,7 +328,9 @@ def test_a_model_is_judged_by_its_own_file_in_parts_and_by_any_other_whole(
     other.write_text(FLOWERS.replace("kind", "sort").replace("red,b", "red,c"))
     with pytest.raises(ConfigError, match=r'there is no column "kind" to predict'):
         evaluate_model(fitted, str(other))
-    with pytest.raises(ConfigError, match=r"line 3, column \"sort\": 'c' is none of the classes of the model: a, b."):
+    with pytest.raises(
+        ConfigError, match=r"column \"sort\", line 3: 'c' is not one of the classes of the model: a, b."
+    ):
         evaluate_model(fitted, str(other), label="sort")
 
 
@@ -371,7 +374,7 @@ def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeyp
             "no/out.csv: cannot be written: No such file or directory. Ch",
         ),
         (("evaluate", "model", "--data", "y.csv"), "there is no file "),
-        (("evaluate", "model", "--data", "mnis"), 'there is no data set called "mnis"'),
+        (("evaluate", "model", "--data", "mnis"), '"mnis" is not a data set'),
     ):
         answer = studies(*mistake)
         assert (answer.returncode, answer.stdout) == (2, "")

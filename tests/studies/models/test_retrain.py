@@ -283,5 +283,5 @@ def test_a_training_that_diverges_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_an_unknown_data_set_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r'"data\.name": there is no data set called "digit"'):
+    with pytest.raises(ConfigError, match=r'"data\.name": "digit" is not a data set'):
         retrain(varied({"data.name": "digit"}))
