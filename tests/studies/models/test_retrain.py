@@ -163,7 +163,7 @@ def test_a_file_is_trained_and_compared_with_its_provenance(tmp_path: Path, prov
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"data.name": "digit"}, {}, r'"data\.name": there is no data set called "digit"'),
+        ({"data.name": "digit"}, {}, r'"data\.name": "digit" is not a data set'),
         ({"loss": "mean_squared_error", "metrics": ["r2"]}, {}, '"metrics": the metric "r2"'),
         ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, {}, '"optimizer.learning_rate": the training diverged'),
         ({}, {"seed": -1}, '"seed": must be at least 0'),
