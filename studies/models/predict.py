@@ -1,4 +1,4 @@
-"""Predicting with a saved model, and judging it by data that it has or has not seen."""
+"""Predicting with a saved model from a file of raw inputs, and evaluating it on data with known answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.data import DataConfig, Dataset, check_inputs
-from mlp.errors import ConfigError, did_you_mean
+from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.losses import Task
 from mlp.metrics import metrics
 from mlp.model import Model
 from mlp.scores import evaluate
@@ -30,19 +31,19 @@ from studies.data.tables import (
 Part = Literal["test", "train"]
 
 
-def read_inputs(file: Path, model: Model, *, label: str | None = None, array: str | None = None) -> Array:
-    """Return raw inputs of shape (n, d) for a model that takes `d`: a row an example, pictures laid out flat.
+def read_inputs(file: str | Path, model: Model, *, label: str | None = None, array: str | None = None) -> Array:
+    """Return the raw inputs in a file, shape (n, d), for a model with d inputs. Images become rows of pixels.
 
     Args:
-        file: a CSV file with a header, `.npy`, `.npz`, or IDX (compressed or not).
-        model: what they are for.
-        label: the column of a CSV file that holds the answers and is left out; unless given, the one that the model
-            has learnt from, if that is there.
-        array: which one of an `.npz`; needed where there are several.
+        file: a `.csv` file with a header, a `.npy` or `.npz` file, or an IDX file, compressed or not.
+        model: the model that will predict from the inputs.
+        label: the column with the answers, which is ignored (CSV only); by default the model's own, if it is there.
+        array: the name of the array (`.npz` only); required if the file has several.
 
     Raises:
-        ConfigError: when the file cannot be read, holds no numbers, or other inputs than the model takes.
+        ConfigError: if the file cannot be read, or its contents are not inputs of the model.
     """
+    file = Path(file)
     try:
         if file.suffix == ".csv":
             inputs = _read_csv(file, model, label)
@@ -54,46 +55,47 @@ def read_inputs(file: Path, model: Model, *, label: str | None = None, array: st
             inputs = read_idx(file)
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file.") from None
-    if not inputs.ndim:
-        raise ConfigError(f"{file}: must hold a row an example, and holds a single value.")
-    flat = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
-    _check_width(file, flat, model)
-    try:
-        check_inputs(flat)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error.problem}") from None
-    return flat
+    with errors_in(f"{file}:"):
+        if not inputs.ndim:
+            raise ConfigError("must have one row per example, got a scalar.")
+        rows = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
+        _check_width(rows, model)
+        try:
+            check_inputs(rows)
+        except ConfigError as error:  # without its path, the data of a configuration
+            raise ConfigError(error.problem) from None
+    return rows
 
 
-def _check_width(file: Path, inputs: Array, model: Model) -> None:
-    wanted, got = model.manifest.sizes[0], inputs.shape[1]
-    if got != wanted:
-        raise ConfigError(f"{file}: the model takes {wanted} inputs an example, but here there are {got}.")
+def _check_width(inputs: Array, model: Model) -> None:
+    expected, width = model.manifest.sizes[0], inputs.shape[1]
+    if width != expected:
+        raise ConfigError(f"must have {expected} inputs per example, because the model has {expected}, got {width}.")
 
 
 def _read_csv(file: Path, model: Model, label: str | None) -> Array:
     table = read_table(file)
     if label is not None and label not in table.names:
         raise ConfigError(f'{file}: there is no column "{label}".{did_you_mean(label, table.names)}')
-    return _encode(table.without(_label(model) if label is None else label), model)
+    return _encode_inputs(table.without(_target_column(model) if label is None else label), model)
 
 
-def _label(model: Model) -> str:
-    """Return the column that a model has learnt to predict; where it was no CSV file, what it is called by default."""
+def _target_column(model: Model) -> str:
+    """Return the column that a model predicts; the default column if it was not trained on a CSV file."""
     return model.manifest.config.data.label
 
 
-def _encode(table: Table, model: Model) -> Array:
+def _encode_inputs(table: Table, model: Model) -> Array:
+    """Return the inputs of a table whose target column has been removed."""
     if model.manifest.columns:
         return encode_as(table, model.manifest.columns)
     for name in table.names:
         if (column := table.column(name)).dtype == object:
-            problem = (
-                f"must hold numbers, got {column[0]!r}. If it holds the answers, leave it out with --label {name}."
-            )
-            raise table.error(problem, name)
+            problem = f"must contain numbers, got {column[0]!r}."
+            raise table.error(f"{problem} If it contains the answers, ignore it with --label {name}.", name)
     inputs, _ = encode(table)
-    _check_width(table.file, inputs, model)
+    with errors_in(f"{table.file}:"):
+        _check_width(inputs, model)
     return inputs
 
 
@@ -107,30 +109,32 @@ def _read_npz(file: Path, name: str | None) -> Array:
         return archive.read(name or archive.names[0])
 
 
-def write_predictions(model: Model, inputs: Array, target: IO[str]) -> None:
-    """Write a line an example as CSV: its label and the probability of each class; or its labels' probabilities, or
-    its values.
+def write_predictions(model: Model, inputs: Array, stream: IO[str]) -> None:
+    """Write predictions as CSV, with a header and one row per example.
+
+    For classes, a row is the predicted class in the column `label`, and the probability of each class; for labels, the
+    probability of each label; for values, the values.
 
     Args:
-        model: what predicts.
-        inputs: as `read_inputs` gives them.
-        target: where to write.
+        model: the model.
+        inputs: raw inputs, shape (n, d), as `read_inputs` returns them.
+        stream: the stream to write to.
     """
-    csv.writer(target, lineterminator="\n").writerows(_lines(model, inputs))
+    csv.writer(stream, lineterminator="\n").writerows(_csv_rows(model, inputs))
 
 
-def _lines(model: Model, inputs: Array) -> Iterator[list[str]]:
+def _csv_rows(model: Model, inputs: Array) -> Iterator[list[str]]:
     names = list(model.classes)
-    is_class = model.manifest.task == "classes"
-    yield ["label", *names] if is_class else names
+    has_classes = model.manifest.task == "classes"
+    yield ["label", *names] if has_classes else names
     if not len(inputs):
         return
-    values = ([f"{value:.6g}" for value in row] for row in model.predict_proba(inputs).tolist())
-    if not is_class:
-        yield from values
+    numbers = [[f"{value:.6g}" for value in row] for row in model.predict_proba(inputs).tolist()]
+    if not has_classes:
+        yield from numbers
         return
-    for label, row in zip(model.predict(inputs).tolist(), values, strict=True):
-        yield [names[label], *row]
+    for predicted, row in zip(model.predict(inputs).tolist(), numbers, strict=True):
+        yield [names[predicted], *row]
 
 
 def evaluate_model(
@@ -140,57 +144,52 @@ def evaluate_model(
     part: Part | None = None,
     label: str | None = None,
     extra: Sequence[str] = (),
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     progress: bool = False,
 ) -> dict[str, float]:
-    """Return the metrics of a model on some data, by key.
+    """Return the loss and the metrics of a model on some data, by key such as `test/accuracy`.
 
     Args:
-        model: what to judge.
-        data: the name of a data set, or a CSV file.
-        part: of a data set, and of the CSV file that the model has learnt from: `test` unless given, or `train` for
-            all that is not that. Any other CSV file is judged whole.
-        label: of a CSV file the column to predict; the one that the model has learnt to, unless given.
-        extra: names of metrics besides the standard ones.
-        data_dir: where the data are looked for; `STUDIES_DATA` unless given.
-        progress: whether to show a bar while downloading.
+        model: the model to evaluate.
+        data: the name of a data set, or the path of a CSV file.
+        part: the part of a data set: `test` (the default) or `train`. The CSV file that the model was trained on has
+            the same parts; any other CSV file has none and is used in full, with keys such as `data/accuracy`.
+        label: the column with the answers (CSV only); by default the column that the model predicts.
+        extra: the names of additional metrics.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
+            `STUDIES_DATA`.
+        progress: whether to show a progress bar during downloads.
 
     Raises:
-        ConfigError: when the data are missing or do not fit the model, or a metric is unknown or for another task.
+        ConfigError: if the data is missing or does not fit the model, or there is no such metric for its task.
     """
-    manifest = model.manifest
-    chosen = tuple(metrics.decode(name) for name in extra)
-    for metric in chosen:
-        metric.check_task(manifest.task)
-    own = manifest.config.data
-    where: str = part or "test"
-    config = own if data == own.name else DataConfig(data)
-    if not config.is_table or (data == own.name and label in (None, own.label)):
-        dataset = open_dataset(config, data_dir=data_dir, progress=progress)
-        inputs, targets = _take_part(model, dataset, where)
+    task, config = model.manifest.task, model.manifest.config
+    extra_metrics = tuple(metrics.decode(name) for name in extra)
+    for metric in extra_metrics:
+        metric.check_task(task)
+    is_own_data = data == config.data.name
+    data_config = config.data if is_own_data else DataConfig(data)
+    if not data_config.is_table or (is_own_data and label in (None, config.data.label)):
+        dataset = open_dataset(data_config, data_dir=data_dir, progress=progress)
+        key: str = part or "test"
+        inputs, targets = _read_part(model, dataset, key)
     elif part is None:
-        where = "data"
-        inputs, targets = _read_answered(find_csv(data, data_dir), model, label)
+        key = "data"
+        inputs, targets = _read_answered_table(find_csv(data, data_dir), model, label)
     else:
-        raise ConfigError(f"{data}: is not what the model has learnt from, so it has no parts. Leave out --part.")
+        raise ConfigError(f"{data}: has no parts, because the model was not trained on it. Leave out --part.")
+    outputs = model.outputs(inputs)
     with np.errstate(all="ignore"):
-        return evaluate(
-            model.outputs(inputs),
-            targets,
-            manifest.config.loss,
-            where,
-            manifest.task,
-            (*manifest.config.metrics, *chosen),
-        )
+        return evaluate(outputs, targets, config.loss, key, task, (*config.metrics, *extra_metrics))
 
 
-def _take_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:
-    """Return inputs and targets of a part of a data set that means what the model's data meant."""
-    task, classes, width = model.manifest.task, model.classes, model.manifest.sizes[0]
-    if (dataset.task, dataset.classes, dataset.inputs.shape[1]) != (task, classes, width):
-        ours = _in_short(task, classes, width)
-        theirs = _in_short(dataset.task, dataset.classes, dataset.inputs.shape[1])
-        raise ConfigError(f'the model goes from {ours}, but "{dataset.name}" from {theirs}.')
+def _read_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:
+    """Return the inputs and targets of a part of a data set, whose inputs and classes must be those of the model."""
+    expected = (model.manifest.sizes[0], model.manifest.task, model.classes)
+    actual = (dataset.inputs.shape[1], dataset.task, dataset.classes)
+    if actual != expected:
+        problem = f'the model expects {_describe(*expected)}, but "{dataset.name}" has {_describe(*actual)}.'
+        raise ConfigError(problem)
     is_test = part == "test"
     inputs = dataset.test_inputs if is_test else dataset.inputs
     if not len(inputs):
@@ -198,14 +197,14 @@ def _take_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]
     return inputs, dataset.test_targets if is_test else dataset.targets
 
 
-def _in_short(task: str, names: Sequence[str], width: int) -> str:
+def _describe(n_inputs: int, task: Task, names: Sequence[str]) -> str:
     more = ", ..." if len(names) > 3 else ""
-    return f"{width} inputs to {len(names)} {task} ({', '.join(names[:3])}{more})"
+    return f"{n_inputs} inputs and {len(names)} {task} ({', '.join(names[:3])}{more})"
 
 
-def _read_answered(file: Path, model: Model, label: str | None) -> tuple[Array, Array]:
-    """Return inputs and targets of a CSV file, all its rows."""
+def _read_answered_table(file: Path, model: Model, label: str | None) -> tuple[Array, Array]:
+    """Return the inputs and targets of all rows of a CSV file."""
     table = read_table(file)
-    label = _label(model) if label is None else label
-    targets = read_targets_as(table, label, model.manifest.task, model.classes)
-    return _encode(table.without(label), model), targets
+    column = _target_column(model) if label is None else label
+    targets = read_targets_as(table, column, model.manifest.task, model.classes)
+    return _encode_inputs(table.without(column), model), targets

@@ -1,4 +1,4 @@
-"""Predicting and judging with a saved model: every kind of file, what is said of it, and what is refused unread."""
+"""Predicting and evaluating with a saved model: every kind of file, its errors, and hostile files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def model() -> Model:
 
 
 def model_of(file: Path, **data: Any) -> Model:
-    """Return a model of a CSV file, after an epoch."""
+    """Return a model trained on a CSV file for one epoch."""
     loss = "mean_squared_error" if data.get("task") == "values" else "softmax_cross_entropy"
     config = TrainConfig.from_mapping({"epochs": 1, "loss": loss, "data": {"name": str(file), **data}})
     dataset = read_csv(file, config.data)
@@ -57,7 +57,7 @@ def predictions(model: Model, inputs: Array) -> list[list[str]]:
 
 
 def refusal(file: Path, **options: Any) -> str:
-    """Return how a file is refused, without its name, which must come first."""
+    """Return the error about a file, without the name of the file, which must come first."""
     with pytest.raises(ConfigError) as error:
         read_inputs(file, model(), **options)
     assert str(error.value).startswith(f"{file}: ")
@@ -109,7 +109,7 @@ def test_the_same_inputs_in_any_file_give_the_same_predictions(tmp_path: Path, n
     assert predictions(model(), inputs) == predictions(model(), INPUTS)
 
 
-def test_a_prediction_is_the_likeliest_class_and_all_their_probabilities() -> None:
+def test_a_prediction_is_the_most_probable_class_and_all_probabilities() -> None:
     header, *rows = predictions(model(), INPUTS)
     assert header == ["label", "a", "b", "c"]
     probabilities = np.array([[float(cell) for cell in row[1:]] for row in rows])
@@ -117,7 +117,7 @@ def test_a_prediction_is_the_likeliest_class_and_all_their_probabilities() -> No
     assert [row[0] for row in rows] == [DATA.classes[which] for which in model().predict(INPUTS)]
 
 
-def test_values_are_predicted_as_they_are(tmp_path: Path) -> None:
+def test_predicted_values_are_written_as_numbers(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     file.write_text("x,y\n" + "".join(f"{i},{i / 7}\n" for i in range(20)))
     fitted = model_of(file, label="y", task="values")
@@ -127,7 +127,7 @@ def test_values_are_predicted_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_allclose([float(row[0]) for row in rows], fitted.predict(inputs)[:, 0], rtol=1e-5)
 
 
-def test_labels_are_predicted_with_the_probability_of_each() -> None:
+def test_the_probability_of_each_label_is_written() -> None:
     targets = (np.arange(140).reshape(70, 2) % 3 == 0).astype(np.uint8)
     data = Dataset("many", DATA.inputs, targets, DATA.test_inputs, targets[:20], ("round", "red"), 255.0, "")
     fitted = Model.of(train(small_config({"loss": "binary_cross_entropy"}), data), data)
@@ -136,24 +136,24 @@ def test_labels_are_predicted_with_the_probability_of_each() -> None:
     assert all(0 <= float(cell) <= 1 for row in rows for cell in row)
 
 
-def test_no_examples_give_the_header_alone(tmp_path: Path) -> None:
+def test_no_examples_give_only_the_header(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(archive(npy(INPUTS[:0])))
     assert predictions(model(), read_inputs(tmp_path / "x.npz", model())) == [["label", "a", "b", "c"]]
 
 
-def test_the_answers_in_a_csv_file_are_left_out(tmp_path: Path) -> None:
+def test_the_column_with_the_answers_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     rows = "".join(f"{','.join(map(str, row))},?\n" for row in INPUTS.tolist())
     for name in ("label", "answer"):
         file.write_text(f"a,b,c,d,e,f,{name}\n{rows}")
         np.testing.assert_array_equal(read_inputs(file, model(), label=name), INPUTS)
     assert refusal(file).startswith(
-        "column \"answer\": must hold numbers, got '?'. If it holds the answers, leave it out"
+        "column \"answer\": must contain numbers, got '?'. If it contains the answers, ignore it with --label answer."
     )
     assert refusal(file, label="anser") == 'there is no column "anser". Did you mean "answer"?'
 
 
-def test_one_of_several_arrays_is_chosen_by_name(tmp_path: Path) -> None:
+def test_an_array_of_several_is_chosen_by_name(tmp_path: Path) -> None:
     file = tmp_path / "x.npz"
     np.savez(file, train=INPUTS[:3], test=INPUTS)
     np.testing.assert_array_equal(read_inputs(file, model(), array="train"), INPUTS[:3])
@@ -161,7 +161,7 @@ def test_one_of_several_arrays_is_chosen_by_name(tmp_path: Path) -> None:
     assert refusal(file, array="tests") == 'contains no array "tests". Did you mean "test"? Available: train, test.'
 
 
-def test_a_model_of_a_csv_file_knows_its_columns_in_any_order(tmp_path: Path) -> None:
+def test_the_columns_of_a_csv_file_can_be_in_any_order(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
     fitted = model_of(file, label="kind")
@@ -185,14 +185,14 @@ def npy_claiming(n: int, dtype: str = "|u1") -> bytes:
 
 
 def lying_archive() -> bytes:
-    """Return an archive whose directory claims as many bytes as the header of its array."""
+    """Return an archive whose directory states the same false size as the header of its array."""
     member = npy_claiming(500_000_000)
-    whole = bytearray(archive(member))
+    content = bytearray(archive(member))
     claimed = struct.pack("<I", len(member) - 60 + 3_000_000_000)
     for signature, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
-        start = whole.index(signature) + place
-        whole[start : start + 4] = claimed
-    return bytes(whole)
+        start = content.index(signature) + place
+        content[start : start + 4] = claimed
+    return bytes(content)
 
 
 HOSTILE = {
@@ -233,21 +233,21 @@ HOSTILE = {
     "text.txt": (b"hello", "is not an IDX file"),
     "empty.gz": (gzip.compress(b""), "is not an IDX file"),
     "broken.gz": (gzip.compress(idx(INPUTS))[:-20], "cannot be read"),
-    "wide.npy": (npy(INPUTS[:, :5]), "the model takes 6 inputs an example, but here there are 5."),
-    "flat.npy": (npy(INPUTS[:, 0]), "the model takes 6 inputs an example, but here there are 1."),
-    "single.npy": (npy(np.float64(1)), "must hold a row an example, and holds a single value."),
+    "wide.npy": (npy(INPUTS[:, :5]), "must have 6 inputs per example, because the model has 6, got 5."),
+    "flat.npy": (npy(INPUTS[:, 0]), "must have 6 inputs per example, because the model has 6, got 1."),
+    "single.npy": (npy(np.float64(1)), "must have one row per example, got a scalar."),
     "texts.npy": (npy(np.full((2, 6), "a")), "inputs must be numbers, got the type <U1."),
     "complex.npy": (npy(np.ones((2, 6), complex)), "inputs must be numbers, got the type complex128."),
     "infinite.npy": (
         npy(np.full((2, 6), np.inf)),
         "inputs must be finite and at most 1e+30, got inf in row 0, column 0.",
     ),
-    "wide.csv": (lines(INPUTS[:, :5]), "the model takes 6 inputs an example, but here there are 5."),
+    "wide.csv": (lines(INPUTS[:, :5]), "must have 6 inputs per example, because the model has 6, got 5."),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_no_inputs_is_refused_by_name_without_taking_memory(tmp_path: Path, name: str) -> None:
+def test_an_invalid_file_is_refused_by_name_without_allocating_memory(tmp_path: Path, name: str) -> None:
     content, problem = HOSTILE[name]
     (tmp_path / name).write_bytes(content)
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -255,10 +255,10 @@ def test_what_is_no_inputs_is_refused_by_name_without_taking_memory(tmp_path: Pa
         in_use = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + (1 << 28), before[1]))
     try:
-        said = refusal(tmp_path / name)
+        message = refusal(tmp_path / name)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-    assert said.startswith(problem)
+    assert message.startswith(problem)
 
 
 def test_a_file_that_is_missing_or_a_folder_is_refused_by_name(tmp_path: Path) -> None:
@@ -275,27 +275,27 @@ def digits_model(digits: Path) -> Model:
     return Model.of(train(config, dataset), dataset)
 
 
-def test_a_model_is_judged_by_a_part_of_its_data(digits: Path) -> None:
+def test_a_model_is_evaluated_on_a_part_of_its_data_set(digits: Path) -> None:
     dataset = open_cached(digits)
     fitted = digits_model(digits)
-    found = evaluate_model(fitted, "digits", extra=["roc_auc"])
-    assert list(found) == ["test/loss", "test/accuracy", "test/f1_macro", "test/roc_auc"]
-    assert found["test/accuracy"] == np.mean(fitted.predict(dataset.test_inputs) == dataset.test_targets)
-    found = evaluate_model(fitted, "digits", part="train")
-    assert found["train/accuracy"] == np.mean(fitted.predict(dataset.inputs) == dataset.targets)
+    scores = evaluate_model(fitted, "digits", extra=["roc_auc"])
+    assert list(scores) == ["test/loss", "test/accuracy", "test/f1_macro", "test/roc_auc"]
+    assert scores["test/accuracy"] == np.mean(fitted.predict(dataset.test_inputs) == dataset.test_targets)
+    scores = evaluate_model(fitted, "digits", part="train")
+    assert scores["train/accuracy"] == np.mean(fitted.predict(dataset.inputs) == dataset.targets)
 
 
 @pytest.mark.usefixtures("digits")
-def test_a_model_is_judged_as_its_training_judged_it(tmp_path: Path) -> None:
+def test_a_loaded_model_has_the_same_test_scores_as_its_training(tmp_path: Path) -> None:
     config = small_config({"data": {"name": "digits"}, "network.hidden": [16], "metrics": ["f1_macro"]})
     result = retrain(config, test=True, save=tmp_path / "model.json")
     assert evaluate_model(load_model(tmp_path / "model.json"), "digits") == result.test
 
 
 @pytest.mark.usefixtures("digits")
-def test_a_model_is_not_judged_by_other_data_or_metrics_than_its_own() -> None:
+def test_data_and_metrics_that_do_not_fit_the_model_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r'goes from 6 inputs to 3 classes \(a, b, c\), but "digits" from 64 inputs to'
+        ConfigError, match=r'expects 6 inputs and 3 classes \(a, b, c\), but "digits" has 64 inputs and'
     ):
         evaluate_model(model(), "digits")
     with pytest.raises(ConfigError, match='the metric "r2" is for values, but the targets are classes'):
@@ -306,7 +306,7 @@ def test_a_model_is_not_judged_by_other_data_or_metrics_than_its_own() -> None:
         evaluate_model(model(), "digit")
 
 
-def test_a_model_is_judged_by_its_own_file_in_parts_and_by_any_other_whole(
+def test_the_csv_file_of_a_model_has_parts_and_any_other_is_used_in_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
@@ -315,15 +315,15 @@ def test_a_model_is_judged_by_its_own_file_in_parts_and_by_any_other_whole(
     other.write_text(FLOWERS)
     fitted = model_of(file, label="kind")
     dataset = read_csv(file, fitted.manifest.config.data)
-    right = [
+    accuracy = [
         np.mean(fitted.predict(x) == y)
         for x, y in ((dataset.test_inputs, dataset.test_targets), (dataset.inputs, dataset.targets))
     ]
-    assert evaluate_model(fitted, str(file))["test/accuracy"] == right[0]
-    assert evaluate_model(fitted, str(file), part="train")["train/accuracy"] == right[1]
-    whole = evaluate_model(fitted, "other.csv", data_dir=tmp_path)
-    assert whole["data/accuracy"] == pytest.approx((4 * right[0] + 16 * right[1]) / 20)
-    with pytest.raises(ConfigError, match=r"other.csv: is not what the model has learnt from, so it has no parts"):
+    assert evaluate_model(fitted, str(file))["test/accuracy"] == accuracy[0]
+    assert evaluate_model(fitted, str(file), part="train")["train/accuracy"] == accuracy[1]
+    in_full = evaluate_model(fitted, "other.csv", data_dir=tmp_path)
+    assert in_full["data/accuracy"] == pytest.approx((4 * accuracy[0] + 16 * accuracy[1]) / 20)
+    with pytest.raises(ConfigError, match=r"other.csv: has no parts, because the model was not trained on it"):
         evaluate_model(fitted, str(other), part="test")
     other.write_text(FLOWERS.replace("kind", "sort").replace("red,b", "red,c"))
     with pytest.raises(ConfigError, match=r'there is no column "kind" to predict'):
@@ -334,7 +334,7 @@ def test_a_model_is_judged_by_its_own_file_in_parts_and_by_any_other_whole(
         evaluate_model(fitted, str(other), label="sort")
 
 
-def test_a_file_without_a_test_part_has_none_to_judge_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluating_on_a_missing_test_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
@@ -359,8 +359,8 @@ def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeyp
     written = studies("predict", "model.json", "x.npy", "-o", "out.csv")
     assert (written.returncode, written.stdout) == (0, "359 predictions are in out.csv\n")
     assert Path("out.csv").read_text() == shown.stdout
-    judged = studies("evaluate", "model", "--data", "digits", "--metric", "top_k_accuracy")
-    assert [line.split()[0] for line in judged.stdout.splitlines()] == [
+    evaluated = studies("evaluate", "model", "digits", "--metric", "top_k_accuracy")
+    assert [line.split()[0] for line in evaluated.stdout.splitlines()] == [
         "test/loss",
         "test/accuracy",
         "test/f1_macro",
@@ -373,8 +373,8 @@ def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeyp
             ("predict", "model", "x.npy", "-o", "no/out.csv"),
             "no/out.csv: cannot be written: No such file or directory. Ch",
         ),
-        (("evaluate", "model", "--data", "y.csv"), "there is no file "),
-        (("evaluate", "model", "--data", "mnis"), '"mnis" is not a data set'),
+        (("evaluate", "model", "y.csv"), "there is no file "),
+        (("evaluate", "model", "mnis"), '"mnis" is not a data set'),
     ):
         answer = studies(*mistake)
         assert (answer.returncode, answer.stdout) == (2, "")
