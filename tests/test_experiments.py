@@ -1,4 +1,4 @@
-"""The files under experiments/: every one is read and planned whole, and those of the reference systems train."""
+"""The files in experiments/: all of them are valid, and the reference systems can be trained."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sizes(config: TrainConfig) -> tuple[int, ...]:
 
 
 def made_up(config: DataConfig) -> Dataset:
-    """Return a data set of the size and the kind of MNIST, all of it one grey."""
+    """Return a data set with the shape and type of MNIST, all of whose pixels are equal."""
     inputs, test_inputs = (np.broadcast_to(np.uint8(7), (n, 784)) for n in (60_000, 10_000))
     targets, test_targets = (np.arange(n) % 10 for n in (60_000, 10_000))
     classes = tuple("0123456789")
@@ -51,14 +51,14 @@ def made_up(config: DataConfig) -> Dataset:
 
 @pytest.fixture(name="offline")
 def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever data set is asked for: one that is made up."""
+    """Replace every data set by the one of `made_up`, so that nothing is downloaded."""
     monkeypatch.setattr(launch, "prepare_data", lambda config, **_: config)
     monkeypatch.setattr(launch, "open_cached", made_up)
 
 
 @parametrize_studies
 @pytest.mark.usefixtures("offline")
-def test_a_study_file_is_planned_whole_and_begins_with_its_base(file: Path) -> None:
+def test_a_study_file_is_valid_and_its_base_is_in_its_space(file: Path) -> None:
     plan = plan_study(file)
     assert plan.spec.params_of_base() is not None
     for config in (plan.spec.base, *(example.config for example in plan.spec.space.examples)):
@@ -66,19 +66,19 @@ def test_a_study_file_is_planned_whole_and_begins_with_its_base(file: Path) -> N
 
 
 @parametrize_studies
-def test_a_study_file_has_the_name_of_its_study(file: Path) -> None:
+def test_a_study_has_the_name_of_its_file(file: Path) -> None:
     assert read_spec(file).study.name == file.stem.removesuffix("_study")
 
 
 @parametrize_trainings
-def test_a_configuration_can_be_trained_on_data_of_the_size_of_its_own(file: Path) -> None:
+def test_a_configuration_can_be_trained_on_data_of_its_size(file: Path) -> None:
     config, provenance = read_config(file)
     assert provenance is None
     Training(config, made_up(config.data).split(config.data, config.seed))
 
 
 @pytest.mark.parametrize("name", ORIGINS)
-def test_a_reference_system_and_every_trial_around_it_have_its_layers(name: str) -> None:
+def test_a_reference_system_and_the_trials_of_its_study_have_the_published_layers(name: str) -> None:
     folder = EXPERIMENTS / "reference"
     config, _ = read_config(folder / f"{name}.toml")
     spec = read_spec(folder / f"{name}_study.toml")
@@ -87,7 +87,7 @@ def test_a_reference_system_and_every_trial_around_it_have_its_layers(name: str)
 
 
 @pytest.mark.parametrize("name", ORIGINS)
-def test_trial_0_around_a_reference_system_is_trained_as_it_is_but_for_the_images(name: str) -> None:
+def test_trial_0_of_a_reference_study_differs_from_the_system_only_in_the_images_used(name: str) -> None:
     folder = EXPERIMENTS / "reference"
     config, _ = read_config(folder / f"{name}.toml")
     base, _ = read_config(folder / f"{name}_study.toml")
@@ -100,12 +100,12 @@ def test_every_reference_system_has_a_file() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("STUDIES_DATA"), reason="STUDIES_DATA is not set, so MNIST is not at hand")
+@pytest.mark.skipif(not os.environ.get("STUDIES_DATA"), reason="STUDIES_DATA is not set, so MNIST is missing")
 @parametrize_trainings
-def test_an_epoch_on_some_real_images_beats_guessing(file: Path) -> None:
+def test_one_epoch_on_2000_images_is_better_than_chance(file: Path) -> None:
     config, _ = read_config(file)
     data = replace(config.data, subset=2_000, validation=500 if config.data.validation else 0)
-    n_epochs = 100 if config.batch_size == "full" else 1  # where an epoch is but one step
+    n_epochs = 100 if config.batch_size == "full" else 1  # an epoch is a single step
     result = retrain(replace(config, data=data, epochs=n_epochs), test=True)
     assert result.test is not None
     assert result.test["test/accuracy"] > 0.15

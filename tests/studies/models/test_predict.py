@@ -357,7 +357,7 @@ def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeyp
     shown = studies("predict", "model", "x.npy")
     assert (shown.returncode, shown.stderr, len(shown.stdout.splitlines())) == (0, "", 360)
     written = studies("predict", "model.json", "x.npy", "-o", "out.csv")
-    assert (written.returncode, written.stdout) == (0, "359 predictions are in out.csv\n")
+    assert (written.returncode, written.stdout) == (0, "359 predictions are in out.csv.\n")
     assert Path("out.csv").read_text() == shown.stdout
     evaluated = studies("evaluate", "model", "digits", "--metric", "top_k_accuracy")
     assert [line.split()[0] for line in evaluated.stdout.splitlines()] == [
