@@ -144,7 +144,7 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         if sample_weight is None:
             return x, y, None
         weights = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-        counts = weights > 0
+        counts = weights > 0  # the others must not change the split, the batches or the classes
         return (x, y, weights) if counts.all() else (x[counts], y[counts], weights[counts])
 
     def _prepare(self, x: Array, y: Array, weights: Array | None) -> tuple[TrainConfig, Dataset, Split]:
@@ -184,6 +184,8 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
             training = Training(config, split)
         else:
             before = self._state
+            # The training continues past the configured epochs, from the parameters that were kept. There is no early
+            # stopping here, so it has no best epoch to remember.
             config = replace(config, epochs=max(config.epochs, before.epoch + 1))
             has_other_metrics = (split.validation is None) != ("validation/loss" not in before.history)
             state = replace(

@@ -34,6 +34,8 @@ def find_task(y: Array, loss: AbstractLoss, units: int) -> Task:
         loss: the loss to minimise.
         units: the number of units in the last layer.
     """
+    # Losses of values, such as squared error, also support one-hot classes and labels. All others have a single task,
+    # except binary cross-entropy: one unit distinguishes two classes, several units predict labels.
     if "values" not in loss.tasks:
         return "labels" if "labels" in loss.tasks and units > 1 else "classes"
     if units > 1 and (y.ndim == 1 or y.shape[1] == 1 or _is_one_hot(y).all()):

@@ -34,6 +34,7 @@ class Dense(AbstractRecord):
     bias: bool = True
 
     def __post_init__(self) -> None:
+        # Names are translated before the fields are checked, because the check does not know Keras names.
         object.__setattr__(self, "activation", find_activation(self.activation))
         for name in ("units", "input_dim"):
             if isinstance(value := getattr(self, name), np.integer):  # such as y.max() + 1

@@ -112,6 +112,7 @@ class Model:
             config=training.config,
             columns=dataset.columns,
         )
+        # A copy, because a further epoch would overwrite the parameters of the training.
         return cls(manifest, training.kept_theta.copy(), training.kept_scores() if metrics is None else dict(metrics))
 
     @property
@@ -143,6 +144,7 @@ class Model:
             raise ValueError(f"inputs must have shape (n, {d}), one row per example, got {inputs.shape}.")
         check_inputs(inputs)
         rows = np.arange(len(inputs))
+        # Each call builds a network of its own, because threads cannot share a network's work memory.
         return compute_outputs(self.build_network(), Examples(inputs, rows, rows, self.manifest.scaling))
 
     def predict_proba(self, inputs: Any) -> Array:

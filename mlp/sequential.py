@@ -96,6 +96,7 @@ class Sequential:
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
     ) -> None:
+        # A configuration without layers checks these settings now. `fit` adds the layers and the rest.
         network = {"initializer": initializer, "normalization": normalization, "dropout": dropout}
         data = {"name": "arrays", "scale": scale, "validation": 0}
         self._base = TrainConfig.from_mapping({"data": data, "network": network, "seed": seed, "dtype": dtype})
@@ -233,6 +234,7 @@ class Sequential:
                 report(_line(metrics, epochs))
 
         training.run(on_epoch=on_each_epoch)
+        # Only a complete training replaces the earlier model and history.
         self._model, self.history = Model.of(training, dataset), training.history
         return self.history
 
@@ -260,7 +262,7 @@ class Sequential:
             y: targets, as for `fit`.
 
         Raises:
-            ConfigError: if the stack is not fitted, there are no examples, or their shape or task is another one.
+            ConfigError: if the stack is not fitted, there are no examples, or they do not fit the model.
         """
         model, x = self.model, self._inputs(x)
         task, config = model.manifest.task, model.manifest.config
@@ -372,6 +374,7 @@ def _split(config: TrainConfig, dataset: Dataset, validation: tuple[Array, Array
     """Return the training and validation parts; the latter are the given arrays, or are held out from the data set."""
     if validation is None:
         return dataset.split(config.data, config.seed)
+    # All examples are for training, and the validation examples are scaled in the same way as these.
     split = dataset.whole(config.data)
     return replace(split, validation=Examples(*validation, np.arange(len(validation[0])), split.train.scaling))
 

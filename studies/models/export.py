@@ -68,7 +68,7 @@ class Provenance(AbstractRecord):
             problem = f'trial {trial.number} of study "{results.name}" is {trial.state}{reason}'
             raise ConfigError(f"{problem}. Only complete trials can be exported.{best}")
         record = results.record
-        environment = record.machine or machine()
+        environment = record.machine or machine()  # an early record does not name its machine
         return cls(
             study=results.name,
             trial=trial.number,
@@ -98,7 +98,7 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
     Raises:
         ConfigError: if there is no such trial, it is not complete, or the file cannot be written.
     """
-    import tomli_w
+    import tomli_w  # only an export needs it
 
     record = results.best if trial is None else results.trial(trial)
     if record is None:

@@ -58,7 +58,7 @@ def read_inputs(file: str | Path, model: Model, *, label: str | None = None, arr
     with errors_in(f"{file}:"):
         if not inputs.ndim:
             raise ConfigError("must have one row per example, got a scalar.")
-        rows = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
+        rows = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))  # -1 would fail for no examples
         _check_width(rows, model)
         try:
             check_inputs(rows)
@@ -129,6 +129,7 @@ def _csv_rows(model: Model, inputs: Array) -> Iterator[list[str]]:
     yield ["label", *names] if has_classes else names
     if not len(inputs):
         return
+    # Six digits are about the precision of the probabilities, which are float32.
     numbers = [[f"{value:.6g}" for value in row] for row in model.predict_proba(inputs).tolist()]
     if not has_classes:
         yield from numbers

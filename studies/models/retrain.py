@@ -96,7 +96,7 @@ def retrain(
             cannot be written. An error in a field names the file, if `config` is one.
         DivergedError: if the training diverges.
     """
-    check_outputs(save, pictures)
+    check_outputs(save, pictures)  # before the training rather than after hours of it
     place = ""
     if not isinstance(config, TrainConfig):
         place = f"{config}:"
@@ -174,6 +174,7 @@ def _refit(
     epochs, seconds = _epochs_of_refit(config, provenance, dataset, on_epoch)
     no_validation = replace(config.data, validation=0, folds=0, fold=0)
     refit_config = replace(config, data=no_validation, early_stopping=None)
+    # The schedule spans `config.epochs`, so the refit has the same configuration and is stopped from outside.
     training = _train(refit_config, dataset.whole(config.data), epochs, on_epoch)
     return training, seconds + training.seconds
 

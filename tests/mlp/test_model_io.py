@@ -163,9 +163,9 @@ def test_a_model_folder_has_a_readable_manifest_and_an_array(folder: Path) -> No
 
 
 def test_a_model_in_one_file_is_readable_json(file: Path, folder: Path) -> None:
-    whole, manifest = (json.loads(manifest_of(place).read_text()) for place in (file, folder))
-    theta = np.array(whole.pop("theta"), np.float32)
-    assert whole == manifest
+    in_file, manifest = (json.loads(manifest_of(place).read_text()) for place in (file, folder))
+    theta = np.array(in_file.pop("theta"), np.float32)
+    assert in_file == manifest
     assert theta.tobytes() == load_model(folder).theta.tobytes()
     assert file.read_text().splitlines()[:3] == ["{", ' "format": "mlp-model",', ' "version": 2,']
     assert {line.split(":")[0] for line in file.read_text().splitlines() if len(line) > 100} == {' "theta"'}
@@ -300,7 +300,7 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("format", "theirs", '"format" must be "mlp-model"'),
         ("version", 1, '"version" must be 2, the version that this program reads, got 1'),
@@ -320,9 +320,9 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
         ("config", {"data": {"name": "blobs"}, "epoch": 3}, '"config.epoch": is not a field'),
     ],
 )
-def test_an_invalid_manifest_is_refused(place: Path, key: str, value: Any, said: str) -> None:
+def test_an_invalid_manifest_is_refused(place: Path, key: str, value: Any, message: str) -> None:
     change(place, {key: value})
-    with pytest.raises(ConfigError, match=rf"{place}.*{said}"):
+    with pytest.raises(ConfigError, match=rf"{place}.*{message}"):
         load_model(place)
 
 
@@ -352,7 +352,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theta", "said"),
+    ("theta", "message"),
     [
         (None, r'"theta": is missing\. If the model is a folder, give the path of the folder'),
         ([], '"theta": must be a list of 74 numbers according to sizes and config, got 0 numbers'),
@@ -369,9 +369,9 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         ([0.0] * 74, "the parameters must have the digest"),
     ],
 )
-def test_hostile_numbers_are_refused(file: Path, theta: Any, said: str) -> None:
+def test_hostile_numbers_are_refused(file: Path, theta: Any, message: str) -> None:
     change(file, {"theta": theta})
-    with pytest.raises(ConfigError, match=rf"model\.json: .*{said}"):
+    with pytest.raises(ConfigError, match=rf"model\.json: .*{message}"):
         load_model(file)
 
 
@@ -403,9 +403,9 @@ def test_a_missing_model_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_truncated_anywhere_is_refused(file: Path) -> None:
-    whole = file.read_bytes()
-    for length in range(0, len(whole) - 2, 7):
-        file.write_bytes(whole[:length])
+    content = file.read_bytes()
+    for length in range(0, len(content) - 2, 7):
+        file.write_bytes(content[:length])
         with pytest.raises(ConfigError, match=r"model\.json: cannot be read"):
             load_model(file)
 
@@ -452,10 +452,10 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize(("content", "said"), HOSTILE.values(), ids=HOSTILE)
-def test_hostile_weights_are_refused(folder: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_weights_are_refused(folder: Path, content: bytes, message: str) -> None:
     (folder / "weights.npz").write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"weights\.npz: .*{said}"):
+    with pytest.raises(ConfigError, match=rf"weights\.npz: .*{message}"):
         load_model(folder)
 
 
@@ -481,9 +481,9 @@ def test_a_manifest_that_claims_gigabytes_allocates_no_memory(place: Path) -> No
 
 
 def test_weights_truncated_anywhere_are_refused(folder: Path) -> None:
-    whole = (folder / "weights.npz").read_bytes()
-    for length in range(0, len(whole), 7):
-        (folder / "weights.npz").write_bytes(whole[:length])
+    content = (folder / "weights.npz").read_bytes()
+    for length in range(0, len(content), 7):
+        (folder / "weights.npz").write_bytes(content[:length])
         with pytest.raises(ConfigError, match=r"weights\.npz: cannot be read"):
             load_model(folder)
 
