@@ -1,4 +1,4 @@
-"""The errors of `studies`; a mistake in the input is a `ConfigError`, as in `mlp`."""
+"""The errors of `studies`. A mistake in the input is a `ConfigError`, as in `mlp`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from mlp.errors import ConfigError
 
 
 class StudyLockedError(ConfigError):
-    """Another driver owns the study."""
+    """Another process is running the study."""
 
 
 class HistoryMismatchError(RuntimeError):
-    """The record of a study differs from what this program computes."""
+    """The record of a study differs from what the program computes now."""
 
 
 class WorkerLostError(RuntimeError):
-    """The process that computed a segment has died."""
+    """The process that was computing a segment has died."""
 
 
 class ServerError(RuntimeError):

@@ -1,4 +1,4 @@
-"""`run_study`: from a study file to a finished study."""
+"""`run_study`: runs a study file until its last trial, or resumes it."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ from studies.running.driver import Driver, Snapshot
 from studies.running.engines import AbstractEngine, EngineName, open_engine
 from studies.running.ledger import Ledger
 from studies.running.storage import StudyTable, open_storage
-from studies.search.space import blame
+from studies.search.space import errors_of_choices
 from studies.search.spec import StudySpec, read_spec
 from studies.tracking.publisher import Publisher
 
-LAST_PUBLISHING_SECONDS = 120.0
+PUBLISH_SECONDS = 120.0  # how long a complete study waits for the publisher
+PUBLISH_SECONDS_INTERRUPTED = 5.0  # how long an interrupted one waits; the next launch publishes the rest
 Status = Literal["complete", "already complete", "out of time", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launch came to.
+    """The result of a launch.
 
     Attributes:
         results: the study after the launch.
         status: `complete`, `already complete`, `out of time` or `interrupted`.
-        signal: the signal that interrupted it, or 0.
-        export: the best configuration, if any trial is complete.
-        pending: why something is not published yet, or empty.
+        signal: the number of the signal that interrupted it, or 0.
+        export: the file of the best configuration, if any trial is complete.
+        pending: why some results are not published yet; empty if all are.
         seconds: how long the launch took.
     """
 
@@ -68,11 +69,13 @@ class Launch:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that has been checked whole: nothing in it can be refused any more.
+    """A study that has been checked in full, so that no trial can be refused later.
 
     Attributes:
+        spec: the study file.
         data: the folder of the prepared data set.
         record: the content of `study.json`, if the study is new.
+        split: the data as base splits it.
     """
 
     spec: StudySpec
@@ -81,7 +84,7 @@ class Plan:
     split: Split
 
     def epoch_cost(self, config: TrainConfig) -> int:
-        """Return the virtual cost of an epoch of a configuration."""
+        """Return the virtual cost of one epoch of a configuration."""
         split = self.split
         sizes = config.layer_sizes(split.n_features, split.n_targets, split.task)
         return CostModel().epoch(config, len(split.train), sizes)
@@ -93,23 +96,23 @@ def plan_study(
     name: str | None = None,
     trials: int | None = None,
     overrides: Iterable[str] = (),
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
 ) -> Plan:
-    """Return the study that a file describes, with its data, which is fetched if need be.
+    """Return the study that a file describes, checked in full. Its data set is downloaded if necessary.
 
     Args:
         file: the study file.
-        name: of the study, instead of the file's.
-        trials: the total, instead of the file's.
-        overrides: `path=value` changes of base.
-        data_dir: where `mnist/*.gz` and the like are; `STUDIES_DATA` unless given.
+        name: replaces the name of the study.
+        trials: replaces the number of trials.
+        overrides: `path=value` pairs that change base; a searched path becomes fixed.
+        data_dir: the folder of downloaded data sets, such as `mnist/*.gz`; by default `STUDIES_DATA`.
 
     Raises:
-        ConfigError: when the file cannot be run as it stands, the data is missing, or the one does not fit the other.
+        ConfigError: if the file has a mistake, the data set cannot be found, or the study does not fit the data.
     """
     spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
     with errors_in(f"{file}:"):
-        return _plan(spec, data_dir)
+        return _plan(spec, None if data_dir is None else Path(data_dir))
 
 
 def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
@@ -141,10 +144,10 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
 
 
 def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
-    """Refuse what could not be trained with these data, or not be judged, in base or anywhere in the space.
+    """Refuse a study if base or anything in the space cannot be trained on the data, or lacks the study's metric.
 
     Raises:
-        ConfigError: naming the table and the field at fault.
+        ConfigError: with the section and the field of the mistake.
     """
     metric = spec.study.metric.partition("/")[2]
     with errors_in('[study] "metric":'):
@@ -152,28 +155,26 @@ def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
     with errors_in("[base]"):
         check_fit(spec.base, split)
         _check_metric(spec, spec.base, dataset.task)
-    splits = {replace(spec.base.data, scale="none"): split}  # scaling refuses nothing, and may read everything
-    with errors_in("[space]"):
-        for example in spec.space.examples:
-            config = example.config
-            data = replace(config.data, scale="none")
-            try:
-                splits[data] = splits.get(data) or dataset.split(data, config.seed)
-                check_fit(config, splits[data])
-                _check_metric(spec, config, dataset.task)
-            except ConfigError as error:
-                raise blame(example.chosen, error) from None
+    # Splits are reused, and not scaled: scaling never fails, but it may read all the data.
+    splits = {replace(spec.base.data, scale="none"): split}
+    for example in spec.space.examples:
+        config = example.config
+        data = replace(config.data, scale="none")
+        with errors_in("[space]"), errors_of_choices(example.chosen):
+            splits[data] = splits.get(data) or dataset.split(data, config.seed)
+            check_fit(config, splits[data])
+            _check_metric(spec, config, dataset.task)
 
 
 def _check_metric(spec: StudySpec, config: TrainConfig, task: Task) -> None:
-    """Refuse a configuration that does not compute the metric that decides."""
+    """Refuse a configuration that does not compute the metric of the study."""
     part, _, name = spec.study.metric.partition("/")
     computed = config.metric_names(task)
     if name not in computed:
         names = ", ".join(f'"{name}"' for name in (*(metric.name for metric in config.metrics), name))
         others = " or ".join(f"{part}/{name}" for name in computed)
-        problem = f'[study] decides by "{spec.study.metric}", which is not computed. Set metrics = [{names}] in [base]'
-        raise ConfigError(f"{problem}, or decide by {others}.", path="metrics")
+        problem = f'metric "{spec.study.metric}" of [study] is not computed. Set metrics = [{names}] in [base]'
+        raise ConfigError(f"{problem}, or use {others}.", path="metrics")
 
 
 def run_study(
@@ -184,66 +185,68 @@ def run_study(
     overrides: Iterable[str] = (),
     workers: int | None = None,
     timeout: float | None = None,
-    home: Path | None = None,
-    data_dir: Path | None = None,
+    home: Path | str | None = None,
+    data_dir: Path | str | None = None,
     engine: EngineName | AbstractEngine = "processes",
     publish: bool = True,
     on_change: Callable[[Snapshot], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> Launch:
-    """Run the study that a file describes, or go on with it, to its total of trials.
+    """Run the study that a file describes until all its trials have ended; resume it if it has been run before.
 
     Args:
         file: the study file.
-        name: of the study, instead of the file's.
-        trials: the total, instead of the file's.
-        overrides: `path=value` changes of base.
-        workers: processes; the number of cores unless given, and at most the study's parallelism.
-        timeout: seconds after which it stops at a point from which it can go on.
-        home: where runs live; `STUDIES_HOME` or `./mlruns` unless given.
-        data_dir: where `mnist/*.gz` and the like are; `STUDIES_DATA` unless given.
-        engine: `processes`, `in-process`, or an engine of your own.
-        publish: whether to mirror the study to MLflow while it runs.
-        on_change: called with a snapshot after every event.
-        on_notice: called with what a person should know.
+        name: replaces the name of the study.
+        trials: replaces the number of trials, a total over all launches.
+        overrides: `path=value` pairs that change base; a searched path becomes fixed.
+        workers: the number of worker processes, at most the study's parallelism; by default one per core.
+        timeout: seconds after which the study stops. It can be resumed.
+        home: the folder of runs; by default `STUDIES_HOME`, or else `./mlruns`.
+        data_dir: the folder of downloaded data sets, such as `mnist/*.gz`; by default `STUDIES_DATA`.
+        engine: what computes the trainings: `processes`, `in-process`, or an engine that you have opened.
+        publish: whether to publish the study to MLflow while it runs.
+        on_change: called with a snapshot of the progress after every event.
+        on_notice: called with messages that the user should read.
 
     Raises:
-        ConfigError: before any work has started, when something cannot be run as asked.
+        ConfigError: if the study cannot be run as described; no work has started then.
+        HistoryMismatchError: if the study has a record that differs from what is computed now.
     """
     started = time.monotonic()
     plan = plan_study(file, name=name, trials=trials, overrides=overrides, data_dir=data_dir)
     spec = plan.spec
-    place = Home.find(home)
-    place.create()
-    folder = place.study(spec.study.name)
+    runs = Home.find(None if home is None else Path(home))
+    runs.create()
+    folder = runs.study(spec.study.name)
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
         recorded = folder.read_record() if folder.record.exists() else None
         if recorded is not None:
-            check_record(recorded, plan, place)
+            check_record(recorded, plan, runs)
         if recorded is not None and _may_be_complete(folder, spec.study.trials):
             results = read_results(folder)
             if results.n_ended == len(results.trials):
                 export = folder.best if folder.best.exists() else None
                 return Launch(results, "already complete", 0, export, "", time.monotonic() - started)
-        stop = stack.enter_context(_Stop.on_signals(None if timeout is None else started + timeout))
-        # The slow starters go first: processes come up while this one reads its databases.
+        stop = stack.enter_context(_StopRequest.on_signals(None if timeout is None else started + timeout))
+        # What takes long to start comes first: the processes start up while this one reads its databases.
         n_workers = min(workers or _n_cores(), spec.study.parallelism)
-        workforce = open_engine(engine, n_workers) if isinstance(engine, str) else engine
-        stack.callback(workforce.shutdown)
+        opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
+        stack.callback(opened.shutdown)
         folder.write_record((recorded or plan.record).with_total(spec.study.trials))
-        publisher = Publisher.start(place, folder) if publish else None
-        if on_notice and spec.params_of_base() is None:
-            on_notice("[base] is no point of [space]: trial 0 trains it, but the sampler learns nothing from it.")
-        table = StudyTable(open_storage(place.optuna_url), folder.name, spec.direction)
+        publisher = Publisher.start(runs, folder) if publish else None
+        outside = spec.space.why_base_is_outside()
+        if on_notice and outside:
+            on_notice(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
+        table = StudyTable(open_storage(runs.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)
-        finished = Driver(ledger, workforce, plan.data, on_change=on_change, should_stop=stop.is_due).run()
+        finished = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due).run()
         if publisher and finished:
             publisher.announce_end()
-        workforce.shutdown()
+        opened.shutdown()
         results = read_results(folder)
         export = export_trial(results, None, folder.best) if results.best else None
-        pending = _close(publisher, finished)
+        pending = _wait_for_publisher(publisher, finished)
     status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
     return Launch(results, status, 0 if finished else stop.signal, export, pending, time.monotonic() - started)
 
@@ -271,15 +274,15 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
 
 
 def _may_be_complete(folder: StudyFolder, total: int) -> bool:
-    """Return whether all trials of the study may have ended; this looks at the names of files only."""
+    """Return whether all trials of the study may have ended, judging from the names of its files only."""
     return len(folder.logs()) >= total and not any(folder.trials.glob("*.npz"))
 
 
-def _close(publisher: Publisher | None, finished: bool) -> str:
-    """Let the publisher finish; return why something is left to publish, or nothing."""
+def _wait_for_publisher(publisher: Publisher | None, finished: bool) -> str:
+    """Wait for the publisher; return why some results are not published yet, or an empty string."""
     if publisher is None:
         return ""
-    outcome = publisher.finish(LAST_PUBLISHING_SECONDS) if finished else publisher.interrupt(5.0)
+    outcome = publisher.finish(PUBLISH_SECONDS) if finished else publisher.interrupt(PUBLISH_SECONDS_INTERRUPTED)
     return "" if outcome.drained else outcome.error or "the publisher did not finish in time"
 
 
@@ -287,8 +290,8 @@ def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Stop:
-    """Why a run should stop: a signal, or the clock."""
+class _StopRequest:
+    """Whether a run should stop, because of a signal or because its time is over."""
 
     def __init__(self, deadline: float | None) -> None:
         self.signal = 0
@@ -297,22 +300,22 @@ class _Stop:
     def is_due(self) -> bool:
         return bool(self.signal) or (self._deadline is not None and time.monotonic() >= self._deadline)
 
-    def _receive(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.signal:
-            os._exit(128 + number)  # asked twice: workers and publisher see the driver go, and go too
+            os._exit(128 + number)  # the second signal: workers and publisher notice that the driver is gone, and exit
         self.signal = number
 
     @classmethod
     @contextmanager
-    def on_signals(cls, deadline: float | None) -> Iterator[_Stop]:
-        """Turn Ctrl-C and SIGTERM into a request, where this is the main thread."""
+    def on_signals(cls, deadline: float | None) -> Iterator[_StopRequest]:
+        """Turn Ctrl-C and SIGTERM into a request to stop, as long as the context lasts."""
         stop = cls(deadline)
         before = {}
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, stop._receive)
+                before[number] = signal.signal(number, stop._on_signal)
         except ValueError:
-            pass  # not the main thread: whoever owns it decides about signals
+            pass  # Python allows this in the main thread only; in another thread the caller handles signals
         try:
             yield stop
         finally:

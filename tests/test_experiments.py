@@ -60,7 +60,7 @@ def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offline")
 def test_a_study_file_is_valid_and_its_base_is_in_its_space(file: Path) -> None:
     plan = plan_study(file)
-    assert plan.spec.params_of_base() is not None
+    assert plan.spec.space.params_of_base() is not None
     for config in (plan.spec.base, *(example.config for example in plan.spec.space.examples)):
         assert plan.epoch_cost(config) > 0
 

@@ -55,7 +55,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
     ):
         head.add_row(Text(name, style="bold"), value)
     table = _table("parameter", "trial 0", "allowed values", "only when", title="search space")
-    point = spec.params_of_base() or {}
+    point = spec.space.params_of_base() or {}
     for parameter in spec.space:
         conditions = [f"{path} is {' or '.join(map(str, values))}" for path, values in parameter.when.items()]
         base_value = short_value(point.get(parameter.path, ""))
@@ -66,7 +66,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
 def _allowed_values(domain: Range | Choices) -> str:
     mapping = domain.to_mapping()
     if "choices" in mapping:
-        return ", ".join(map(str, domain.options()))
+        return ", ".join(map(str, domain.labels_to_check()))
     scale = ", log" if mapping.get("log") else ""
     step = f", step {mapping['step']}" if mapping.get("step") else ""
     return f"{mapping['low']} to {mapping['high']}{scale}{step}"

@@ -183,7 +183,7 @@ class Ledger:
     def _ask_view(self, row: FrozenTrial | None) -> FrozenTrial:
         """Return the next trial as sampler and pruner see it; its row is given if an earlier launch asked it."""
         if self.n_asked == 0:
-            point = self.spec.params_of_base()
+            point = self.spec.space.params_of_base()
             return self._view.add_unknown() if point is None else self._view.add(point, {"fixed_params": point})
         return self._view.ask() if row is None else self._view.add(row.params, row.system_attrs)
 

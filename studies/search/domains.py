@@ -1,4 +1,8 @@
-"""What a searched path may be: a range of numbers, or a few choices recorded by their labels."""
+"""Domains: the allowed values of a searched path, either a range of numbers or a list of choices.
+
+Optuna records each value by its label. The label of a number is the number itself; the label of a part is its text,
+such as `leaky_relu(slope=0.1)`.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from mlp.errors import ConfigError
 from mlp.paths import join_path
-from mlp.records import (
-    Bounds,
-    decode,
-    encode,
-    label,
-    union_members,
-)
+from mlp.records import Bounds, Label, decode, encode, label, union_members
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
-Label = str | bool | int | float
 Params = dict[str, Label]
 
 
 @dataclass(frozen=True)
 class Range:
-    """A numeric parameter: low and high are both included.
+    """A range of numbers; low and high are both included.
 
     Attributes:
-        log: whether it is searched on a logarithmic scale.
-        step: the grid on which values lie, counted from low.
+        low: the smallest value.
+        high: the largest value.
+        log: whether the range is searched on a logarithmic scale.
+        step: the distance between allowed values, counted from low; None allows every value.
+        is_int: whether the values are whole numbers.
     """
 
     low: float
@@ -40,7 +40,7 @@ class Range:
     is_int: bool = False
 
     def suggest(self, trial: BaseTrial, path: str) -> Label:
-        """Return the trial's value."""
+        """Return the value that a trial suggests."""
         if self.is_int:
             whole: int = trial.suggest_int(path, int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
             return whole
@@ -55,104 +55,120 @@ class Range:
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
-    def options(self) -> tuple[Any, ...]:
-        """Return the values that a check tries: both ends."""
+    def labels_to_check(self) -> tuple[Label, ...]:
+        """Return the values that are checked before a study begins: both ends."""
         return (self.low, self.high)
 
-    def value_of(self, recorded: Label) -> Any:
-        """Return the value that a recorded one stands for: itself."""
-        return recorded
+    def value_of(self, label: Label) -> Any:
+        """Return the value of a label: the same number."""
+        return label
 
-    def recorded(self, value: Any) -> Label | None:
-        """Return how a value of base is recorded, or None when it is not in the range."""
+    def label_of(self, value: Any) -> Label | None:
+        """Return the label of a value of base, or None if the value is not in the range."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return None
         step = self.step or (1 if self.is_int else None)
-        if step and abs((value - self.low) / step - round((value - self.low) / step)) > 1e-8:
+        if step and not _is_multiple(value - self.low, step):
             return None
         return value
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the range as the study file spells it."""
+        """Return the range as the study file writes it."""
         mapping = {"low": self.low, "high": self.high}
         return mapping | ({"log": True} if self.log else {}) | ({"step": self.step} if self.step else {})
 
 
 @dataclass(frozen=True)
 class Choices:
-    """A parameter that is one of a few values, recorded by their labels.
+    """A list of choices.
 
     Attributes:
-        by_label: the values as the study file spells them.
-        spelled_out: the same with every default written out.
+        values: the choices as the study file writes them, by label.
+        full_values: the same with every default included.
     """
 
-    by_label: dict[Label, Any]
-    spelled_out: dict[Label, Any]
+    values: dict[Label, Any]
+    full_values: dict[Label, Any]
 
     def suggest(self, trial: BaseTrial, path: str) -> Label:
-        """Return the label of the trial's value."""
-        chosen: Label = trial.suggest_categorical(path, list(self.by_label))
+        """Return the label of the choice that a trial suggests."""
+        chosen: Label = trial.suggest_categorical(path, list(self.values))
         return chosen
 
     def distribution(self) -> BaseDistribution:
         """Return the choices as Optuna records them."""
         from optuna.distributions import CategoricalDistribution
 
-        return CategoricalDistribution(list(self.by_label))
+        return CategoricalDistribution(list(self.values))
 
-    def options(self) -> tuple[Any, ...]:
-        """Return the values that a check tries: all labels."""
-        return tuple(self.by_label)
+    def labels_to_check(self) -> tuple[Label, ...]:
+        """Return the labels that are checked before a study begins: all of them."""
+        return tuple(self.values)
 
-    def value_of(self, recorded: Label) -> Any:
-        """Return the value that a label stands for."""
-        return self.by_label[recorded]
+    def value_of(self, label: Label) -> Any:
+        """Return the choice with this label."""
+        return self.values[label]
 
-    def recorded(self, value: Any) -> Label | None:
-        """Return the label of a value of base, or None when it is no choice; a part is known by its name."""
-        bare = [
-            name for name, option in self.by_label.items() if isinstance(option, str) and option == part_name(value)
-        ]
-        exact = [name for name, option in self.spelled_out.items() if option == value]
-        alike = [name for name, option in self.spelled_out.items() if part_name(option) == part_name(value) is not None]
-        return next(iter(exact + bare + alike), None)
+    def label_of(self, value: Any) -> Label | None:
+        """Return the label of a value of base, or None if it is not one of the choices.
+
+        A choice that equals the value comes first, then one that is the bare name of the value's part, then any other
+        choice of the same part.
+        """
+        name = part_name(value)
+        equal = [key for key, choice in self.full_values.items() if choice == value]
+        bare = [key for key, choice in self.values.items() if isinstance(choice, str) and choice == name]
+        same_part = [key for key, choice in self.full_values.items() if name is not None and part_name(choice) == name]
+        return next(iter(equal + bare + same_part), None)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the choices as the study file spells them."""
-        return {"choices": list(self.by_label.values())}
+        """Return the choices as the study file writes them."""
+        return {"choices": list(self.values.values())}
 
 
 def part_name(value: Any) -> str | None:
-    """Return the name of a part as TOML spells it, or None for anything else."""
+    """Return the name of a part as TOML writes it, or None if the value is not a part."""
     name = value.get("name") if isinstance(value, Mapping) else value
     return name if isinstance(name, str) else None
 
 
-def read_choices(path: str, options: Any, annotation: Any, bounds: Bounds) -> Choices:
-    """Return the choices of a path, each of which its field must admit.
+def read_choices(path: str, choices: Any, annotation: Any, bounds: Bounds) -> Choices:
+    """Return the choices of a path.
+
+    Args:
+        path: the searched path.
+        choices: the list in the study file.
+        annotation: the type of the field at the path.
+        bounds: the bounds of the field.
 
     Raises:
-        ConfigError: when one does not fit, or stands there twice.
+        ConfigError: if a choice does not fit the field, or appears twice.
     """
-    if not isinstance(options, list) or not options:
-        raise ConfigError(f"choices must be a list of at least one value, got {options!r}.", path=path)
-    by_label: dict[Label, Any] = {}
-    spelled_out: dict[Label, Any] = {}
-    for option in options:
-        decoded = encode(decode(annotation, option, path=path, bounds=bounds))
-        name = label(option)
-        if any(name == other and type(name) is type(other) for other in by_label):
-            raise ConfigError(f"{name!r} stands twice among the choices.", path=path)
-        by_label[name], spelled_out[name] = option, decoded
-    return Choices(by_label, spelled_out)
+    if not isinstance(choices, list) or not choices:
+        raise ConfigError(f"choices must be a list of at least one value, got {choices!r}.", path=path)
+    values: dict[Label, Any] = {}
+    full_values: dict[Label, Any] = {}
+    for choice in choices:
+        full_value = encode(decode(annotation, choice, path=path, bounds=bounds))
+        key = label(choice)
+        # 1 and true are equal in Python, but they are different choices.
+        if any(key == other and type(key) is type(other) for other in values):
+            raise ConfigError(f"{key!r} appears twice among the choices.", path=path)
+        values[key], full_values[key] = choice, full_value
+    return Choices(values, full_values)
 
 
 def read_range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bounds) -> Range:
-    """Return the range of a path, whole numbers or not by its field's type.
+    """Return the range of a path; the type of the field decides whether its values are whole numbers.
+
+    Args:
+        path: the searched path.
+        table: the table in the study file.
+        annotation: the type of the field at the path.
+        bounds: the bounds of the field.
 
     Raises:
-        ConfigError: when an end is not for the field, or the keys contradict each other.
+        ConfigError: if an end does not fit the field, or the keys contradict each other.
     """
     for key in ("low", "high"):
         if key not in table:
@@ -161,7 +177,7 @@ def read_range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bou
     members = union_members(annotation)
     is_int = int in members and not (float in members and isinstance(low, float))
     if not is_int and float not in members:
-        raise ConfigError("is not a number, so it takes a list of choices.", path=path)
+        raise ConfigError("is not a number, so it needs a list of choices instead of a range.", path=path)
     kind = int if is_int else float
     low, high = (decode(kind, end, path=path, bounds=bounds) for end in (low, high))
     if not isinstance(log, bool):
@@ -171,9 +187,16 @@ def read_range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bou
     if log and low <= 0:
         raise ConfigError(f"log = true needs low > 0, got low = {low!r}.", path=path)
     if log and step is not None:
-        raise ConfigError("log = true and step exclude each other; leave one out.", path=path)
+        raise ConfigError("log = true and step cannot be combined. Remove one of them.", path=path)
     if step is not None:
         step = decode(kind, step, path=join_path(path, "step"), bounds=Bounds(above=0))
-        if abs((high - low) / step - round((high - low) / step)) > 1e-8:
-            raise ConfigError(f"high must be low plus whole steps, got {low!r} to {high!r} by {step!r}.", path=path)
+        if not _is_multiple(high - low, step):
+            problem = f"high must be low plus a whole number of steps, got {low!r} to {high!r} by {step!r}."
+            raise ConfigError(problem, path=path)
     return Range(low, high, log, step, is_int)
+
+
+def _is_multiple(distance: float, step: float) -> bool:
+    """Return whether a distance is a whole number of steps, except for rounding."""
+    n_steps = distance / step
+    return abs(n_steps - round(n_steps)) <= 1e-8

@@ -1,4 +1,4 @@
-"""Pruners by name."""
+"""Pruners: when a trial that does not look promising is stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class AbstractPruner(AbstractPart):
-    """When an unpromising trial is given up."""
+    """Decides after each epoch of a trial whether the trial is stopped.
+
+    A pruner that can stop a trial has a field `min_epochs`: the number of epochs that every trial gets.
+    """
 
     @abstractmethod
     def build(self) -> BasePruner:
@@ -28,7 +31,7 @@ AbstractPruner.family = pruners
 @pruners.register("none")
 @dataclass(frozen=True)
 class NoPruner(AbstractPruner):
-    """Every trial runs to its end."""
+    """No trial is pruned."""
 
     def build(self) -> BasePruner:
         from optuna.pruners import NopPruner
@@ -39,10 +42,10 @@ class NoPruner(AbstractPruner):
 @pruners.register("median")
 @dataclass(frozen=True)
 class Median(AbstractPruner):
-    """Ends a trial whose best value is worse than the median of the others at the same epoch.
+    """Prunes a trial whose best value is worse than the median of the other trials at the same epoch.
 
     Attributes:
-        startup_trials: trials that must be complete before any is pruned.
+        startup_trials: complete trials that are needed before any trial is pruned.
         min_epochs: epochs that every trial gets.
     """
 
@@ -58,11 +61,11 @@ class Median(AbstractPruner):
 @pruners.register("successive_halving")
 @dataclass(frozen=True)
 class SuccessiveHalving(AbstractPruner):
-    """Algorithm 2 of Li et al. 2020, arXiv:1810.05934: at each rung the best 1/factor of the trials go on.
+    """Continues the best 1/factor of the trials at each rung: Algorithm 2 of Li et al. 2020, arXiv:1810.05934.
 
     Attributes:
-        min_epochs: the first rung.
-        factor: each further rung is that many times later.
+        min_epochs: the epoch of the first rung.
+        factor: each rung is at `factor` times the epoch of the one before.
     """
 
     min_epochs: int = number(1, at_least=1)

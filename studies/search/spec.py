@@ -1,10 +1,10 @@
-"""The study file: what is searched, how, around which configuration. Read, checked whole, and fingerprinted."""
+"""The study file: how to search (`[study]`), around which configuration (`[base]`), and what to vary (`[space]`)."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from mlp.records import AbstractRecord, field_types, number
 from mlp.scores import check_metric, direction
 from studies.records.files import read_toml
 from studies.records.home import STUDY_NAME
-from studies.search.domains import Params
 from studies.search.pruners import AbstractPruner, NoPruner
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
@@ -29,11 +28,15 @@ class StudyConfig(AbstractRecord):
     """The settings of a search.
 
     Attributes:
-        name: of the study; also of its MLflow experiment.
-        metric: what decides, such as `validation/accuracy`; its direction comes with it.
-        trials: the total, over as many launches as it takes.
-        seed: of the search only.
-        parallelism: how many trials may be in flight, whatever the machine.
+        name: the name of the study and of its MLflow experiment.
+        metric: the metric that the search optimises, such as `validation/accuracy`; the metric itself determines
+            whether it is maximised or minimised.
+        trials: the number of trials, a total over all launches.
+        seed: the seed of the search; the seed of the trainings is `base.seed`.
+        parallelism: how many trials may run at the same time. It belongs to the study, not to the machine, because
+            the trial table depends on it.
+        sampler: chooses the configurations.
+        pruner: stops trials that do not look promising.
     """
 
     name: str
@@ -51,14 +54,20 @@ class StudyConfig(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not STUDY_NAME.fullmatch(self.name):
-            problem = f"must be made of letters, digits, dots, dashes and underscores, got {self.name!r}."
+            problem = f"must consist of letters, digits, dots, dashes and underscores, got {self.name!r}."
             raise ConfigError(problem, path="name")
         check_metric(self.metric)
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """A study file that has been read and checked."""
+    """A study file that has been read and checked.
+
+    Attributes:
+        study: the settings of the search.
+        base: the configuration of trial 0, which all others vary.
+        space: the searched parameters.
+    """
 
     study: StudyConfig
     base: TrainConfig
@@ -66,15 +75,16 @@ class StudySpec:
 
     @property
     def direction(self) -> Direction:
-        """Which way the metric is better."""
+        """`minimize` or `maximize`, as the metric determines."""
         return direction(self.study.metric)
 
-    def params_of_base(self) -> Params | None:
-        """Return the parameters of trial 0, which is base, or None where base is no point of the space."""
-        return self.space.params_of_base()
-
     def fingerprint(self, data_digest: str, cost_model: Mapping[str, int]) -> dict[str, Any]:
-        """Return everything that decides the trial table, as flat text by dotted path."""
+        """Return everything that decides the trial table, by dotted path.
+
+        Args:
+            data_digest: the digest of the data set.
+            cost_model: the constants of the virtual clock, by name.
+        """
         study = self.study.to_mapping()
         parts = {
             "study": {key: study[key] for key in ("metric", "seed", "parallelism", "sampler", "pruner")},
@@ -86,12 +96,8 @@ class StudySpec:
         return flatten(parts)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the three tables, every default spelled out."""
+        """Return the three tables of the study file, every default included."""
         return {"study": self.study.to_mapping(), "base": self.base.to_mapping(), "space": self.space.to_mapping()}
-
-    def with_trials(self, trials: int) -> StudySpec:
-        """Return the same study with another total."""
-        return replace(self, study=StudyConfig.from_mapping(self.study.to_mapping() | {"trials": trials}))
 
 
 def read_spec(
@@ -101,69 +107,82 @@ def read_spec(
 
     Args:
         file: the TOML file.
-        name: replaces the file's name of the study.
-        trials: replaces the file's total.
-        overrides: `path=value` pairs that change base; a searched path is fixed by them.
+        name: replaces the name of the study.
+        trials: replaces the number of trials.
+        overrides: `path=value` pairs that change base; a searched path becomes fixed.
 
     Raises:
-        ConfigError: naming the file, the key, what was got and what is allowed.
+        ConfigError: if the file has a mistake; the error names the file, the key, what it got and what is allowed.
     """
     tables = read_toml(file)
     study = tables.get("study", {})
     if isinstance(study, dict):
-        given = {"name": name, "trials": trials}
-        tables["study"] = study | {key: value for key, value in given.items() if value is not None}
+        replacements = {"name": name, "trials": trials}
+        tables["study"] = study | {key: value for key, value in replacements.items() if value is not None}
     with errors_in(f"{file}:"):
         return make_spec(tables, overrides)
 
 
 def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> StudySpec:
-    """Return the study that the three tables describe.
+    """Return the study that the tables of a study file describe.
+
+    Args:
+        tables: `study`, `base` and, optionally, `space`.
+        overrides: `path=value` pairs that change base; a searched path becomes fixed.
 
     Raises:
-        ConfigError: naming the table, the key, what was got and what is allowed.
+        ConfigError: if a table has a mistake; the error names the table, the key, what it got and what is allowed.
     """
-    for key, table in tables.items():
-        if key not in SECTIONS:
-            raise ConfigError(
-                f"[{key}] is no table of a study file.{did_you_mean(key, SECTIONS)} It has [study], [base] and [space]."
-            )
-        if not isinstance(table, dict):
-            raise ConfigError(f"[{key}] must be a table, got {table!r}.")
-    for key in ("study", "base"):
-        if key not in tables:
-            raise ConfigError(f"has no [{key}]. A study file has [study], [base] and [space].")
+    _check_sections(tables)
     with errors_in("[study]"):
         study = StudyConfig.from_mapping(tables["study"])
     changes = dict(parse_override(text) for text in overrides)
     with errors_in("[base]"):
         base = TrainConfig.from_mapping(tables["base"])
         base = TrainConfig.from_mapping(merge(base.to_mapping(), changes))
-    searched = {path: table for path, table in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
+    searched = {path: entry for path, entry in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
     with errors_in("[space]"):
         space = Space(searched, base)
     for config in (base, *(example.config for example in space.examples)):
-        if study.metric.startswith("validation/") and not config.data.holds_out:
-            problem = f'is "{study.metric}", but data.validation = 0 holds nothing out to judge by.'
-            raise ConfigError(f'[study] "metric": {problem}')
-        for field, value in config.data.source.items():
-            if value != base.data.source[field]:
-                raise ConfigError(f'[space] "data.{field}": all trials of a study are trained on one data set.')
+        _check_data(study, base, config)
     return StudySpec(study, base, space)
 
 
+def _check_sections(tables: Mapping[str, Any]) -> None:
+    sections = "A study file has [study], [base] and [space]."
+    for key, table in tables.items():
+        if key not in SECTIONS:
+            raise ConfigError(f"[{key}] is not a section of a study file.{did_you_mean(key, SECTIONS)} {sections}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"[{key}] must be a table, got {table!r}.")
+    for key in ("study", "base"):
+        if key not in tables:
+            raise ConfigError(f"has no [{key}]. {sections}")
+
+
+def _check_data(study: StudyConfig, base: TrainConfig, config: TrainConfig) -> None:
+    """Refuse a configuration without the validation part that the metric needs, or with another data set than base."""
+    if study.metric.startswith("validation/") and not config.data.holds_out:
+        problem = "data.validation = 0 leaves no validation data. Set data.validation above 0, or use a train/ metric."
+        raise ConfigError(f'[study] "metric": is "{study.metric}", but {problem}')
+    for field, value in config.data.source.items():
+        if value != base.data.source[field]:
+            problem = "cannot be searched, because all trials of a study use the same data set."
+            raise ConfigError(f'[space] "data.{field}": {problem}')
+
+
 def _is_fixed(path: str, changes: Mapping[str, Any], base: TrainConfig) -> bool:
-    """Return whether an override fixes a searched path, or has put something above it that has no such field."""
+    """Return whether a searched path is overridden, or no longer exists because a part above it is overridden."""
     if path in changes:
         return True
     return value_at(base, path) is None and any(path.startswith(f"{changed}.") for changed in changes)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Return the path and the value of `path=value`; the value is TOML, or a bare word.
+    """Return the path and the value of `path=value`; the value is TOML or a bare word.
 
     Raises:
-        ConfigError: when it is not of that form or the path is no field of a configuration.
+        ConfigError: if the text does not have this form, or the path is not a field of a configuration.
     """
     path, equals, value = text.partition("=")
     path = path.strip()

@@ -105,7 +105,7 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
     spec = small_study({"trials": 1})
     ledger = run(spec, tmp_path, digits)
     (row,) = rows(tmp_path)
-    assert row.params == spec.params_of_base()
+    assert row.params == spec.space.params_of_base()
     trained = train(spec.base, open_cached(digits))
     assert list(row.intermediate_values.values()) == trained.history["validation/accuracy"]
     assert (row.value, row.user_attrs["weight_digest"]) == (row.intermediate_values[3], trained.weight_digest())
@@ -162,7 +162,7 @@ def test_a_base_outside_the_space_is_trained_and_teaches_the_sampler_nothing(tmp
     rates = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-3}}
     for name, rate in (("good", 0.02), ("bad", 1e-9)):
         spec = small_study(study, {"optimizer": {"name": "adam", "learning_rate": rate}}, rates)
-        assert spec.params_of_base() is None
+        assert spec.space.params_of_base() is None
         run(spec, tmp_path / name, digits)
     good, bad = rows(tmp_path / "good"), rows(tmp_path / "bad")
     assert good[0].params == bad[0].params == {}

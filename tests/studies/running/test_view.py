@@ -63,7 +63,7 @@ def ask_in_view(spec: StudySpec, n_trials: int = N_TRIALS, recorded: Sequence[Fr
         recorded: trials that an earlier launch asked.
     """
     view, asked, running = StudyView(spec), [], deque[int]()
-    base = spec.params_of_base()
+    base = spec.space.params_of_base()
     assert base is not None
     for number in range(n_trials):
         if number < len(recorded):
@@ -92,7 +92,7 @@ def ask_one_sampler(spec: StudySpec, n_trials: int = N_TRIALS) -> Params:
     kept = samplers[0]
     study = optuna.create_study(direction=spec.direction, sampler=kept)
     study.stop = lambda: None  # a sampler that has nothing left to suggest ends neither study
-    study.enqueue_trial(spec.params_of_base())
+    study.enqueue_trial(spec.space.params_of_base())
     trials: list[optuna.Trial] = []
     running = deque[int]()
     for number, new in enumerate(samplers):

@@ -103,7 +103,7 @@ def test_the_direction_comes_with_the_metric(tmp_path: Path, metric: str, direct
 def test_each_experiment_can_be_read_and_its_base_is_a_point_of_its_space(file: Path) -> None:
     read = read_spec(file)
     assert read.study.name == file.stem
-    assert read.params_of_base() is not None
+    assert read.space.params_of_base() is not None
 
 
 def test_there_are_experiments() -> None:
