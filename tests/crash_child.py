@@ -1,7 +1,7 @@
-"""Runs a study in a process of its own, to be killed: `python crash_child.py FILE HOME SEGMENTS ENGINE [KILLS]`.
+"""Runs a study in a process that a test can kill: `python crash_child.py FILE HOME SEGMENTS ENGINE [KILLS]`.
 
-Every segment that is submitted is written to the file SEGMENTS. With KILLS, that many of its own workers are killed
-at random moments, and the process ids are written to SEGMENTS.kills.
+Every submitted segment is written to the file SEGMENTS. With KILLS, it kills that number of its own workers at random
+moments, and writes their process ids to SEGMENTS.kills.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from studies.running.segments import Segment
 
 
 class Recording(AbstractEngine):
-    """An engine that writes down what it is given."""
+    """An engine that records the segments that it receives."""
 
     def __init__(self, engine: AbstractEngine, file: Path) -> None:
         self.engine = engine
@@ -31,7 +31,7 @@ class Recording(AbstractEngine):
         self.file = file
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Write the segment down, then pass it on."""
+        """Record the segment, then submit it to the engine inside."""
         for segment in args:
             if isinstance(segment, Segment):
                 with self.file.open("a") as file:

@@ -105,14 +105,14 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def small_study(
     study: dict[str, Any] | None = None, base: dict[str, Any] | None = None, space: dict[str, Any] | None = None
 ) -> StudySpec:
-    """Return the small study, some entries of [study] and [base] replaced, or the whole of [space]."""
+    """Return the small study, with some entries of [study] and [base] replaced, or all of [space]."""
     tables = {"study": STUDY | (study or {}), "base": BASE | (base or {}), "space": SPACE if space is None else space}
     return make_spec(tables)
 
 
 @functools.cache
 def empty_database() -> bytes:
-    """Return a database with Optuna's schema and nothing in it: to copy one is much faster than to make one."""
+    """Return an empty database with Optuna's schema; copying it is much faster than creating one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "optuna.db"
         open_storage(f"sqlite:///{file}").engine.dispose()
@@ -120,7 +120,7 @@ def empty_database() -> bytes:
 
 
 class StopAfter:
-    """Asks a run to stop once so many events have been processed."""
+    """Asks a run to stop after a number of events."""
 
     def __init__(self, n_events: int) -> None:
         self.left = n_events
@@ -135,7 +135,7 @@ class StopAfter:
 
 
 def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]:
-    """Return the ledger of a study whose home is `root`, and the storage below it."""
+    """Return the ledger of a study whose home is `root`, and its storage."""
     home = Home(root)
     home.create()
     database = home.root / "optuna.db"
@@ -162,7 +162,7 @@ def run(
     on_change: Callable[[Snapshot], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ledger:
-    """Launch a study, or go on with it, until it is complete or told to stop; return its ledger."""
+    """Launch or resume a study until it is complete or asked to stop; return its ledger."""
     ledger, storage = open_ledger(spec, root, digits)
     try:
         Driver(ledger, engine or InProcess(), digits, on_change=on_change, should_stop=should_stop).run()
@@ -172,7 +172,7 @@ def run(
 
 
 def run_until(n_events: int, spec: StudySpec, root: Path, digits: Path) -> Ledger:
-    """Launch a study that is told to stop after so many events."""
+    """Launch a study that stops after a number of events."""
     stop = StopAfter(n_events)
     return run(spec, root, digits, on_change=stop.on_change, should_stop=stop.is_due)
 
@@ -183,15 +183,15 @@ def study_folder(root: Path) -> StudyFolder:
 
 
 def bits(value: Any) -> Any:
-    """Return a value with every float in it as text, to the last bit."""
+    """Return a value with every float in it as exact text."""
     if isinstance(value, dict):
         return {key: bits(item) for key, item in value.items()}
     return value.hex() if isinstance(value, float) else value
 
 
 def rows(root: Path) -> list[Any]:
-    """Return Optuna's rows of the small study, as any of Optuna's own tools reads them."""
-    import optuna  # here, for workers import this module too
+    """Return the rows of the small study as Optuna's own tools read them."""
+    import optuna  # imported here, because workers import this module too
 
     url = Home(root).optuna_url
     storage = optuna.storages.RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
@@ -202,7 +202,7 @@ def rows(root: Path) -> list[Any]:
 
 
 def trial_table(root: Path) -> list[Row]:
-    """Return all that is recorded of each trial in the database but the seconds it took."""
+    """Return everything the database records of each trial, except the seconds it took."""
     return [
         (
             row.number,
@@ -218,7 +218,7 @@ def trial_table(root: Path) -> list[Row]:
 
 
 def log_table(root: Path) -> list[list[dict[str, Any]]]:
-    """Return the events in each trial's log but their times."""
+    """Return the events in the log of each trial, without their times."""
     return [
         [
             {key: bits(value) for key, value in json.loads(line).items() if key not in ("time", "seconds")}

@@ -1,4 +1,4 @@
-"""The trial table is one and the same, to the last bit, whatever engine computes it and whoever is killed meanwhile."""
+"""The trial table is the same, bit for bit, for every engine, and however often processes are killed."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def unfinished(home: Path) -> list[int]:
 
 
 def check_mlflow(home: Path) -> None:
-    """One run a trial, none RUNNING, and every processed epoch's metrics once and none beyond."""
+    """Check that each trial has one run, that no run is RUNNING, and that every epoch is published exactly once."""
     from mlflow.tracking import MlflowClient
 
     results = load_study("crash", home)
@@ -135,7 +135,7 @@ def check_mlflow(home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    """The table as the in-process engine computes it, undisturbed."""
+    """The table that the in-process engine computes without interruption."""
     folder = tmp_path_factory.mktemp("reference")
     assert finish(start(write_study(folder), folder / "home", folder / "segments", "in-process")) == "complete"
     return trial_table(folder / "home")
@@ -149,7 +149,7 @@ def test_the_table_is_the_same_for_any_number_of_workers(tmp_path: Path, referen
 
 
 @pytest.mark.slow
-def test_the_study_of_these_tests_is_hard_enough(reference: Table) -> None:
+def test_the_study_of_these_tests_has_many_pruned_and_complete_trials(reference: Table) -> None:
     states = [state for _, _, state, _, _ in reference]
     assert len(states) >= 30
     assert states.count("PRUNED") >= 5
@@ -157,7 +157,7 @@ def test_the_study_of_these_tests_is_hard_enough(reference: Table) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_killed_again_and_again_comes_to_the_same_table(home: Home, tmp_path: Path, reference: Table) -> None:
+def test_a_study_killed_ten_times_has_the_same_table(home: Home, tmp_path: Path, reference: Table) -> None:
     segments, file = tmp_path / "segments", write_study(tmp_path)
     dice = random.Random(11)
     kills, marks = 0, []
@@ -173,7 +173,7 @@ def test_a_study_killed_again_and_again_comes_to_the_same_table(home: Home, tmp_
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
         kills += bool(unfinished(home.root))
-    assert kills >= 10, "the study was over too soon to be killed ten times with a checkpoint unfinished"
+    assert kills >= 10, "the study ended before it was killed ten times during an unfinished trial"
     assert finish(child) == "complete"
     assert trial_table(home.root) == reference
     costs = epoch_costs(home.root)
@@ -183,12 +183,12 @@ def test_a_study_killed_again_and_again_comes_to_the_same_table(home: Home, tmp_
 
 
 def progressed(segments: Path, mark: int) -> bool:
-    """Return whether this launch has submitted more than its first few segments, so that some have come back."""
+    """Return whether this launch has submitted more segments than it has workers, so that some have returned."""
     return segments.exists() and len(segments.read_text().splitlines()) >= mark + 4
 
 
 def assert_little_is_repeated(segments: Path, marks: list[int]) -> None:
-    """In each launch a trial begins where its last segment began, at the earliest: that one may have been lost."""
+    """Check that no trial lost more than one segment: it resumes where its last segment began, or later."""
     lines = [tuple(map(int, line.split())) for line in segments.read_text().splitlines()]
     last_start: dict[int, int] = defaultdict(int)
     for begin, end in zip(marks, [*marks[1:], len(lines)], strict=True):
@@ -198,7 +198,7 @@ def assert_little_is_repeated(segments: Path, marks: list[int]) -> None:
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_one_by_one_change_nothing(tmp_path: Path, reference: Table) -> None:
+def test_killed_workers_do_not_change_the_table(tmp_path: Path, reference: Table) -> None:
     segments = tmp_path / "segments"
     assert finish(start(write_study(tmp_path), tmp_path / "home", segments, "2", "10")) == "complete"
     assert len(Path(f"{segments}.kills").read_text().splitlines()) >= 5

@@ -10,7 +10,7 @@ from mlp.config import TrainConfig
 from mlp.errors import ConfigError, did_you_mean
 from mlp.paths import flatten, join_path, value_at
 from mlp.records import AbstractRecord, Bounds, Label, decode, field_types, label
-from mlp.registry import AbstractPart
+from mlp.registry import AbstractPart, Registry
 from studies.search.domains import Choices, Range, part_name, read_choices, read_range
 
 RANGE_KEYS = {"low", "high", "log", "step"}
@@ -168,8 +168,9 @@ class _SpaceReader:
 
     def _field_of(self, record: Any, name: str, path: str) -> tuple[Any, Bounds]:
         """Return the type and the bounds of a record's field, or explain that it has no such field."""
-        if isinstance(record, AbstractRecord) and name in field_types(type(record)):
-            return field_types(type(record))[name]
+        fields: dict[str, tuple[Any, Bounds]] = field_types(type(record)) if isinstance(record, AbstractRecord) else {}
+        if name in fields:
+            return fields[name]
         if isinstance(record, AbstractPart) and _is_field_in_family(record, name):
             parent = path.rpartition(".")[0]
             guard = f'Guard it with when = {{ "{parent}" = ... }}, or remove that choice.'
@@ -179,7 +180,8 @@ class _SpaceReader:
 
 def _is_field_in_family(part: AbstractPart, name: str) -> bool:
     """Return whether any part of the same family has a field of this name."""
-    return any(name in field_types(part.family.lookup(other)) for other in part.family)
+    family: Registry[AbstractPart] = part.family
+    return any(name in field_types(family.lookup(other)) for other in family)
 
 
 def _is_meant_by(item: Any, value: Any) -> bool:

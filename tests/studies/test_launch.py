@@ -1,4 +1,4 @@
-"""`run_study` from Python: what it returns and tells meanwhile, what it refuses, and how it is stopped and goes on."""
+"""`run_study` from Python: its result, its callbacks, its errors, and how it is stopped and resumed."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ optimizer = {{ name = "adam", learning_rate = 0.01 }}
 
 
 class Counting(InProcess):
-    """Computes as ever, and counts."""
+    """Computes as usual, and counts its calls."""
 
     def __init__(self) -> None:
         self.segments: list[Any] = []
         self.n_shutdowns = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Note a segment and compute it."""
+        """Record a segment and compute it."""
         self.segments += args
         return super().submit(fn, *args, **kwargs)
 
@@ -87,14 +87,14 @@ class Broken(InProcess):
 
 
 class SignalAt:
-    """Sends this process a signal, once, when so many trials have ended."""
+    """Sends this process one signal, when a given number of trials have ended."""
 
     def __init__(self, done: int, number: int = signal.SIGTERM) -> None:
         self.done = done
         self.number = number
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """See whether it is time."""
+        """Send the signal if it is time."""
         if snapshot.done == self.done:
             self.done = -1  # a second signal would end this process
             os.kill(os.getpid(), self.number)
@@ -114,7 +114,7 @@ def file_fixture(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="root")
 def root_fixture(tmp_path: Path) -> Path:
-    """The root of a home that has nothing but an empty database, which takes a while to make."""
+    """A home with an empty database, because creating one takes a while."""
     home = Home(tmp_path / "home")
     home.create()
     (home.root / "optuna.db").write_bytes(empty_database())
@@ -123,7 +123,7 @@ def root_fixture(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="run")
 def run_fixture(file: Path, root: Path) -> Run:
-    """What launches the small study in this process, without MLflow."""
+    """A function that launches the small study in this process, without MLflow."""
 
     def run(**options: Any) -> Launch:
         return run_study(file, **({"home": root, "engine": "in-process", "publish": False} | options))
@@ -131,7 +131,7 @@ def run_fixture(file: Path, root: Path) -> Run:
     return run
 
 
-def test_a_launch_says_what_it_came_to(run: Run, root: Path) -> None:
+def test_a_launch_returns_its_result(run: Run, root: Path) -> None:
     launch = run()
     folder = Home(root).study(NAME)
     assert launch == Launch(load_study(NAME, root), "complete", 0, folder.best, "", launch.seconds)
@@ -146,7 +146,7 @@ def test_a_launch_says_what_it_came_to(run: Run, root: Path) -> None:
     assert config == results.config(best.number)
 
 
-def test_without_publishing_mlflow_is_left_alone(run: Run, root: Path) -> None:
+def test_without_publishing_mlflow_is_not_used(run: Run, root: Path) -> None:
     run(trials=2)
     assert not (root / "mlflow.db").exists()
     assert not Home(root).study(NAME).publisher_log.exists()
@@ -165,7 +165,7 @@ def test_a_study_that_is_complete_is_not_launched_again(run: Run, root: Path) ->
     assert (trial_table(root), log_table(root)) == before
 
 
-def test_whoever_watches_sees_a_study_grow_to_its_total(run: Run, root: Path) -> None:
+def test_snapshots_show_the_study_growing_to_its_total(run: Run, root: Path) -> None:
     seen: list[Snapshot] = []
     run(on_change=seen.append)
     assert {snapshot.total for snapshot in seen} == {8}
@@ -178,7 +178,7 @@ def test_whoever_watches_sees_a_study_grow_to_its_total(run: Run, root: Path) ->
     assert seen[-1] == Snapshot(8, 8, 0, counts["pruned"], counts["failed"], 0, (best.number, best.value))
 
 
-def test_a_raised_total_keeps_what_is_there_and_says_how_much_that_is(run: Run, root: Path) -> None:
+def test_a_raised_total_keeps_the_trials_that_exist_and_counts_them_as_resumed(run: Run, root: Path) -> None:
     run(trials=5)
     before = log_table(root)
     engine, seen = Counting(), list[Snapshot]()
@@ -189,23 +189,23 @@ def test_a_raised_total_keeps_what_is_there_and_says_how_much_that_is(run: Run, 
     assert load_study(NAME, root).total == 7
 
 
-def test_a_total_below_what_has_begun_leaves_no_trial_running(run: Run, root: Path) -> None:
+def test_a_total_below_the_number_of_started_trials_leaves_no_trial_running(run: Run, root: Path) -> None:
     assert run(timeout=0).status == "out of time"
-    with contextlib.suppress(ConfigError):  # it may be refused; but a study that is complete must be
+    with contextlib.suppress(ConfigError):  # it may be refused, but if it is accepted, no trial may be left running
         assert run(trials=1).status == "complete"
         assert [row for row in trial_table(root) if row[1] == "RUNNING"] == []
         assert list(Home(root).study(NAME).trials.glob("*.npz")) == []
         assert run(trials=1).status == "already complete"
 
 
-def test_an_engine_of_ones_own_computes_and_is_shut_down(run: Run) -> None:
+def test_an_engine_opened_by_the_caller_computes_and_is_shut_down(run: Run) -> None:
     engine = Counting()
     assert run(trials=2, engine=engine).status == "complete"
     assert {segment.trial for segment in engine.segments} == {0, 1}
     assert engine.n_shutdowns >= 1
 
 
-def test_an_engine_that_always_fails_makes_a_complete_study_without_a_best(run: Run, root: Path) -> None:
+def test_a_study_whose_trials_all_fail_is_complete_and_has_no_best_trial(run: Run, root: Path) -> None:
     seen: list[Snapshot] = []
     launch = run(trials=4, engine=Broken(), on_change=seen.append)
     assert (launch.status, launch.export) == ("complete", None)
@@ -218,7 +218,7 @@ def test_an_engine_that_always_fails_makes_a_complete_study_without_a_best(run: 
     assert run(trials=4).status == "already complete"
 
 
-def test_a_failed_study_can_be_raised_to_one_that_has_a_best(run: Run, root: Path) -> None:
+def test_a_study_whose_trials_all_failed_can_get_more_trials(run: Run, root: Path) -> None:
     run(trials=2, engine=Broken())
     launch = run(trials=3)
     assert (launch.status, launch.export) == ("complete", Home(root).study(NAME).best)
@@ -227,9 +227,7 @@ def test_a_failed_study_can_be_raised_to_one_that_has_a_best(run: Run, root: Pat
     assert best.number == 2
 
 
-def test_a_study_that_was_stopped_goes_on_in_another_place_to_the_same_table(
-    run: Run, root: Path, tmp_path: Path
-) -> None:
+def test_a_stopped_study_resumes_in_another_folder_to_the_same_table(run: Run, root: Path, tmp_path: Path) -> None:
     elsewhere, undisturbed = tmp_path / "elsewhere", tmp_path / "undisturbed"
     shutil.copytree(root, undisturbed)
     assert run(on_change=SignalAt(2)).status == "interrupted"
@@ -244,7 +242,7 @@ def test_a_study_that_was_stopped_goes_on_in_another_place_to_the_same_table(
     assert not root.exists()
 
 
-def test_a_study_without_time_is_stopped_after_an_event_and_left_whole(run: Run, root: Path) -> None:
+def test_a_study_whose_time_is_over_stops_after_one_event_and_can_be_read(run: Run, root: Path) -> None:
     launch = run(timeout=0)
     assert (launch.status, launch.signal, launch.export) == ("out of time", 0, None)
     assert load_study(NAME, root).counts()["running"] == 3
@@ -252,7 +250,7 @@ def test_a_study_without_time_is_stopped_after_an_event_and_left_whole(run: Run,
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_the_study_and_is_the_callers_again_afterwards(
+def test_a_signal_interrupts_the_study_and_the_callers_handlers_are_restored(
     run: Run, root: Path, number: signal.Signals
 ) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -264,7 +262,7 @@ def test_a_signal_interrupts_the_study_and_is_the_callers_again_afterwards(
     assert run().status == "complete"
 
 
-def test_a_study_runs_in_any_thread(run: Run) -> None:
+def test_a_study_can_run_in_any_thread(run: Run) -> None:
     launches: list[Launch] = []
     thread = threading.Thread(target=lambda: launches.append(run(trials=2)))
     thread.start()
@@ -272,13 +270,13 @@ def test_a_study_runs_in_any_thread(run: Run) -> None:
     assert [launch.status for launch in launches] == ["complete"]
 
 
-def test_an_error_of_the_caller_ends_the_launch_and_costs_the_study_nothing(run: Run, root: Path) -> None:
+def test_an_error_in_a_callback_ends_the_launch_and_the_study_can_be_resumed(run: Run, root: Path) -> None:
     def stumble(snapshot: Snapshot) -> None:
         if snapshot.done == 2:
-            raise LookupError("the caller's own affair")
+            raise LookupError("an error of the caller")
 
     engine = Counting()
-    with pytest.raises(LookupError, match="the caller's own affair"):
+    with pytest.raises(LookupError, match="an error of the caller"):
         run(engine=engine, on_change=stumble)
     assert engine.n_shutdowns >= 1
     assert not (Home(root).study(NAME).root / "owner.json").exists()
@@ -286,16 +284,18 @@ def test_an_error_of_the_caller_ends_the_launch_and_costs_the_study_nothing(run:
     assert len(trial_table(root)) == 8
 
 
-def test_a_base_outside_the_space_is_mentioned(run: Run, file: Path) -> None:
+def test_a_notice_names_the_value_of_base_that_is_outside_the_space(run: Run, file: Path) -> None:
     notices: list[str] = []
     run(trials=1, on_notice=notices.append, name="inside")
     assert notices == []
     file.write_text(STUDY.replace("learning_rate = 0.01", "learning_rate = 0.5"))
     run(trials=1, on_notice=notices.append)
-    assert notices == ["[base] is no point of [space]: trial 0 trains it, but the sampler learns nothing from it."]
+    assert notices == [
+        '[base] is outside [space]: "optimizer.learning_rate" = 0.5; trial 0 runs it, the sampler ignores it.'
+    ]
 
 
-def test_a_study_that_someone_runs_is_refused_and_who_that_is(run: Run, root: Path) -> None:
+def test_a_study_that_another_process_runs_is_refused_naming_the_process(run: Run, root: Path) -> None:
     with (
         Home(root).study(NAME).lock(),
         pytest.raises(StudyLockedError, match=rf'study "small" is being run by process {os.getpid()} on '),
@@ -304,7 +304,7 @@ def test_a_study_that_someone_runs_is_refused_and_who_that_is(run: Run, root: Pa
     assert run(trials=1).status == "complete"
 
 
-def test_another_study_under_the_same_name_is_refused_with_every_difference(run: Run, root: Path, file: Path) -> None:
+def test_a_different_study_of_the_same_name_is_refused_with_every_difference(run: Run, root: Path, file: Path) -> None:
     run(trials=2)
     before = trial_table(root), Home(root).study(NAME).record.read_bytes()
     with pytest.raises(ConfigError) as refusal:
@@ -323,7 +323,7 @@ def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> N
         run(home=tmp_path / "taken")
 
 
-def test_the_home_is_found_where_the_environment_says(
+def test_the_home_can_be_set_by_the_environment(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
     monkeypatch.setenv("STUDIES_HOME", str(root))
@@ -335,8 +335,8 @@ def test_the_home_is_found_where_the_environment_says(
 
 TWO_CLASSES = 'the loss "binary_cross_entropy" needs exactly 2 classes, got 10; use "softmax_cross_entropy".'
 TOGETHER = (
-    "must be at least 2 for batch normalization, which compares examples. That is so with "
-    "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
+    "must be at least 2 for batch normalization, which compares examples. This happens with "
+    "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or remove it."
 )
 UNFIT = {
     "a loss for another task": ('loss = "binary_cross_entropy"', "", f'[base] "loss": {TWO_CLASSES}'),
@@ -374,7 +374,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize(("base", "space", "problem"), UNFIT.values(), ids=UNFIT)
-def test_what_the_data_do_not_allow_is_refused_before_any_work(
+def test_a_study_that_does_not_fit_the_data_is_refused_before_any_work(
     run: Run, file: Path, root: Path, base: str, space: str, problem: str
 ) -> None:
     file.write_text(STUDY.replace("epochs = 3", f"epochs = 3\n{base}") + space)
@@ -384,24 +384,24 @@ def test_what_the_data_do_not_allow_is_refused_before_any_work(
     assert not Home(root).study(NAME).root.exists()
 
 
-def test_a_metric_to_decide_by_that_is_not_computed_is_refused_with_what_to_add(run: Run, file: Path) -> None:
+def test_a_study_metric_that_is_not_computed_is_refused_with_what_to_add(run: Run, file: Path) -> None:
     file.write_text(STUDY.replace("trials = 8", 'trials = 1\nmetric = "validation/top_k_accuracy"'))
     with pytest.raises(ConfigError) as refusal:
         run()
     assert str(refusal.value) == (
-        f'{file}: [base] "metrics": [study] decides by "validation/top_k_accuracy", which is not computed. '
-        'Set metrics = ["top_k_accuracy"] in [base], or decide by validation/loss or validation/accuracy.'
+        f'{file}: [base] "metrics": metric "validation/top_k_accuracy" of [study] is not computed. '
+        'Set metrics = ["top_k_accuracy"] in [base], or use validation/loss or validation/accuracy.'
     )
     assert run(overrides=['metrics=["top_k_accuracy"]']).status == "complete"
 
 
-def test_a_metric_to_decide_by_that_is_for_another_task_is_refused(run: Run, file: Path) -> None:
+def test_a_study_metric_for_another_task_is_refused(run: Run, file: Path) -> None:
     file.write_text(STUDY.replace("trials = 8", 'trials = 1\nmetric = "validation/r2"'))
     with pytest.raises(ConfigError, match=r'\[study\] "metric": the metric "r2" is for values, but the targets are c'):
         run()
 
 
-def test_data_that_are_missing_are_said_to_be_of_the_file(run: Run, file: Path) -> None:
+def test_an_unknown_data_set_is_reported_with_the_study_file(run: Run, file: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         run(overrides=["data.name=digit"])
     assert str(refusal.value).startswith(f'{file}: [base] "data.name": "digit" is not a data set.')

@@ -1,4 +1,4 @@
-"""The virtual clock: an epoch costs a whole number of units, the same everywhere, more where there is more to do."""
+"""The virtual clock: the cost of an epoch is a whole number, and grows with the work of the epoch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cost_by(model: CostModel, config: TrainConfig, shape: tuple[int, int, int] =
 @given(
     hidden=hidden, batch=batches, n_train=examples, n_features=st.integers(1, 10**6), n_outputs=st.integers(1, 10**4)
 )
-def test_the_cost_is_a_whole_number_of_at_least_one_unit(
+def test_the_cost_is_a_whole_number_and_at_least_1(
     hidden: list[int], batch: int | str, n_train: int, n_features: int, n_outputs: int
 ) -> None:
     found = cost({"network.hidden": hidden, "batch_size": batch}, (n_train, n_features, n_outputs))
@@ -45,13 +45,13 @@ def test_the_cost_is_a_whole_number_of_at_least_one_unit(
     assert found >= 1
 
 
-def test_the_cost_is_what_the_model_says_to_the_last_unit() -> None:
+def test_the_cost_of_an_example_is_exact() -> None:
     """Three layers of 64 * 32 + 32 * 16 + 16 * 10 = 2720 parameters; 1150 examples are 18 steps of at most 64."""
     found = cost({"network.hidden": [32, 16], "batch_size": 64})
     assert found == 18 * (30_000 + 3 * 15_000 + 2720) + 1150 * (400 + 3 * 2720 // 25)
 
 
-def test_no_precision_is_lost_where_numbers_are_beyond_floating_point() -> None:
+def test_large_costs_are_exact() -> None:
     sizes = {"network.hidden": [65_536] * 60, "batch_size": 1}
     one, two = cost(sizes, (10**9, 10**6, 10)), cost(sizes, (10**9 + 1, 10**6, 10))
     assert one > 2**63
@@ -86,17 +86,17 @@ def test_smaller_batches_never_cost_less(batch: int) -> None:
     assert cost({"batch_size": batch}) >= cost({"batch_size": "full"}) == cost({"batch_size": 1150})
 
 
-def test_only_what_takes_time_counts() -> None:
+def test_settings_that_take_no_time_do_not_change_the_cost() -> None:
     optimizer = {"name": "sgd", "learning_rate": 0.5, "momentum": 0.9}
     assert cost({"seed": 7, "epochs": 99, "optimizer": optimizer, "schedule": "cosine"}) == cost()
 
 
-def test_hidden_layers_cost_the_same_however_they_are_spelled() -> None:
+def test_hidden_layers_cost_the_same_as_a_list_and_as_a_taper() -> None:
     taper = {"network.hidden": {"depth": 2, "width": 64, "taper": 0.5}}
     assert cost(taper) == cost({"network.hidden": [64, 32]})
 
 
-def test_each_constant_of_the_model_is_recorded_and_counts() -> None:
+def test_each_constant_of_the_model_is_recorded_and_changes_the_cost() -> None:
     model = CostModel()
     assert set(model.to_mapping()) == {field.name for field in dataclasses.fields(CostModel)}
     for name, value in model.to_mapping().items():

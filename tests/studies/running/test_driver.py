@@ -1,4 +1,4 @@
-"""The driver: one trial table, whoever computes it, in whatever order results come, however often it is stopped."""
+"""The driver: the trial table depends neither on the workers, nor on the order of their results, nor on stops."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TRIALS = STUDY["trials"]
 
 
 class Changed(InProcess):
-    """Computes at once, but may change a segment first, or fail it."""
+    """Computes at once, but changes a segment first, or lets it fail."""
 
     def __init__(self, change: Callable[[Segment], Segment]) -> None:
         self.change = change
@@ -56,10 +56,10 @@ class Changed(InProcess):
 
 
 class Shuffled(AbstractEngine):
-    """Computes at once, but hands the results out later, and in any order.
+    """Computes at once, but returns the results later and in random order.
 
     Attributes:
-        most: how many results were held back at once.
+        most: the largest number of results that were held back at the same time.
     """
 
     def __init__(self, n_workers: int, seed: int) -> None:
@@ -71,7 +71,7 @@ class Shuffled(AbstractEngine):
         self._trials: dict[Future[Any], int] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Compute, and let some result go after a moment: this one or another."""
+        """Compute, and return one of the results that are held back after a moment."""
         future: Future[Any] = Future()
         assert args[0].trial not in [trial for other, trial in self._trials.items() if not other.done()]
         self._trials[future] = args[0].trial
@@ -88,7 +88,7 @@ class Shuffled(AbstractEngine):
 
 
 def fast_and_slow(fast: Iterable[int], slow: Iterable[int]) -> list[Any]:
-    """Return parameters, those of `slow` that are not in `fast` for the slow suite only."""
+    """Return parameters for a test; those that are in `slow` only are marked slow."""
     fast = list(fast)
     return [*fast, *(pytest.param(value, marks=pytest.mark.slow) for value in slow if value not in fast)]
 
@@ -98,18 +98,18 @@ def tables(root: Path) -> Tables:
 
 
 def fail_at(trial: int, epoch: int) -> Callable[[Segment], Segment]:
-    """Return a change that fails whatever would train this epoch of this trial."""
+    """Return a change that fails each segment with this epoch of this trial."""
 
     def change(segment: Segment) -> Segment:
         if segment.trial == trial and segment.start < epoch <= segment.start + segment.epochs:
-            raise ZeroDivisionError("no such luck")
+            raise ZeroDivisionError("a failure")
         return segment
 
     return change
 
 
 def lose(trial: int, times: int) -> Callable[[Segment], Segment]:
-    """Return a change that loses the worker that often at each segment of a trial."""
+    """Return a change that loses the worker several times at each segment of a trial."""
     lost: Counter[int] = Counter()
 
     def change(segment: Segment) -> Segment:
@@ -123,13 +123,13 @@ def lose(trial: int, times: int) -> Callable[[Segment], Segment]:
 
 @pytest.fixture(scope="module")
 def reference(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    """The small study as it comes out in one go, in this process."""
+    """The tables of the small study, run without a stop in this process."""
     root = tmp_path_factory.mktemp("reference")
     run(small_study(), root, digits)
     return tables(root)
 
 
-def test_the_study_of_these_tests_completes_and_prunes(reference: Tables) -> None:
+def test_the_study_of_these_tests_has_complete_and_pruned_trials(reference: Tables) -> None:
     states = Counter(row[1] for row in reference[0])
     assert states["COMPLETE"] >= 3
     assert states["PRUNED"] >= 3
@@ -137,7 +137,7 @@ def test_the_study_of_these_tests_completes_and_prunes(reference: Tables) -> Non
 
 
 @pytest.mark.parametrize("seed", fast_and_slow([0, 1], range(2, 12)))
-def test_the_order_in_which_results_come_decides_nothing(
+def test_the_table_does_not_depend_on_the_order_in_which_results_arrive(
     tmp_path: Path, digits: Path, reference: Tables, seed: int
 ) -> None:
     engine = Shuffled(3, seed)
@@ -147,7 +147,7 @@ def test_the_order_in_which_results_come_decides_nothing(
 
 
 @pytest.mark.parametrize("seed", fast_and_slow([0], range(1, 12)))
-def test_how_epochs_fall_into_segments_decides_nothing(
+def test_the_table_does_not_depend_on_how_epochs_fall_into_segments(
     tmp_path: Path, digits: Path, reference: Tables, seed: int
 ) -> None:
     dice = random.Random(seed)
@@ -157,26 +157,26 @@ def test_how_epochs_fall_into_segments_decides_nothing(
 
 
 @pytest.mark.slow
-def test_other_processes_come_to_the_same(tmp_path: Path, digits: Path, reference: Tables) -> None:
+def test_worker_processes_lead_to_the_same_table(tmp_path: Path, digits: Path, reference: Tables) -> None:
     with LocalProcesses(2) as engine:
         run(small_study(), tmp_path, digits, engine=engine)
     assert tables(tmp_path) == reference
 
 
-def test_exactly_the_total_is_asked_and_nothing_is_left_running(tmp_path: Path, digits: Path) -> None:
+def test_exactly_the_total_is_asked_and_no_trial_is_left_running(tmp_path: Path, digits: Path) -> None:
     run(small_study({"trials": 2, "parallelism": 6}), tmp_path, digits)
     assert [row.state for row in rows(tmp_path)] == [TrialState.COMPLETE, TrialState.COMPLETE]
     assert [file.name for file in sorted(study_folder(tmp_path).trials.iterdir())] == ["0000.jsonl", "0001.jsonl"]
 
 
-def test_no_more_trials_are_in_flight_than_the_study_allows(tmp_path: Path, digits: Path) -> None:
+def test_no_more_trials_run_at_once_than_the_study_allows(tmp_path: Path, digits: Path) -> None:
     seen: list[Snapshot] = []
     run(small_study({"parallelism": 2, "trials": 6}), tmp_path, digits, engine=Shuffled(5, 0), on_change=seen.append)
     assert max(snapshot.running for snapshot in seen) == 2
 
 
 @pytest.mark.parametrize("n_events", fast_and_slow([0, 5, 12], range(22)))
-def test_a_study_that_is_stopped_goes_on_to_the_same_table(
+def test_a_stopped_study_resumes_to_the_same_table(
     tmp_path: Path, digits: Path, reference: Tables, n_events: int
 ) -> None:
     run_until(n_events, small_study(), tmp_path, digits)
@@ -207,16 +207,14 @@ def test_a_stopped_study_continues_the_sequence_of_a_sampler_with_a_memory(
     assert [list(changes) for changes in positions] == [[], [0], [1], [2], [3]]
 
 
-def test_a_study_that_is_stopped_again_and_again_comes_to_the_same_table(
-    tmp_path: Path, digits: Path, reference: Tables
-) -> None:
+def test_a_study_that_is_stopped_many_times_has_the_same_table(tmp_path: Path, digits: Path, reference: Tables) -> None:
     for n_events in range(4, 40, 6):
         run_until(n_events, small_study(), tmp_path, digits)
     assert tables(tmp_path) == reference
 
 
 @pytest.mark.parametrize("n_events", [6, 13])
-def test_what_a_stopped_study_has_recorded_is_a_part_of_the_whole_table(
+def test_the_record_of_a_stopped_study_is_a_part_of_the_full_table(
     tmp_path: Path, digits: Path, reference: Tables, n_events: int
 ) -> None:
     run_until(n_events, small_study(), tmp_path, digits)
@@ -229,7 +227,7 @@ def test_what_a_stopped_study_has_recorded_is_a_part_of_the_whole_table(
 
 
 @pytest.mark.parametrize("n_events", fast_and_slow([9], range(20)))
-def test_a_driver_that_dies_between_two_events_is_healed(
+def test_a_study_resumes_after_its_driver_died_between_two_events(
     tmp_path: Path, digits: Path, reference: Tables, n_events: int
 ) -> None:
     left = n_events
@@ -248,7 +246,7 @@ def test_a_driver_that_dies_between_two_events_is_healed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_statements", fast_and_slow([0, 50, 100], range(0, 126, 3)))
-def test_a_driver_that_dies_while_it_writes_to_the_database_is_healed(
+def test_a_study_resumes_after_its_driver_died_while_writing_to_the_database(
     tmp_path: Path, digits: Path, reference: Tables, n_statements: int
 ) -> None:
     ledger, storage = open_ledger(small_study(), tmp_path, digits)
@@ -269,7 +267,7 @@ def test_a_driver_that_dies_while_it_writes_to_the_database_is_healed(
     assert tables(tmp_path) == reference
 
 
-def test_a_stopped_study_goes_on_from_its_checkpoints(tmp_path: Path, digits: Path) -> None:
+def test_a_stopped_study_resumes_from_its_checkpoints(tmp_path: Path, digits: Path) -> None:
     run_until(12, small_study(), tmp_path, digits)
     folder = study_folder(tmp_path)
     checkpoints = [int(file.stem) for file in folder.trials.glob("*.npz")]
@@ -296,10 +294,10 @@ def test_a_complete_study_is_replayed_without_computing_anything(
 @pytest.mark.slow
 @pytest.mark.parametrize("pruner", PRUNING)
 @pytest.mark.parametrize("seed", fast_and_slow([16], [*range(5), 19]))
-def test_a_total_that_is_raised_later_goes_on_from_what_there_is(
+def test_a_study_with_a_raised_total_keeps_its_recorded_trials(
     tmp_path: Path, digits: Path, seed: int, pruner: str
 ) -> None:
-    """The slow trial that was the last one at first is not judged again by those that come after it."""
+    """The trial that was the last one at first is not pruned later because of the trials after it."""
     study = {"seed": seed, "parallelism": 2, "sampler": "random", "pruner": most_eager(pruner)}
     base = {"epochs": 5, "network": {"hidden": []}, "optimizer": {"name": "adam", "learning_rate": 1e-5}}
     space = {
@@ -316,14 +314,14 @@ def test_a_total_that_is_raised_later_goes_on_from_what_there_is(
         assert [rows[:trials] for rows in tables(tmp_path / "torn")] == [rows[:trials] for rows in final]
 
 
-def test_a_total_that_is_lowered_asks_no_more(tmp_path: Path, digits: Path) -> None:
+def test_a_lowered_total_changes_nothing(tmp_path: Path, digits: Path) -> None:
     run(small_study({"pruner": "none", "trials": 5}), tmp_path, digits)
     before = tables(tmp_path)
     run(small_study({"pruner": "none", "trials": 3}), tmp_path, digits)
     assert tables(tmp_path) == before
 
 
-def test_an_error_in_a_segment_fails_its_trial_and_no_other(tmp_path: Path, digits: Path) -> None:
+def test_an_error_in_a_segment_fails_its_trial_only(tmp_path: Path, digits: Path) -> None:
     engine = Changed(fail_at(trial=2, epoch=1))
     run(small_study(), tmp_path, digits, engine=engine)
     states = [row.state for row in rows(tmp_path)]
@@ -337,8 +335,8 @@ def test_an_error_in_a_segment_fails_its_trial_and_no_other(tmp_path: Path, digi
     assert (record.state, record.ending.reason, record.value) == ("failed", "ZeroDivisionError", None)
     assert record.ending.error.startswith("Traceback (most recent call last)")
     assert "in fail_at" not in record.ending.error
-    assert record.ending.error.rstrip().endswith("ZeroDivisionError: no such luck")
-    assert [segment.trial for segment in engine.segments].count(2) <= 2  # with its epochs together, then one by one
+    assert record.ending.error.rstrip().endswith("ZeroDivisionError: a failure")
+    assert [segment.trial for segment in engine.segments].count(2) <= 2  # first with several epochs, then with one
 
 
 def test_a_failed_trial_keeps_the_epochs_before_it_failed(tmp_path: Path, digits: Path) -> None:
@@ -359,9 +357,7 @@ def test_a_study_with_a_failed_trial_is_replayed_to_the_same_table(tmp_path: Pat
     assert ledger.counts["failed"] == 1
 
 
-def test_a_training_that_fails_does_so_after_the_same_epoch_however_epochs_fall_into_segments(
-    tmp_path: Path, digits: Path
-) -> None:
+def test_a_trial_fails_after_the_same_epoch_however_epochs_fall_into_segments(tmp_path: Path, digits: Path) -> None:
     for epochs in (1, 4):
         engine = Changed(lambda s, n=epochs: fail_at(trial=2, epoch=3)(replace(s, epochs=min(n, s.epochs))))
         run(small_study({"pruner": "none", "trials": 4}), tmp_path / str(epochs), digits, engine=engine)
@@ -377,7 +373,7 @@ def test_a_segment_whose_worker_is_lost_is_computed_again(tmp_path: Path, digits
     assert set(starts.values()) == {MAX_LOST_WORKERS}
 
 
-def test_a_trial_that_costs_one_worker_after_another_has_failed(tmp_path: Path, digits: Path) -> None:
+def test_a_trial_fails_after_losing_too_many_workers(tmp_path: Path, digits: Path) -> None:
     engine = Changed(lose(trial=2, times=MAX_LOST_WORKERS))
     run(small_study(), tmp_path, digits, engine=engine)
     assert [segment.trial for segment in engine.segments].count(2) == MAX_LOST_WORKERS
@@ -392,7 +388,7 @@ def test_no_more_segments_are_submitted_than_there_are_workers(tmp_path: Path, d
     assert engine.most == 1
 
 
-def test_epochs_beyond_a_pruning_leave_no_trace(tmp_path: Path, digits: Path, reference: Tables) -> None:
+def test_epochs_computed_after_the_pruned_one_leave_no_trace(tmp_path: Path, digits: Path, reference: Tables) -> None:
     ahead: Counter[int] = Counter()
 
     def far(segment: Segment) -> Progress:
@@ -408,9 +404,7 @@ def test_epochs_beyond_a_pruning_leave_no_trace(tmp_path: Path, digits: Path, re
     assert set(ahead) == set(range(TRIALS))
 
 
-def test_a_failure_that_is_in_the_log_stands_though_the_driver_died_before_its_row_was_written(
-    tmp_path: Path, digits: Path
-) -> None:
+def test_a_logged_failure_is_kept_after_the_driver_died_before_writing_its_row(tmp_path: Path, digits: Path) -> None:
     ledger, storage = open_ledger(small_study(), tmp_path, digits)
 
     @event.listens_for(storage.engine, "before_cursor_execute")
@@ -429,7 +423,7 @@ def test_a_failure_that_is_in_the_log_stands_though_the_driver_died_before_its_r
     assert [states[record.state] for record in records if record] == [row.state for row in rows(tmp_path)]
 
 
-def test_snapshots_tell_where_the_study_stands(tmp_path: Path, digits: Path) -> None:
+def test_snapshots_show_the_progress_of_the_study(tmp_path: Path, digits: Path) -> None:
     seen: list[Snapshot] = []
     ledger = run(small_study(), tmp_path, digits, on_change=seen.append)
     found = rows(tmp_path)
@@ -442,7 +436,7 @@ def test_snapshots_tell_where_the_study_stands(tmp_path: Path, digits: Path) -> 
     assert seen[0].best is None
 
 
-def test_a_resumed_study_tells_how_much_was_there(tmp_path: Path, digits: Path) -> None:
+def test_a_resumed_study_reports_how_many_trials_had_ended_before(tmp_path: Path, digits: Path) -> None:
     run_until(12, small_study(), tmp_path, digits)
     ended = sum(row.state.is_finished() for row in rows(tmp_path))
     seen: list[Snapshot] = []

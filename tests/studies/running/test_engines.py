@@ -1,4 +1,4 @@
-"""Engines: a worker that dies takes its own segment with it and nothing else, and none outlives its driver."""
+"""Engines: a worker that dies fails its own segment only, and no worker outlives its driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from studies.running.engines import (
 from studies.running.segments import Segment, run_segment
 from tests.study_data import BASE, prepared_digits  # noqa: F401 - a fixture
 
-SOON = 20.0  # seconds within which a result must come; a worker starts in well under one
+SOON = 20.0  # seconds within which a result must arrive; a worker needs less than one to start
 HEAVY = {"optuna", "sqlalchemy", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "rich", "typer"}
 
 PARENT = """
@@ -95,7 +95,7 @@ def nap(seconds: float) -> int:
 
 
 def wait_for(file: Path, told: Path) -> str:
-    """Tell who computes this, then wait until there is a file."""
+    """Write the id of this process, then wait until a file exists."""
     told.write_text(str(os.getpid()))
     while not file.exists():
         time.sleep(0.01)
@@ -134,7 +134,7 @@ def eventually(condition: Callable[[], bool], seconds: float = SOON) -> bool:
 
 
 def is_up(process_id: int) -> bool:
-    """Return whether a process runs; one that is dead and not yet waited for does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -147,13 +147,13 @@ def kill(process_id: int) -> None:
 
 
 def insist(engine: AbstractEngine, fn: Callable[..., Any], *args: Any) -> Any:
-    """Return what `fn` gives, submitted again when its worker is lost, as the driver does."""
+    """Return the result of `fn`, submitted again if its worker is lost, as the driver does."""
     for _ in range(3):
         try:
             return engine.submit(fn, *args).result(SOON)
         except WorkerLostError:
             continue
-    raise AssertionError("no worker comes back")
+    raise AssertionError("no worker is replaced")
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def engine() -> Iterator[LocalProcesses]:
     engine.shutdown()
 
 
-def test_processes_compute_what_the_driver_itself_would(engine: LocalProcesses, digits: Path) -> None:
+def test_processes_compute_the_same_as_the_driver_itself(engine: LocalProcesses, digits: Path) -> None:
     here = InProcess().submit(run_segment, segment_of(digits)).result()
     there = engine.submit(run_segment, segment_of(digits)).result(SOON)
     assert there.history == here.history
@@ -171,21 +171,21 @@ def test_processes_compute_what_the_driver_itself_would(engine: LocalProcesses, 
     assert TrainingState.from_bytes(there.state).weight_digest() == TrainingState.from_bytes(here.state).weight_digest()
 
 
-def test_segments_run_side_by_side_in_processes_of_their_own(engine: LocalProcesses) -> None:
+def test_segments_run_at_the_same_time_in_separate_processes(engine: LocalProcesses) -> None:
     process_ids = {future.result(SOON) for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]}
     assert len(process_ids) == 2
     assert os.getpid() not in process_ids
     assert process_ids == set(engine.process_ids())
 
 
-def test_large_states_go_there_and_back(engine: LocalProcesses) -> None:
+def test_large_states_are_sent_in_both_directions(engine: LocalProcesses) -> None:
     size = 20_000_000
     assert engine.submit(length, bytes(size)).result(SOON) == size
     assert len(engine.submit(answer_of, size).result(SOON)) == size
 
 
 @pytest.mark.parametrize("name", ["processes", "in-process"])
-def test_an_error_in_a_segment_comes_back_and_costs_no_worker(name: Any) -> None:
+def test_an_error_in_a_segment_is_returned_and_the_worker_survives(name: Any) -> None:
     with open_engine(name, 1) as engine:
         before = engine.submit(nap, 0).result(SOON)
         future = engine.submit(fail, CorruptStateError("torn"))
@@ -196,14 +196,14 @@ def test_an_error_in_a_segment_comes_back_and_costs_no_worker(name: Any) -> None
 
 
 @pytest.mark.slow
-def test_an_engine_by_name_has_as_many_workers_as_it_is_given() -> None:
+def test_an_engine_opened_by_name_has_the_requested_number_of_workers() -> None:
     with open_engine("processes", 3) as engine:
         assert engine.n_workers == 3
         assert len({future.result(SOON) for future in [engine.submit(nap, 0.3) for _ in range(3)]}) == 3
     assert open_engine("in-process", 3).n_workers == 1
 
 
-def test_a_killed_worker_fails_its_own_segment_alone_and_is_replaced(engine: LocalProcesses, tmp_path: Path) -> None:
+def test_a_killed_worker_fails_its_own_segment_only_and_is_replaced(engine: LocalProcesses, tmp_path: Path) -> None:
     go, told = tmp_path / "go", [tmp_path / "one", tmp_path / "two"]
     lost, other = (engine.submit(wait_for, go, file) for file in told)
     assert eventually(lambda: all(file.exists() and file.read_text() for file in told))
@@ -231,7 +231,7 @@ def test_a_worker_that_is_killed_while_idle_is_replaced(engine: LocalProcesses) 
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_again_and_again_are_replaced_each_time(engine: LocalProcesses) -> None:
+def test_a_worker_is_replaced_every_time_it_is_killed(engine: LocalProcesses) -> None:
     seen = set()
     for _ in range(3):
         process_id = insist(engine, nap, 0)
@@ -241,7 +241,7 @@ def test_workers_that_are_killed_again_and_again_are_replaced_each_time(engine: 
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_while_it_is_given_a_segment_harms_no_other(engine: LocalProcesses) -> None:
+def test_a_worker_killed_while_receiving_a_segment_does_not_affect_others(engine: LocalProcesses) -> None:
     engine.submit(nap, 0).result(SOON)
     (victim,) = {future.result(SOON) for future in [engine.submit(nap, 0)]}
     os.kill(victim, signal.SIGSTOP)
@@ -254,8 +254,8 @@ def test_a_worker_that_is_killed_while_it_is_given_a_segment_harms_no_other(engi
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_while_it_answers_is_lost_and_replaced(tmp_path: Path) -> None:
-    """In a process of its own: a driver that waits for the other half of the answer could not even exit."""
+def test_a_worker_killed_while_answering_is_replaced(tmp_path: Path) -> None:
+    """This needs a separate process: a driver that waited for the other half of the answer could not exit."""
     script = tmp_path / "answer.py"
     script.write_text(ANSWER)
     output = subprocess.run(
@@ -264,7 +264,7 @@ def test_a_worker_that_is_killed_while_it_answers_is_lost_and_replaced(tmp_path:
     assert output.splitlines() == ["WorkerLostError", "replaced"]
 
 
-def test_workers_are_gone_when_the_engine_is_shut_down(engine: LocalProcesses) -> None:
+def test_shutting_the_engine_down_stops_its_workers(engine: LocalProcesses) -> None:
     busy = engine.submit(nap, 600)
     assert eventually(lambda: len(engine.process_ids()) == 2)
     process_ids = engine.process_ids()
@@ -273,7 +273,7 @@ def test_workers_are_gone_when_the_engine_is_shut_down(engine: LocalProcesses) -
     assert isinstance(busy.exception(SOON), WorkerLostError)
 
 
-def test_an_engine_can_be_shut_down_before_its_workers_are_up_and_twice() -> None:
+def test_an_engine_can_be_shut_down_while_its_workers_start_and_twice() -> None:
     engine = LocalProcesses(2)
     engine.shutdown()
     process_ids = engine.process_ids()
@@ -282,7 +282,7 @@ def test_an_engine_can_be_shut_down_before_its_workers_are_up_and_twice() -> Non
 
 
 @pytest.mark.slow
-def test_workers_leave_when_their_driver_is_killed(tmp_path: Path) -> None:
+def test_workers_exit_when_their_driver_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     command = [sys.executable, str(script)]
@@ -296,8 +296,8 @@ def test_workers_leave_when_their_driver_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_the_drivers_business(tmp_path: Path) -> None:
-    """A terminal sends it to all processes of the group; it may come while the workers are still starting."""
+def test_workers_ignore_ctrl_c(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of a group, and it may arrive while the workers are starting."""
     script = tmp_path / "group.py"
     script.write_text(GROUP)
     command = [sys.executable, str(script)]
@@ -313,7 +313,7 @@ def test_ctrl_c_is_the_drivers_business(tmp_path: Path) -> None:
     assert group.returncode == 0
 
 
-def test_a_worker_imports_nothing_heavy(engine: LocalProcesses, digits: Path) -> None:
+def test_a_worker_imports_no_heavy_package(engine: LocalProcesses, digits: Path) -> None:
     modules = set(engine.submit(modules_after, segment_of(digits)).result(SOON))
     assert {"mlp", "studies", "numpy"} <= modules
     assert modules & HEAVY == set()

@@ -1,4 +1,4 @@
-"""What a study knows: base as trial 0, divergence, the best; and that a record is checked before it is believed."""
+"""The ledger: base as trial 0, divergence, the best trial, and how a record is checked when a study resumes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.study_data import (
 
 RATES = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.3, "log": True}}
 DIVERGES_AT_ONCE = {"optimizer": {"name": "sgd", "learning_rate": 1e30}}
-# One step an epoch: the weights of the first are huge, their outputs finite; those of the second are not.
+# One step per epoch: after the first the weights are huge and the outputs finite; after the second they are not.
 DIVERGES_LATER = {
     "network": {"hidden": []},
     "batch_size": "full",
@@ -46,7 +46,7 @@ Tables = tuple[list[Any], list[Any]]
 
 @pytest.fixture(scope="module")
 def complete_home(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of the small study as it comes out in one go; not to be changed."""
+    """The home of the complete small study; tests must not change it."""
     root = tmp_path_factory.mktemp("complete")
     run(small_study(), root, digits)
     return root
@@ -54,7 +54,7 @@ def complete_home(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def stopped_home(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of the small study when it was stopped halfway; not to be changed."""
+    """The home of the small study, stopped halfway; tests must not change it."""
     root = tmp_path_factory.mktemp("stopped")
     run_until(12, small_study(), root, digits)
     return root
@@ -62,19 +62,19 @@ def stopped_home(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def reference(complete_home: Path) -> Tables:
-    """What is recorded of the small study."""
+    """The tables of the complete small study."""
     return tables(complete_home)
 
 
 @pytest.fixture
 def complete(complete_home: Path, tmp_path: Path) -> Path:
-    """A complete study, to be changed."""
+    """A complete study that a test may change."""
     return shutil.copytree(complete_home, tmp_path / "complete")
 
 
 @pytest.fixture
 def stopped(stopped_home: Path, tmp_path: Path) -> Path:
-    """A stopped study, to be changed or to go on with."""
+    """A stopped study that a test may change or resume."""
     return shutil.copytree(stopped_home, tmp_path / "stopped")
 
 
@@ -83,7 +83,7 @@ def tables(root: Path) -> Tables:
 
 
 def change_row(root: Path, statement: str, *values: Any) -> None:
-    """Change Optuna's database behind everyone's back."""
+    """Change a row in Optuna's database directly."""
     with sqlite3.connect(root / "optuna.db") as database:
         assert database.execute(statement, values).rowcount == 1
     database.close()
@@ -97,7 +97,7 @@ def change_attribute(root: Path, number: int, key: str, change: Callable[[Any], 
 
 
 def number_of(root: Path, state: TrialState) -> int:
-    """Return the last trial after trial 0 that ended so."""
+    """Return the last trial after trial 0 that ended with a state."""
     return [row.number for row in rows(root) if row.number > 0 and row.state == state][-1]
 
 
@@ -127,7 +127,7 @@ def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path: Path, digits: Path,
     assert min(row.value for row in found if row.state == TrialState.COMPLETE) == found[0].value
 
 
-def test_every_trial_is_what_training_its_configuration_gives(tmp_path: Path, digits: Path) -> None:
+def test_every_trial_equals_a_training_of_its_configuration(tmp_path: Path, digits: Path) -> None:
     run(small_study({"pruner": "none", "trials": 5}), tmp_path, digits)
     spec = small_study()
     for row in rows(tmp_path):
@@ -140,8 +140,8 @@ def test_every_trial_is_what_training_its_configuration_gives(tmp_path: Path, di
         assert row.user_attrs["weight_digest"] == trained.weight_digest()
 
 
-def test_the_value_is_that_of_the_weights_that_are_kept(tmp_path: Path, digits: Path) -> None:
-    """Under early stopping these are of the best epoch by its own metric, not of the last."""
+def test_the_value_of_a_trial_is_the_metric_of_the_kept_weights(tmp_path: Path, digits: Path) -> None:
+    """Under early stopping they are the weights of the best epoch by the metric of early stopping."""
     base = {
         "epochs": 20,
         "optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.9},
@@ -157,7 +157,7 @@ def test_the_value_is_that_of_the_weights_that_are_kept(tmp_path: Path, digits: 
     assert row.user_attrs["kept_epoch"] == kept
 
 
-def test_a_base_outside_the_space_is_trained_and_teaches_the_sampler_nothing(tmp_path: Path, digits: Path) -> None:
+def test_a_base_outside_the_space_is_trained_and_ignored_by_the_sampler(tmp_path: Path, digits: Path) -> None:
     study = {"parallelism": 1, "trials": 6, "sampler": {"name": "tpe", "startup_trials": 2}}
     rates = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-3}}
     for name, rate in (("good", 0.02), ("bad", 1e-9)):
@@ -174,7 +174,7 @@ def test_a_base_outside_the_space_is_trained_and_teaches_the_sampler_nothing(tmp
     assert later[0] == later[1]
 
 
-def test_a_base_inside_the_space_teaches_the_sampler(tmp_path: Path, digits: Path) -> None:
+def test_the_sampler_learns_from_a_base_inside_the_space(tmp_path: Path, digits: Path) -> None:
     study = {"parallelism": 1, "trials": 6, "sampler": {"name": "tpe", "startup_trials": 2}}
     for name, rate in (("good", 0.01), ("bad", 1e-4)):
         run(small_study(study, {"optimizer": {"name": "adam", "learning_rate": rate}}, RATES), tmp_path / name, digits)
@@ -183,14 +183,14 @@ def test_a_base_inside_the_space_teaches_the_sampler(tmp_path: Path, digits: Pat
     assert [row.params for row in good[2:]] != [row.params for row in bad[2:]]
 
 
-def test_a_base_outside_the_space_can_be_the_best(tmp_path: Path, digits: Path) -> None:
+def test_a_base_outside_the_space_can_be_the_best_trial(tmp_path: Path, digits: Path) -> None:
     rates = {"optimizer.learning_rate": {"low": 1e-9, "high": 1e-8}}
     ledger = run(small_study({"trials": 4}, space=rates), tmp_path, digits)
     assert ledger.best == (0, rows(tmp_path)[0].value)
 
 
 @pytest.mark.parametrize("n_events", [0, 7])
-def test_a_study_whose_base_is_outside_the_space_goes_on_to_the_same_table(
+def test_a_study_whose_base_is_outside_the_space_resumes_to_the_same_table(
     tmp_path: Path, digits: Path, n_events: int
 ) -> None:
     spec = small_study({"trials": 5}, {"optimizer": {"name": "adam", "learning_rate": 0.5}}, RATES)
@@ -221,8 +221,8 @@ def test_a_trial_that_diverges_is_pruned_with_its_last_finite_value(
     assert (ledger.best, ledger.counts["pruned"]) == (None, 1)
 
 
-def test_a_trial_that_diverges_is_never_best(tmp_path: Path, digits: Path) -> None:
-    """Its last finite value is the highest here: the others have learnt nothing."""
+def test_a_trial_that_diverges_is_never_the_best(tmp_path: Path, digits: Path) -> None:
+    """Its last finite value is the highest here, because the other trials hardly learn."""
     rates = {"optimizer.learning_rate": [1e38, 1e-9]}
     ledger = run(small_study({"trials": 6, "pruner": "none"}, DIVERGES_LATER, rates), tmp_path, digits)
     found = rows(tmp_path)
@@ -236,7 +236,7 @@ def test_a_trial_that_diverges_is_never_best(tmp_path: Path, digits: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_events", [1, 8])
-def test_a_study_with_diverged_trials_goes_on_to_the_same_table(tmp_path: Path, digits: Path, n_events: int) -> None:
+def test_a_study_with_diverged_trials_resumes_to_the_same_table(tmp_path: Path, digits: Path, n_events: int) -> None:
     rates = {"optimizer.learning_rate": [1e38, 1e-3, 1e-9]}
     spec = small_study({"trials": 6}, DIVERGES_LATER, rates)
     run(spec, tmp_path / "at once", digits)
@@ -247,7 +247,7 @@ def test_a_study_with_diverged_trials_goes_on_to_the_same_table(tmp_path: Path, 
     assert log_table(tmp_path / "stopped") == log_table(tmp_path / "at once")
 
 
-def test_the_lowest_number_is_the_best_of_equals(tmp_path: Path, digits: Path) -> None:
+def test_of_equal_trials_the_lowest_number_is_the_best(tmp_path: Path, digits: Path) -> None:
     slow = {"optimizer": {"name": "adam", "learning_rate": 1e-3}, "batch_size": 16}
     same = {"optimizer.beta1": [0.9, 0.9000000000000001]}
     ledger = run(small_study({"trials": 6, "pruner": "none", "sampler": "random"}, slow, same), tmp_path, digits)
@@ -257,7 +257,7 @@ def test_the_lowest_number_is_the_best_of_equals(tmp_path: Path, digits: Path) -
 
 
 @pytest.mark.parametrize("metric", ["validation/loss", "train/accuracy"])
-def test_any_metric_can_decide(tmp_path: Path, digits: Path, metric: str) -> None:
+def test_a_study_can_optimise_any_metric(tmp_path: Path, digits: Path, metric: str) -> None:
     spec = small_study({"metric": metric, "trials": 5})
     ledger = run(spec, tmp_path, digits)
     complete = {row.value: row.number for row in rows(tmp_path) if row.state == TrialState.COMPLETE}
@@ -271,7 +271,7 @@ def test_any_metric_can_decide(tmp_path: Path, digits: Path, metric: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["virtual_start", "epoch_cost", "n_events"])
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
-def test_a_row_with_another_place_in_history_is_not_believed(
+def test_a_row_with_a_changed_place_in_history_is_an_error(
     complete: Path, digits: Path, key: str, state: TrialState
 ) -> None:
     number = number_of(complete, state)
@@ -289,7 +289,7 @@ def test_a_row_with_another_place_in_history_is_not_believed(
         (TrialState.PRUNED, "FAIL"),
     ],
 )
-def test_a_row_with_another_state_is_not_believed(complete: Path, digits: Path, was: TrialState, becomes: str) -> None:
+def test_a_row_with_a_changed_state_is_an_error(complete: Path, digits: Path, was: TrialState, becomes: str) -> None:
     number = number_of(complete, was)
     change_row(complete, "UPDATE trials SET state = ? WHERE number = ?", becomes, number)
     with pytest.raises(HistoryMismatchError, match=rf'study "small", trial {number}: '):
@@ -297,7 +297,7 @@ def test_a_row_with_another_state_is_not_believed(complete: Path, digits: Path, 
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
-def test_a_row_that_lacks_its_last_epoch_is_not_believed(complete: Path, digits: Path, state: TrialState) -> None:
+def test_a_row_without_its_last_epoch_is_an_error(complete: Path, digits: Path, state: TrialState) -> None:
     number = number_of(complete, state)
     last = max(rows(complete)[number].intermediate_values)
     where = "step = ? AND trial_id = (SELECT trial_id FROM trials WHERE number = ?)"
@@ -306,7 +306,7 @@ def test_a_row_that_lacks_its_last_epoch_is_not_believed(complete: Path, digits:
         run(small_study(), complete, digits)
 
 
-def test_a_mismatch_says_what_to_do_and_leaves_the_record_as_it_was(stopped: Path, digits: Path) -> None:
+def test_a_mismatch_says_what_to_do_and_leaves_the_record_unchanged(stopped: Path, digits: Path) -> None:
     change_attribute(stopped, 3, "virtual_start", lambda was: was + 1)
     before = tables(stopped)
     with pytest.raises(HistoryMismatchError, match=r"Use those versions, or run the study under a new --name"):
@@ -333,7 +333,7 @@ def flipped(data: bytes) -> bytes:
     ],
     ids=["empty", "half", "last byte", "zeros", "text", "bit", "missing"],
 )
-def test_a_checkpoint_that_is_damaged_is_computed_again(
+def test_epochs_of_a_damaged_checkpoint_are_computed_again(
     stopped: Path, digits: Path, reference: Tables, damage: Callable[[bytes], bytes | None]
 ) -> None:
     checkpoints = list(study_folder(stopped).trials.glob("*.npz"))
@@ -345,7 +345,7 @@ def test_a_checkpoint_that_is_damaged_is_computed_again(
     assert tables(stopped) == reference
 
 
-def test_a_checkpoint_of_another_configuration_is_not_used(stopped: Path, digits: Path, reference: Tables) -> None:
+def test_a_checkpoint_of_a_different_configuration_is_not_used(stopped: Path, digits: Path, reference: Tables) -> None:
     folder = study_folder(stopped)
     one, two, *_ = sorted(int(file.stem) for file in folder.trials.glob("*.npz"))
     assert TrainingState.from_bytes(folder.checkpoint(one).read_bytes()).epoch > 0
@@ -354,7 +354,7 @@ def test_a_checkpoint_of_another_configuration_is_not_used(stopped: Path, digits
     assert tables(stopped) == reference
 
 
-def test_checkpoints_are_gone_when_their_trials_have_ended(stopped: Path, digits: Path) -> None:
+def test_checkpoints_are_removed_when_their_trials_have_ended(stopped: Path, digits: Path) -> None:
     running = {row.number for row in rows(stopped) if row.state == TrialState.RUNNING}
     assert {int(file.stem) for file in study_folder(stopped).trials.glob("*.npz")} <= running
     run(small_study(), stopped, digits)
@@ -362,14 +362,14 @@ def test_checkpoints_are_gone_when_their_trials_have_ended(stopped: Path, digits
     assert not list(study_folder(stopped).trials.glob(".*"))
 
 
-def test_a_checkpoint_that_a_kill_left_of_an_ended_trial_is_removed(tmp_path: Path, digits: Path) -> None:
+def test_a_left_over_checkpoint_of_an_ended_trial_is_removed(tmp_path: Path, digits: Path) -> None:
     run(small_study({"trials": 2}), tmp_path, digits)
     study_folder(tmp_path).checkpoint(1).write_bytes(b"left over")
     run(small_study({"trials": 2}), tmp_path, digits)
     assert not study_folder(tmp_path).checkpoint(1).exists()
 
 
-def test_another_seed_of_the_search_gives_other_trials_and_the_same_base(tmp_path: Path, digits: Path) -> None:
+def test_another_search_seed_leads_to_other_trials_and_the_same_trial_0(tmp_path: Path, digits: Path) -> None:
     for seed in (1, 2):
         run(small_study({"seed": seed, "trials": 3}), tmp_path / str(seed), digits)
     one, two = rows(tmp_path / "1"), rows(tmp_path / "2")
@@ -378,7 +378,7 @@ def test_another_seed_of_the_search_gives_other_trials_and_the_same_base(tmp_pat
     assert one[1].params != two[1].params
 
 
-def test_a_row_tells_when_and_at_what_cost_a_trial_ran(complete: Path) -> None:
+def test_a_row_records_virtual_times_and_costs(complete: Path) -> None:
     found = rows(complete)
     starts = [row.user_attrs["virtual_start"] for row in found]
     ends = sorted(row.user_attrs["virtual_end"] for row in found)

@@ -1,4 +1,4 @@
-"""Optuna's database: hardened, and a row that a kill may strike at any moment is RUNNING or complete."""
+"""Optuna's database: its settings, and rows that are RUNNING or complete whenever the process is killed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def finish(table: StudyTable, number: int = 0, state: TrialState = TrialState.CO
 
 
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 1), ("busy_timeout", 60_000)])
-def test_every_connection_is_hardened(storage: optuna.storages.RDBStorage, pragma: str, value: object) -> None:
+def test_every_connection_has_the_settings(storage: optuna.storages.RDBStorage, pragma: str, value: object) -> None:
     one, two = storage.engine.raw_connection(), storage.engine.raw_connection()
     for connection in (one, two):
         assert connection.cursor().execute(f"PRAGMA {pragma}").fetchone() == (value,)
@@ -76,7 +76,7 @@ def test_a_transaction_takes_the_write_lock_when_it_begins(storage: optuna.stora
         other.close()
 
 
-def test_a_writer_waits_for_another_and_readers_never_do(table: StudyTable, url: str) -> None:
+def test_writers_wait_for_each_other_and_readers_never_wait(table: StudyTable, url: str) -> None:
     other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     reader = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0)
@@ -90,7 +90,7 @@ def test_a_writer_waits_for_another_and_readers_never_do(table: StudyTable, url:
     other.close()
 
 
-def test_a_row_is_written_whole_when_a_trial_is_asked(table: StudyTable) -> None:
+def test_a_row_is_written_in_full_when_a_trial_is_asked(table: StudyTable) -> None:
     add(table)
     (row,) = table.rows()
     assert (row.number, row.state) == (0, TrialState.RUNNING)
@@ -119,7 +119,7 @@ def test_a_trial_that_ends_without_epochs_has_no_value(table: StudyTable) -> Non
     assert table.rows()[0].value is None
 
 
-def test_rows_are_numbered_as_they_are_asked_whichever_ends_first(table: StudyTable) -> None:
+def test_rows_are_numbered_in_the_order_in_which_they_are_asked(table: StudyTable) -> None:
     for _ in range(3):
         add(table)
     finish(table, 2)
@@ -147,7 +147,7 @@ def test_the_state_is_written_last(storage: optuna.storages.RDBStorage, table: S
     assert sum("INTO trial_user_attributes" in statement for statement in written) == 2
 
 
-def test_a_row_whose_end_was_interrupted_is_running_and_can_be_completed(table: StudyTable) -> None:
+def test_a_row_whose_last_write_was_interrupted_is_running_and_can_be_completed(table: StudyTable) -> None:
     add(table)
     with pytest.raises(TypeError):
         finish(table, weight_digest=object())
@@ -159,13 +159,13 @@ def test_a_row_whose_end_was_interrupted_is_running_and_can_be_completed(table: 
     assert (row.state, row.user_attrs["weight_digest"]) == (TrialState.COMPLETE, "f")
 
 
-def test_a_database_that_is_not_there_is_made(tmp_path: Path) -> None:
+def test_a_missing_database_is_created(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'new.db'}")
     assert StudyTable(storage, "digits", "maximize").rows() == []
     storage.engine.dispose()
 
 
-def test_rows_are_there_for_the_next_launch_and_for_tools_of_optuna(table: StudyTable, url: str) -> None:
+def test_rows_can_be_read_by_the_next_launch_and_by_optuna(table: StudyTable, url: str) -> None:
     add(table)
     finish(table)
     again = open_storage(url)
@@ -175,7 +175,7 @@ def test_rows_are_there_for_the_next_launch_and_for_tools_of_optuna(table: Study
     again.engine.dispose()
 
 
-def test_studies_in_one_database_have_rows_of_their_own(storage: optuna.storages.RDBStorage, table: StudyTable) -> None:
+def test_studies_in_one_database_have_separate_rows(storage: optuna.storages.RDBStorage, table: StudyTable) -> None:
     other = StudyTable(storage, "mnist", "minimize")
     add(other)
     assert len(table.rows()) == 0
@@ -184,7 +184,7 @@ def test_studies_in_one_database_have_rows_of_their_own(storage: optuna.storages
     assert [row.state.name for row in other.rows()] == ["RUNNING"]
 
 
-def test_rows_of_one_study_can_be_removed(storage: optuna.storages.RDBStorage, table: StudyTable, url: str) -> None:
+def test_the_rows_of_one_study_can_be_removed(storage: optuna.storages.RDBStorage, table: StudyTable, url: str) -> None:
     add(table)
     other = StudyTable(storage, "mnist", "minimize")
     add(other)

@@ -217,7 +217,7 @@ def test_quasi_random_points_are_spread_more_evenly_than_random_ones(quasi_rando
     assert discrepancy(samplers.decode("random")) > 0.003
 
 
-def test_what_an_ask_changes_in_the_study_is_recorded_with_its_trial(quasi_random: AbstractSampler) -> None:
+def test_study_attributes_changed_by_an_ask_are_recorded_with_its_trial(quasi_random: AbstractSampler) -> None:
     asked = ask_in_view(study_with(quasi_random, space=SQUARE), n_trials=5)
     recorded = [trial.system_attrs.get("study_attributes") for trial in asked]
     assert recorded[0] is None
@@ -246,14 +246,14 @@ class CountsEnds(AbstractSampler):
 
 
 @pytest.mark.parametrize("n_recorded", [0, 4])
-def test_what_a_sampler_stores_at_the_end_of_a_trial_is_there_for_the_next(n_recorded: int) -> None:
+def test_study_attributes_changed_at_the_end_of_a_trial_are_seen_by_the_next(n_recorded: int) -> None:
     spec = study_with(CountsEnds())
     asked = ask_in_view(spec, 6, recorded=ask_in_view(spec, n_recorded))
     assert [trial.system_attrs["ended before"] for trial in asked[1:]] == [[], [], [0], [0, 1], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("name", PRUNING)
-def test_a_pruner_decides_as_in_a_study_of_optuna(name: str) -> None:
+def test_a_pruner_decides_as_in_optunas_own_study(name: str) -> None:
     spec = study_with(samplers.decode("random"), most_eager(name), SQUARE)
     view = StudyView(spec)
     study = optuna.create_study(

@@ -1,4 +1,4 @@
-"""The grammar of [space]: what it searches, what it records, which configuration it gives, what it refuses."""
+"""The grammar of `[space]`: its distributions, its labels, its configurations and its errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ DESIGN_POINT = {
     "batch_size": 128,
 }
 
-# Every form at once: steps, lists, parts by name; conditions on conditions, on two paths, on what is not searched.
+# Every form together: steps, lists, parts by name; conditions on conditions, on two paths, on paths not searched.
 RICH = tomllib.loads("""
 optimizer                  = ["adam", "sgd", { name = "sgd", learning_rate = 0.5, momentum = 0.9 }]
 "optimizer.learning_rate"  = { low = 1e-4, high = 1, log = true }
@@ -74,7 +74,7 @@ epochs                     = { low = 1, high = 100, log = true, when = { data.na
 
 
 def base(changes: dict[str, Any] | None = None) -> TrainConfig:
-    """Return DESIGN's base, some of its fields replaced."""
+    """Return the base of DESIGN with some of its fields replaced."""
     return TrainConfig.from_mapping(DESIGN["base"] | (changes or {}))
 
 
@@ -83,7 +83,7 @@ def space(table: dict[str, Any] | str, changes: dict[str, Any] | None = None) ->
 
 
 def suggest(searched: Space, **params: Any) -> dict[str, Any]:
-    """Return what the space takes of some fixed parameters, each named by its path with `__` for dots."""
+    """Return the parameters that apply among some fixed ones, each named by its path with `__` for dots."""
     return searched.suggest(FixedTrial({path.replace("__", "."): value for path, value in params.items()}))
 
 
@@ -155,7 +155,7 @@ def test_an_entry_means_this_distribution(path: str, entry: str, distribution: A
         ("optimizer.weight_decay", [0.0, 1e-4], [0.0, 1e-4]),
     ],
 )
-def test_choices_are_recorded_as_they_are_spelled(path: str, choices: list[Any], recorded: list[Any] | None) -> None:
+def test_choices_are_recorded_by_their_labels(path: str, choices: list[Any], recorded: list[Any] | None) -> None:
     searched = space({path: choices})
     labels = ["leaky_relu", "leaky_relu(slope=0.1)"] if recorded is None else recorded
     assert searched.distributions({path: labels[0]})[path].choices == tuple(labels)
@@ -163,12 +163,12 @@ def test_choices_are_recorded_as_they_are_spelled(path: str, choices: list[Any],
         assert searched.suggest(FixedTrial({path: name})) == {path: name}
 
 
-def test_only_the_distributions_of_given_parameters_are_returned() -> None:
+def test_distributions_are_returned_for_the_given_parameters_only() -> None:
     searched = space(DESIGN["space"])
     assert list(searched.distributions({"batch_size": 64, "optimizer": "adam"})) == ["batch_size", "optimizer"]
 
 
-def test_a_space_may_be_empty() -> None:
+def test_a_space_can_be_empty() -> None:
     searched = space({})
     assert len(searched) == 0
     assert searched.suggest(FixedTrial({})) == {}
@@ -176,12 +176,12 @@ def test_a_space_may_be_empty() -> None:
     assert searched.params_of_base() == {}
 
 
-def test_the_order_of_lines_decides_nothing() -> None:
+def test_the_order_of_lines_does_not_matter() -> None:
     forward, backward = space(RICH), space(dict(reversed(RICH.items())))
     assert [parameter.path for parameter in forward] == [parameter.path for parameter in backward]
 
 
-def test_a_parameter_comes_after_all_that_its_condition_names() -> None:
+def test_a_parameter_comes_after_the_parameters_that_its_condition_names() -> None:
     order = [parameter.path for parameter in space(RICH)]
     for parameter in space(RICH):
         assert all(order.index(path) < order.index(parameter.path) for path in parameter.when if path in order)
@@ -201,7 +201,7 @@ def test_the_mapping_of_a_space_keeps_the_labels_of_its_choices() -> None:
     assert [label(choice) for choice in mapping["optimizer"]["choices"]] == ["adam", "sgd(momentum=0.9)"]
 
 
-def test_numbers_take_their_places() -> None:
+def test_suggested_numbers_are_set_in_the_configuration() -> None:
     searched = space(DESIGN["space"])
     config = searched.configure(DESIGN_POINT | {"network.hidden.width": 64, "network.hidden.taper": 0.5})
     assert config.network.hidden == Taper(2, 64, 0.5)
@@ -209,17 +209,17 @@ def test_numbers_take_their_places() -> None:
     assert config.epochs == 20
 
 
-def test_a_bare_name_that_base_uses_means_the_part_of_base() -> None:
+def test_a_bare_name_equal_to_that_of_bases_part_keeps_its_settings() -> None:
     config = space({"optimizer": ["adam", "sgd"]}).configure({"optimizer": "adam"})
     assert config.optimizer.weight_decay == 1e-4
 
 
-def test_any_other_choice_replaces_the_part_of_base_whole() -> None:
+def test_any_other_choice_replaces_the_part_of_base_in_full() -> None:
     config = space({"optimizer": ["adam", "sgd"]}).configure({"optimizer": "sgd"})
     assert (config.optimizer.name, config.optimizer.weight_decay, config.optimizer.learning_rate) == ("sgd", 0.0, 0.01)
 
 
-def test_a_table_of_the_name_that_base_uses_replaces_it_too() -> None:
+def test_a_table_replaces_the_part_of_base_even_if_the_name_is_the_same() -> None:
     searched = space({"optimizer": [{"name": "adam", "beta1": 0.8}, "sgd"]})
     config = searched.configure({"optimizer": "adam(beta1=0.8)"})
     assert (config.optimizer.beta1, config.optimizer.weight_decay) == (0.8, 0.0)
@@ -241,7 +241,7 @@ def test_a_hidden_list_replaces_depth_width_and_taper() -> None:
 @pytest.mark.parametrize("name", ["design", "rich"])
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_any_point_gives_a_valid_configuration_with_every_value_in_its_place(name: str, data: st.DataObject) -> None:
+def test_any_parameters_lead_to_a_valid_configuration_with_every_value_set(name: str, data: st.DataObject) -> None:
     searched, strategy = points(name)
     params = searched.suggest(FixedTrial(data.draw(strategy)))
     config = searched.configure(params)
@@ -257,7 +257,7 @@ def test_any_point_gives_a_valid_configuration_with_every_value_in_its_place(nam
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_whatever_a_sampler_suggests_can_be_configured_and_is_recorded_as_it_was_suggested(seed: int) -> None:
+def test_suggestions_of_a_sampler_can_be_configured_and_are_recorded_unchanged(seed: int) -> None:
     searched, _ = points("rich")
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
     params = searched.suggest(trial)
@@ -295,7 +295,7 @@ def test_a_path_is_suggested_exactly_when_its_condition_holds(data: st.DataObjec
 
 
 @pytest.mark.parametrize("condition", ['"sgd"', '["sgd"]', '["sgd", "adam"]'])
-def test_parts_are_compared_by_name_whatever_their_fields(condition: str) -> None:
+def test_conditions_compare_parts_by_name_and_ignore_their_fields(condition: str) -> None:
     searched = space(f"""
         optimizer = [{{ name = "sgd", momentum = 0.5 }}, {{ name = "sgd", momentum = 0.9 }}, "adam"]
         batch_size = {{ choices = [32, 64], when = {{ optimizer = {condition} }} }}
@@ -307,7 +307,7 @@ def test_parts_are_compared_by_name_whatever_their_fields(condition: str) -> Non
 
 
 @pytest.mark.parametrize("path", ['"network.activation"', "network.activation"])
-def test_a_condition_may_quote_its_dotted_path_or_not(path: str) -> None:
+def test_the_dotted_path_of_a_condition_can_be_quoted_or_not(path: str) -> None:
     searched = space(f"""
         "network.activation" = ["relu", "tanh"]
         batch_size = {{ choices = [32, 64], when = {{ {path} = "tanh" }} }}
@@ -317,13 +317,13 @@ def test_a_condition_may_quote_its_dotted_path_or_not(path: str) -> None:
 
 
 @pytest.mark.parametrize(("optimizer", "applies"), [("adam", True), ("sgd", False)])
-def test_a_condition_on_what_is_not_searched_is_judged_by_base(optimizer: str, applies: bool) -> None:
+def test_a_condition_on_a_path_that_is_not_searched_is_compared_with_base(optimizer: str, applies: bool) -> None:
     table = 'batch_size = { choices = [32, 64], when = { optimizer = "adam" } }'
     searched = space(table, {"optimizer": {"name": optimizer, "learning_rate": 0.02}})
     assert suggest(searched, batch_size=32) == ({"batch_size": 32} if applies else {})
 
 
-def test_the_base_of_the_design_is_a_point_of_its_space() -> None:
+def test_the_base_of_the_design_is_in_its_space() -> None:
     searched = space(DESIGN["space"])
     assert searched.params_of_base() == DESIGN_POINT
     assert searched.configure(DESIGN_POINT) == base()
@@ -364,33 +364,42 @@ def test_the_base_of_the_design_is_a_point_of_its_space() -> None:
         "a field of an optional table",
     ],
 )
-def test_base_is_a_point_where_every_searched_path_can_have_its_value(
+def test_base_is_in_the_space_if_every_searched_path_allows_its_value(
     table: str, changes: dict[str, Any], point: dict[str, Any]
 ) -> None:
     searched = space(table, changes)
     assert searched.params_of_base() == point
+    assert searched.why_base_is_outside() == ""
     assert searched.configure(point) == searched.base
 
 
-@pytest.mark.parametrize(
-    ("table", "changes"),
-    [
-        ('"optimizer.learning_rate" = { low = 2e-3, high = 1 }', {}),
-        ("batch_size = { low = 32, high = 256, step = 112 }", {}),
-        ("batch_size = [64, 256]", {}),
-        ('optimizer = ["sgd"]', {}),
-        ('optimizer = [{ name = "adam", beta1 = 0.8 }]', {}),
-        ('"network.activation" = [{ name = "leaky_relu", slope = 0.1 }]', {"network": {"activation": "leaky_relu"}}),
-        ('"network.hidden" = [[256, 256]]', {}),
-        ('"data.validation" = { low = 0.1, high = 0.5 }', {}),
-    ],
-    ids=["below", "off the grid", "no choice", "another part", "other fields", "other slope", "a list", "too many"],
-)
-def test_base_is_no_point_where_a_searched_path_cannot_have_its_value(table: str, changes: dict[str, Any]) -> None:
-    assert space(table, changes).params_of_base() is None
+OUTSIDE = {
+    "below": ('"optimizer.learning_rate" = { low = 2e-3, high = 1 }', {}, '"optimizer.learning_rate" = 0.001'),
+    "off the grid": ("batch_size = { low = 32, high = 256, step = 112 }", {}, '"batch_size" = 128'),
+    "not a choice": ("batch_size = [64, 256]", {}, '"batch_size" = 128'),
+    "another part": ('optimizer = ["sgd"]', {}, '"optimizer" = "adam(weight_decay=0.0001)"'),
+    "other fields": ('optimizer = [{ name = "adam", beta1 = 0.8 }]', {}, '"optimizer.weight_decay" = 0.0001'),
+    "other slope": (
+        '"network.activation" = [{ name = "leaky_relu", slope = 0.1 }]',
+        {"network": {"activation": "leaky_relu"}},
+        '"network.activation.slope" = 0.01',
+    ),
+    "a list": ('"network.hidden" = [[256, 256]]', {}, '"network.hidden" = '),
+    "too many": ('"data.validation" = { low = 0.1, high = 0.5 }', {}, '"data.validation" = 10000'),
+    "not set": ("early_stopping = [{ patience = 3 }]", {"early_stopping": None}, '"early_stopping" is not set'),
+}
 
 
-def test_the_range_of_a_path_that_does_not_apply_to_base_is_no_matter() -> None:
+@pytest.mark.parametrize(("table", "changes", "reason"), OUTSIDE.values(), ids=OUTSIDE)
+def test_base_is_outside_the_space_if_a_searched_path_does_not_allow_its_value(
+    table: str, changes: dict[str, Any], reason: str
+) -> None:
+    searched = space(table, changes)
+    assert searched.params_of_base() is None
+    assert searched.why_base_is_outside().startswith(reason)
+
+
+def test_a_range_that_does_not_apply_to_base_need_not_contain_its_value() -> None:
     table = '"schedule.final" = { low = 0.5, high = 0.9, when = { optimizer = "sgd" } }'
     assert space(table).params_of_base() == {}
 
@@ -415,8 +424,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         'optimizer = ["adam", "sgd"]\n"optimizer.momentum" = { low = 0.0, high = 0.9 }',
         {},
         (
-            '"optimizer.momentum": is not a field of [base]. "adam" has none: '
-            'guard it with when = { "optimizer" = ... }, or leave that choice out.'
+            '"optimizer.momentum": is not a field of [base], because "adam" has none. '
+            'Guard it with when = { "optimizer" = ... }, or remove that choice.'
         ),
     ),
     "guard that admits too much": (
@@ -426,8 +435,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         ),
         {},
         (
-            '"optimizer.momentum": is not a field of [base]. "adam" has none: '
-            'guard it with when = { "optimizer" = ... }, or leave that choice out.'
+            '"optimizer.momentum": is not a field of [base], because "adam" has none. '
+            'Guard it with when = { "optimizer" = ... }, or remove that choice.'
         ),
     ),
     "low that the field refuses": (
@@ -459,7 +468,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "log with step": (
         "batch_size = { low = 16, high = 64, log = true, step = 16 }",
         {},
-        '"batch_size": log = true and step exclude each other; leave one out.',
+        '"batch_size": log = true and step cannot be combined. Remove one of them.',
     ),
     "log that is no boolean": (
         "batch_size = { low = 16, high = 64, log = 2 }",
@@ -469,7 +478,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "step off the range": (
         "batch_size = { low = 16, high = 64, step = 20 }",
         {},
-        '"batch_size": high must be low plus whole steps, got 16 to 64 by 20.',
+        '"batch_size": high must be low plus a whole number of steps, got 16 to 64 by 20.',
     ),
     "step of zero": (
         "batch_size = { low = 16, high = 64, step = 0 }",
@@ -487,16 +496,16 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         "batch_size = { low = 16, high = 64, stp = 16 }",
         {},
         (
-            '"batch_size": "stp" is no key of a searched path. Did you mean "step"? '
-            "It takes a list, or low and high with log or step, and when."
+            '"batch_size": "stp" is not a valid key here. Did you mean "step"? '
+            "A searched path takes a list of choices, or low and high with log or step; and when."
         ),
     ),
     "choices with a range": (
         "batch_size = { choices = [16], high = 64 }",
         {},
         (
-            '"batch_size": "high" is no key of a searched path. '
-            "It takes a list, or low and high with log or step, and when."
+            '"batch_size": "high" is not a valid key here. '
+            "A searched path takes a list of choices, or low and high with log or step; and when."
         ),
     ),
     "plain value": (
@@ -505,21 +514,21 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         '"batch_size": must be a list of choices or a table with low and high, got 64.',
     ),
     "no choice": ("batch_size = []", {}, '"batch_size": choices must be a list of at least one value, got [].'),
-    "number twice": ("batch_size = [32, 64, 32]", {}, '"batch_size": 32 stands twice among the choices.'),
+    "number twice": ("batch_size = [32, 64, 32]", {}, '"batch_size": 32 appears twice among the choices.'),
     "part twice": (
         'optimizer = [{ name = "adam" }, "adam"]',
         {},
-        "\"optimizer\": 'adam' stands twice among the choices.",
+        "\"optimizer\": 'adam' appears twice among the choices.",
     ),
     "list twice": (
         '"network.hidden" = [[8, 4], [8, 4]]',
         {},
-        "\"network.hidden\": '8-4' stands twice among the choices.",
+        "\"network.hidden\": '8-4' appears twice among the choices.",
     ),
     "range of parts": (
         "optimizer = { low = 1, high = 2 }",
         {},
-        '"optimizer": is not a number, so it takes a list of choices.',
+        '"optimizer": is not a number, so it needs a list of choices instead of a range.',
     ),
     "unknown part": (
         '"network.activation" = ["rely"]',
@@ -540,15 +549,12 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "unquoted path": (
         "optimizer.learning_rate = { low = 0.1, high = 1.0 }",
         {},
-        (
-            '"optimizer": needs low and high, or choices; or is "optimizer.learning_rate" meant? '
-            "Then quote the dotted path."
-        ),
+        ('"optimizer": needs low and high, or choices. If you mean "optimizer.learning_rate", quote the dotted path.'),
     ),
     "unquoted path of three steps": (
         "network.hidden.depth = { low = 1, high = 3 }",
         {},
-        '"network": needs low and high, or choices; or is "network.hidden.depth" meant? Then quote the dotted path.',
+        '"network": needs low and high, or choices. If you mean "network.hidden.depth", quote the dotted path.',
     ),
     "condition that is no table": (
         'batch_size = { choices = [32], when = "sgd" }',
@@ -563,17 +569,17 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "condition on an unknown choice": (
         'optimizer = ["adam", "sgd"]\nbatch_size = { choices = [32], when = { optimizer = "sdg" } }',
         {},
-        '"batch_size": when: \'sdg\' is no choice of "optimizer", which has: adam, sgd.',
+        '"batch_size": when: \'sdg\' is not a choice of "optimizer". Available: adam, sgd.',
     ),
     "condition on a range": (
         "epochs = { low = 1, high = 9 }\nbatch_size = { choices = [32], when = { epochs = 3 } }",
         {},
-        '"batch_size": when: "epochs" is searched by range; a condition needs choices.',
+        '"batch_size": when: "epochs" is searched as a range, but a condition needs choices.',
     ),
     "condition on itself": (
         "batch_size = { choices = [32, 64], when = { batch_size = 64 } }",
         {},
-        '"batch_size": the conditions in `when` go round in a circle.',
+        '"batch_size": the conditions in `when` are circular.',
     ),
     "conditions in a circle": (
         (
@@ -581,24 +587,24 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
             "batch_size = { choices = [32, 64], when = { epochs = 5 } }"
         ),
         {},
-        '"batch_size": the conditions in `when` go round in a circle.',
+        '"batch_size": the conditions in `when` are circular.',
     ),
 }
 
 
 @pytest.mark.parametrize("mistake", REFUSALS)
-def test_a_mistake_is_explained(mistake: str) -> None:
+def test_the_error_of_a_mistake_explains_it(mistake: str) -> None:
     table, changes, text = REFUSALS[mistake]
     assert refusal(table, changes) == text
 
 
 @pytest.mark.parametrize("end", ["nan", "inf", "true", '"0.5"'])
-def test_an_end_of_a_range_is_a_finite_number(end: str) -> None:
+def test_the_ends_of_a_range_must_be_finite_numbers(end: str) -> None:
     message = refusal(f'"optimizer.weight_decay" = {{ low = 0.0, high = {end} }}')
     assert message.startswith('"optimizer.weight_decay": must be ')
 
 
-def test_every_two_choices_are_tried_together_where_their_conditions_allow_it() -> None:
+def test_every_two_choices_are_checked_together_if_their_conditions_allow_it() -> None:
     table = {
         "batch_size": [64, 1],
         "optimizer": ["adam", "sgd"],
@@ -613,14 +619,14 @@ def test_every_two_choices_are_tried_together_where_their_conditions_allow_it() 
     assert len({e.config for e in examples}) == len(examples)
 
 
-def test_choices_that_exclude_each_other_are_refused_unless_a_condition_keeps_them_apart() -> None:
+def test_choices_that_exclude_each_other_are_refused_unless_a_condition_separates_them() -> None:
     base = TrainConfig.from_mapping(DESIGN["base"])
     batch = {"network.normalization": ["none", "batch"]}
     with pytest.raises(ConfigError) as refusal:
         Space(batch | {"batch_size": [64, 1]}, base)
     assert str(refusal.value) == (
-        '"batch_size": must be at least 2 for batch normalization, which compares examples. That is so with '
-        "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or leave it out."
+        '"batch_size": must be at least 2 for batch normalization, which compares examples. This happens with '
+        "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or remove it."
     )
     guarded = {"choices": [64, 1], "when": {"network.normalization": "none"}}
     assert len(Space(batch | {"batch_size": guarded}, base).examples) == 3
