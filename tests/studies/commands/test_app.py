@@ -48,9 +48,9 @@ def help_page(*arguments: str) -> str:
         (
             '"network.activation" =',
             "network.activation =",
-            'is "network.activation" meant? Then quote the dotted path.',
+            'If you mean "network.activation", quote the dotted path.',
         ),
-        ("[space]", "[spaces]", 'study.toml: [spaces] is no table of a study file. Did you mean "space"?'),
+        ("[space]", "[spaces]", 'study.toml: [spaces] is not a section of a study file. Did you mean "space"?'),
     ],
 )
 def test_a_mistake_in_the_file_is_reported_in_one_line_before_anything_is_written(
