@@ -137,13 +137,13 @@ def test_a_study_of_a_csv_file_runs_is_exported_retrained_and_predicts(tmp_path:
     (tmp_path / "new.csv").write_text("colour,petal\nred,3\nblue,4\n")
     predicted = studies("predict", "model.json", "new.csv").stdout.splitlines()
     assert (predicted[0], len(predicted)) == ("label,a,b", 3)
-    judged = studies("evaluate", "model.json", "--data", "own.csv").stdout
+    judged = studies("evaluate", "model.json", "own.csv").stdout
     (tested,) = (line.split()[1] for line in trained.stdout.splitlines() if line.startswith("test/accuracy"))
     assert f"test/accuracy  {float(tested):.6g}\n" in judged
     (tmp_path / "own.csv").write_text(FLOWERS + "1,red,a\n")
     changed = studies("train", best)
     assert changed.returncode == 1
-    assert 'the data set "own.csv" has the digest' in changed.stdout
+    assert 'the digest of the data set "own.csv" is ' in changed.stdout
     mistaken = studies("run", "own.toml", "--set", "data.label=king", "--name", "other")
     assert (mistaken.returncode, mistaken.stdout) == (2, "")
     problem = (
