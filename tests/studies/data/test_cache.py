@@ -146,6 +146,5 @@ def test_a_cache_folder_describes_its_data_set_in_json() -> None:
 
 
 def test_a_relative_cache_folder_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDIES_CACHE", "here")
     assert prepare_data("digits").is_relative_to(tmp_path / "here")

@@ -55,7 +55,7 @@ def test_a_test_part_that_leaves_no_training_rows_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "task", "wanted", "classes"),
+    ("cells", "task", "expected", "classes"),
     [
         (["10", "9", "10"], "auto", "classes", ("9", "10")),
         (["1.5", "2.5", "1.5"], "auto", "values", ("label",)),
@@ -66,11 +66,11 @@ def test_a_test_part_that_leaves_no_training_rows_is_refused() -> None:
     ],
 )
 def test_the_task_follows_from_the_column_unless_it_is_configured(
-    cells: list[str], task: str, wanted: str, classes: tuple[str, ...]
+    cells: list[str], task: str, expected: str, classes: tuple[str, ...]
 ) -> None:
     data = read("x,label\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)), task=task, test=0)
-    assert (data.task, data.classes) == (wanted, classes)
-    if wanted == "values":
+    assert (data.task, data.classes) == (expected, classes)
+    if expected == "values":
         assert data.targets.tolist() == [[float(cell)] for cell in cells]
     else:
         assert [data.classes[target] for target in data.targets] == cells

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from mlp.errors import ConfigError
 from studies.data import csv_dataset, idx
 from studies.data.cache import open_cached
 from studies.data.prepare import open_dataset, prepare_data
+from studies.data.published import DigitsSource
+from studies.data.sources import FileSearch
 
 FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(20))
 
@@ -47,6 +51,21 @@ def test_a_cached_data_set_needs_neither_its_files_nor_a_network(
     for data_dir in (tiny, tmp_path / "elsewhere", None):
         assert prepare_data("mnist", data_dir=data_dir) == folder
     assert len(calls) == 4
+
+
+def test_simultaneous_requests_for_a_data_set_read_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    read = DigitsSource.read
+
+    def read_slowly(self: DigitsSource, search: FileSearch) -> Dataset:
+        reads.append(self.name)
+        time.sleep(0.2)  # long enough for the other requests to find an empty cache
+        return read(self, search)
+
+    monkeypatch.setattr(DigitsSource, "read", read_slowly)
+    with ThreadPoolExecutor(3) as threads:
+        folders = set(threads.map(prepare_data, ["digits"] * 3))
+    assert (reads, len(folders)) == (["digits"], 1)
 
 
 @pytest.mark.parametrize("data", ["", DataConfig("")])
@@ -137,16 +156,16 @@ def test_a_study_of_a_csv_file_runs_is_exported_retrained_and_predicts(tmp_path:
     (tmp_path / "new.csv").write_text("colour,petal\nred,3\nblue,4\n")
     predicted = studies("predict", "model.json", "new.csv").stdout.splitlines()
     assert (predicted[0], len(predicted)) == ("label,a,b", 3)
-    judged = studies("evaluate", "model.json", "own.csv").stdout
-    (tested,) = (line.split()[1] for line in trained.stdout.splitlines() if line.startswith("test/accuracy"))
-    assert f"test/accuracy  {float(tested):.6g}\n" in judged
+    evaluated = studies("evaluate", "model.json", "own.csv").stdout
+    (accuracy,) = (line.split()[1] for line in trained.stdout.splitlines() if line.startswith("test/accuracy"))
+    assert f"test/accuracy  {float(accuracy):.6g}\n" in evaluated
     (tmp_path / "own.csv").write_text(FLOWERS + "1,red,a\n")
     changed = studies("train", best)
     assert changed.returncode == 1
     assert 'the digest of the data set "own.csv" is ' in changed.stdout
-    mistaken = studies("run", "own.toml", "--set", "data.label=king", "--name", "other")
-    assert (mistaken.returncode, mistaken.stdout) == (2, "")
+    misspelled = studies("run", "own.toml", "--set", "data.label=king", "--name", "other")
+    assert (misspelled.returncode, misspelled.stdout) == (2, "")
     problem = (
         'own.csv: there is no column "king" to predict. Did you mean "kind"? Set data.label to the column to predict.'
     )
-    assert mistaken.stderr == f'error: own.toml: [base] "data": {problem}\n'
+    assert misspelled.stderr == f'error: own.toml: [base] "data": {problem}\n'

@@ -18,7 +18,7 @@ from studies.data.published import CLOTHES, DIGITS
 REAL = Path(os.environ.get("STUDIES_DATA", "no such folder"))
 
 
-def needs(folder: str) -> pytest.MarkDecorator:
+def requires_files(folder: str) -> pytest.MarkDecorator:
     files = [REAL / folder / f"{file.name}.gz" for file in idx.mnist_files("", "", "", "")]
     missing = [str(file) for file in files if not file.exists()]
     return pytest.mark.skipif(bool(missing), reason=f"STUDIES_DATA is not set or lacks {', '.join(missing)}")
@@ -48,8 +48,8 @@ def test_digits_equal_those_of_scikit_learn_with_every_fifth_row_as_test_part() 
 @pytest.mark.parametrize(
     ("name", "classes", "mean", "first_labels"),
     [
-        pytest.param("mnist", DIGITS, 0.1307, [5, 0, 4, 1, 9], marks=needs("mnist")),
-        pytest.param("fashion_mnist", CLOTHES, 0.2860, [9, 0, 0, 3, 0], marks=needs("fashion-mnist")),
+        pytest.param("mnist", DIGITS, 0.1307, [5, 0, 4, 1, 9], marks=requires_files("mnist")),
+        pytest.param("fashion_mnist", CLOTHES, 0.2860, [9, 0, 0, 3, 0], marks=requires_files("fashion-mnist")),
     ],
 )
 def test_image_sets_have_their_published_statistics(

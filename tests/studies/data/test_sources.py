@@ -6,17 +6,14 @@ import gzip
 import http.server
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlp.arrays import Array
 from mlp.errors import ConfigError
 from studies.data import published
 from studies.data.cache import ARRAYS, open_cached
-from studies.data.idx import IdxFile
 from studies.data.prepare import open_dataset, prepare_data
 from studies.data.sources import FileSearch
 from tests.tiny_data import NOWHERE, TINY, tiny_source, to_idx
@@ -148,7 +145,7 @@ def test_a_damaged_download_is_downloaded_again_or_reported(
     payloads: dict[str, bytes | None] = {f"{n}.gz": (tiny / "mnist" / f"{n}.gz").read_bytes() for n in TINY}
     kept = cache / "downloads" / "mnist" / "train-labels-idx1-ubyte.gz"
     kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"\x1f\x8b rotten")
+    kept.write_bytes(b"\x1f\x8b damaged")
     (tiny / "mnist" / kept.name).unlink()
     with pytest.raises(ConfigError, match=r"train-labels-idx1-ubyte\.gz: cannot be read"):
         prepare_data("mnist", data_dir=tiny, download=False)
@@ -166,22 +163,3 @@ def test_a_file_of_the_user_that_is_not_the_published_one_is_refused_and_nothing
     with pytest.raises(ConfigError, match=r'^"data": .*t10k-labels-idx1-ubyte\.gz: is not the published file'):
         prepare_data("mnist", data_dir=tiny)
     assert not any(path.is_dir() for path in (cache / "arrays").iterdir())
-
-
-def test_simultaneous_requests_for_a_data_set_download_each_file_once(
-    tiny: Path, serve: Callable[[dict[str, bytes | None]], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    downloads = []
-    download = FileSearch._download
-
-    def record(self: FileSearch, file: IdxFile, url: str, folder: Path) -> Array:
-        downloads.append(file.name)
-        return download(self, file, url, folder)
-
-    monkeypatch.setattr(FileSearch, "_download", record)
-    payloads: dict[str, bytes | None] = {f"{n}.gz": (tiny / "mnist" / f"{n}.gz").read_bytes() for n in TINY}
-    monkeypatch.setitem(published.SOURCES, "mnist", tiny_source(serve(payloads)))
-    with ThreadPoolExecutor(4) as threads:
-        folders = set(threads.map(prepare_data, ["mnist"] * 4))
-    assert len(folders) == 1
-    assert sorted(downloads) == sorted(TINY)
