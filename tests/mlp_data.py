@@ -1,4 +1,4 @@
-"""What the tests of `mlp` share: small data sets, small configurations, and Hypothesis strategies for both."""
+"""Small data sets, small configurations, and Hypothesis strategies for the tests of `mlp`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from mlp.arrays import digest
 from mlp.initializers import initializers
 from mlp.losses import AbstractLoss, Task, losses
 from mlp.metrics import metrics
+from mlp.normalizations import normalizations
 from mlp.optimizers import optimizers
 from mlp.paths import merge
 from mlp.records import (
@@ -38,11 +39,19 @@ from mlp.registry import AbstractPart, Registry
 from mlp.schedules import ReduceOnPlateau, schedules
 from mlp.scores import PARTS, standard
 
-FAMILIES: tuple[Registry[Any], ...] = (activations, initializers, losses, schedules, optimizers, metrics)
+FAMILIES: tuple[Registry[Any], ...] = (
+    activations,
+    initializers,
+    losses,
+    metrics,
+    normalizations,
+    optimizers,
+    schedules,
+)
 EVERY_PART = [pytest.param(family, name, id=f"{family.kind}-{name}") for family in FAMILIES for name in family]
 METRIC_KEYS = [f"{part}/{metric.name}" for part in PARTS for metric in standard("classes")]
 
-# Processes of other tests share the cores: how long one example takes says nothing.
+# Other tests run at the same time, so that the time of a single example means nothing.
 quick = settings(deadline=None, max_examples=50)
 thorough = settings(deadline=None, max_examples=300)
 
@@ -62,7 +71,7 @@ def small_config(changes: dict[str, Any] | None = None) -> TrainConfig:
 
 
 def blobs(n: int = 70, d: int = 6, k: int = 3, *, seed: int = 0, noise: int = 60) -> Dataset:
-    """Return a data set of uint8 inputs scattered around one point a class; more noise, less to learn."""
+    """Return a data set of uint8 inputs scattered around one point per class; more noise makes it harder."""
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 256, (k, d))
 
@@ -80,9 +89,12 @@ def blobs(n: int = 70, d: int = 6, k: int = 3, *, seed: int = 0, noise: int = 60
 def learnable(
     loss: AbstractLoss, task: Task, dtype: Any, *, n: int = 7, seed: int = 0
 ) -> tuple[AbstractLoss, Any, Any]:
-    """Return the loss, and random outputs and targets of a task that it learns; two classes where it can do no more."""
-    n_targets = 2 if task == "classes" and loss.name == "binary_cross_entropy" else 4
-    width, rng = loss.n_outputs(task, n_targets), np.random.default_rng(seed)
+    """Return the loss with random outputs and targets of a task: four classes, or two if it supports no more."""
+    try:
+        n_targets, width = 4, loss.n_outputs(task, 4)
+    except ConfigError:
+        n_targets, width = 2, loss.n_outputs(task, 2)
+    rng = np.random.default_rng(seed)
     outputs = rng.normal(0.0, 2.0, (n, width)).astype(dtype)
     if task == "classes":
         return loss, outputs, rng.integers(0, n_targets, n)
@@ -92,20 +104,20 @@ def learnable(
 
 
 def small_split(config: TrainConfig, dataset: Dataset | None = None) -> Split:
-    """Return the blobs, or another data set, split as a configuration says."""
+    """Return the blobs, or another data set, split according to a configuration."""
     return (dataset or blobs()).split(config.data, config.seed)
 
 
 def bits(state: TrainingState) -> tuple[Any, ...]:
-    """Return what two states must agree in to be the same to the last bit; the time spent is no part of it."""
+    """Return everything in which two equal states agree to the last bit, which is all but the time they took."""
     arrays = (state.theta, state.slots, state.best_theta)
     history = {key: [value.hex() for value in values] for key, values in state.history.items()}
     return state.config, state.epoch, state.status, *map(digest, arrays), history
 
 
-@functools.cache  # making a strategy costs more than drawing from it
+@functools.cache  # building a strategy takes longer than drawing from it
 def values(annotation: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
-    """Return a strategy for what a field of a record may hold."""
+    """Return a strategy for the values that a field of a record may have."""
     return st.one_of([_values(member, bounds) for member in union_members(annotation)])
 
 
@@ -146,18 +158,18 @@ SPECIAL = {
 def _field(cls: type[AbstractRecord], name: str) -> st.SearchStrategy[Any]:
     annotation, bounds = field_types(cls)[name]
     if cls is NetworkConfig and name in ("activation", "bias"):
-        annotation = union_members(annotation)[0]  # one for all layers: a list would have to fit the depth
+        annotation = union_members(annotation)[0]  # one for all layers; a list would have to match the depth
     return SPECIAL.get((cls, name), values(annotation, bounds))
 
 
 @functools.cache
 def records(cls: type[AbstractRecord]) -> st.SearchStrategy[Any]:
-    """Return a strategy for the records of a class, their fields anywhere within their bounds."""
+    """Return a strategy for the records of a class, with fields anywhere within their bounds."""
 
     def make(fields: dict[str, Any]) -> AbstractRecord:
         try:
             return cls(**fields)
-        except ConfigError:  # each field is fine, but one contradicts another
+        except ConfigError:  # each field is valid, but two of them contradict each other
             reject()
 
     return st.fixed_dictionaries({name: _field(cls, name) for name in field_types(cls)}).map(make)
