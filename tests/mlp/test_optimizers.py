@@ -1,7 +1,7 @@
 """Optimizers against the equations of their papers: golden steps, plain transcriptions, and decoupled weight decay.
 
-The transcriptions work on single Python floats and follow the papers letter by letter, the bias corrections and the
-order of operations included; the code under test takes short cuts that must not show.
+The transcriptions work on single Python floats and follow the papers literally, including the bias corrections and the
+order of operations. The code under test rearranges both, which must not change the results.
 """
 
 from __future__ import annotations
@@ -44,15 +44,11 @@ PARTS: list[AbstractOptimizer] = [
     Sgd(momentum=0.9, nesterov=True),
     Rmsprop(momentum=0.9),
 ]
-STEPS_OF_ONE_HALF_A_QUARTER_BACK_AND_ONE = (0.5, -0.25, 1.0)
-
-
-def describe(part: AbstractOptimizer) -> str:
-    return repr(part)
+GRADIENTS = (0.5, -0.25, 1.0)
 
 
 def walk(part: AbstractOptimizer, theta: float, gradients: Any, rate: float, dtype: Any = np.float64) -> list[float]:
-    """Return where a parameter is after each of some gradients, the same in each of three places of a vector."""
+    """Return the value of a parameter after each gradient; all three elements of the vector must have that value."""
     vector, slots = np.full(3, theta, dtype), tuple(np.zeros((part.n_slots, 3), dtype))
     path = []
     for step, gradient in enumerate(gradients, 1):
@@ -95,7 +91,7 @@ GOLDEN = [
     (Sgd(momentum=0.9, nesterov=True), (0.905, 0.912, 0.7058)),
     (Momentum(), (0.95, 0.93, 0.812)),
     (Nesterov(), (0.905, 0.912, 0.7058)),
-    # Those that follow were computed from the equations of the papers in 50 decimal digits.
+    # The numbers of the next six were computed from the equations of the papers in 50 decimal digits.
     # Figure 1 of Duchi et al. 2011, eps = 1e-10. The first step is 0.1 · 0.5 / (0.5 + 1e-10).
     (Adagrad(), (0.90000000001999999999, 0.94472135956199579393, 0.85743420347521788903)),
     # Slide 29 of Tieleman & Hinton 2012, rho = 0.99, eps = 1e-8: g / (sqrt(0.01 · 0.25) + 1e-8) is nearly 10.
@@ -106,12 +102,14 @@ GOLDEN = [
     (Adadelta(), (0.99968377855834875206, 0.99989228726112788644, 0.99946161569990814210)),
     # Algorithm 2 of Chen et al. 2023: the signs of 0.1 · 0.5, 0.9 · 0.005 - 0.025 and 0.9 · 0.00245 + 0.1.
     (Lion(), (0.9, 1.0, 0.9)),
-    # Algorithm 2 of Kingma & Ba 2015, with eps = 1e-8 added to each gradient's size.
+    # Algorithm 2 of Kingma & Ba 2015, with eps = 1e-8 added to the absolute value of each gradient.
     (Adamax(), (0.90000000199999996000, 0.87892629713724245723, 0.83538386214831256358)),
     # Algorithm 1 of Kingma & Ba 2015 in 50 decimal digits. The first step is 0.1 · 0.5 / (0.5 + 1e-8).
     (Adam(), (0.900000001999999960000, 0.873366298707846162556, 0.807555139677089615574)),
-    # By hand, and clear about where eps goes. t = 1: m_hat = 1/2, v_hat = 1/4, a step of 0.1 · 1/2 / (1/2 + 1/8)
-    # = 0.08. t = 2: m = 1/8 - 1/8 = 0, no step. t = 3: m_hat = (1/2) / (7/8) = 4/7, v_hat = (19/64) / (37/64) = 19/37.
+    # By hand, with an eps large enough to show where it is added.
+    # t = 1: m_hat = 1/2, v_hat = 1/4, a step of 0.1 · 1/2 / (1/2 + 1/8) = 0.08.
+    # t = 2: m = 1/8 - 1/8 = 0, no step.
+    # t = 3: m_hat = (1/2) / (7/8) = 4/7, v_hat = (19/64) / (37/64) = 19/37.
     (Adam(beta1=0.5, beta2=0.75, eps=0.125), (0.92, 0.92, 0.92 - 0.4 / 7 / (sqrt(19 / 37) + 0.125))),
     (Adamw(beta1=0.5, beta2=0.75, eps=0.125), (0.92, 0.92, 0.92 - 0.4 / 7 / (sqrt(19 / 37) + 0.125))),
     # Algorithm 2 of Reddi et al. 2018, m = g: v = 3/16, 3/32, 99/128, of which the largest so far are 3/16, 3/16 and
@@ -141,17 +139,20 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.parametrize(("part", "expected"), GOLDEN, ids=map(describe, (part for part, _ in GOLDEN)))
-def test_three_steps_give_the_golden_numbers(part: AbstractOptimizer, expected: tuple[float, ...]) -> None:
-    gradients = STEPS_OF_ONE_HALF_A_QUARTER_BACK_AND_ONE
-    assert walk(part, 1.0, gradients, rate=0.1) == pytest.approx(expected, rel=1e-14)
-    assert walk(part, 1.0, gradients, rate=0.1, dtype=np.float32) == pytest.approx(expected, rel=5e-7, abs=5e-7)
+@pytest.mark.parametrize(("part", "expected"), GOLDEN, ids=[repr(part) for part, _ in GOLDEN])
+def test_three_steps_give_the_numbers_computed_from_the_paper(
+    part: AbstractOptimizer, expected: tuple[float, ...]
+) -> None:
+    assert walk(part, 1.0, GRADIENTS, rate=0.1) == pytest.approx(expected, rel=1e-14)
+    assert walk(part, 1.0, GRADIENTS, rate=0.1, dtype=np.float32) == pytest.approx(expected, rel=5e-7, abs=5e-7)
 
 
 @quick
 @given(rate=st.floats(1e-4, 0.5), momentum=st.floats(0.01, 0.99), curvature=st.floats(0.1, 2.0))
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_follows_sutskever_down_a_parabola(nesterov: bool, rate: float, momentum: float, curvature: float) -> None:
+def test_sgd_with_momentum_follows_the_equations_of_sutskever_on_a_parabola(
+    nesterov: bool, rate: float, momentum: float, curvature: float
+) -> None:
     expected = sutskever(1.0, lambda point: curvature * point, rate, momentum, 20, nesterov=nesterov)
     gradients = [curvature * point for point in (1.0, *expected[:-1])]
     path = walk(Sgd(momentum=momentum, nesterov=nesterov), 1.0, gradients, rate)
@@ -166,7 +167,7 @@ def test_sgd_follows_sutskever_down_a_parabola(nesterov: bool, rate: float, mome
     eps=st.floats(1e-10, 1.0),
     gradients=st.lists(st.floats(1e-3, 1e3).flatmap(lambda g: st.sampled_from([g, -g])), min_size=1, max_size=8),
 )
-def test_adam_follows_kingma_and_ba(
+def test_adam_follows_algorithm_1_of_kingma_and_ba(
     rate: float, beta1: float, beta2: float, eps: float, gradients: list[float]
 ) -> None:
     expected = kingma_ba(1.0, gradients, rate, beta1, beta2, eps)
@@ -177,7 +178,7 @@ def test_adam_follows_kingma_and_ba(
 @pytest.mark.parametrize(
     ("beta1", "decay"), [(0.9, 0.004), (0.999, 1.0), (0.9, 0.0), (0.0, 0.004), (0.99, 100.0), (0.9999, 0.3)]
 )
-def test_the_product_of_nadam_s_momenta_is_the_same_however_far_a_training_has_come(beta1: float, decay: float) -> None:
+def test_the_product_of_the_momenta_of_nadam_is_accurate_at_any_step(beta1: float, decay: float) -> None:
     product, points = 1.0, {1, 2, 3, 10, 500, 3000, 20_000}
     for step in range(1, max(points) + 1):
         product *= beta1 * (1.0 - 0.5 * 0.96 ** (step * decay))
@@ -186,8 +187,8 @@ def test_the_product_of_nadam_s_momenta_is_the_same_however_far_a_training_has_c
             assert nadam_product(beta1, decay, step) == pytest.approx(product, rel=1e-11, abs=1e-17)
 
 
-@pytest.mark.parametrize("part", PARTS, ids=describe)
-def test_everything_that_an_optimizer_remembers_starts_at_zero(part: AbstractOptimizer) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_the_slots_of_an_optimizer_start_at_zero(part: AbstractOptimizer) -> None:
     config = replace(small_config(), optimizer=part)
     training = Training(config, small_split(config))
     assert training.slots.shape == (part.n_slots, len(training.network.theta))
@@ -195,7 +196,7 @@ def test_everything_that_an_optimizer_remembers_starts_at_zero(part: AbstractOpt
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("part", PARTS, ids=describe)
+@pytest.mark.parametrize("part", PARTS, ids=repr)
 def test_a_step_allocates_no_array(part: AbstractOptimizer, dtype: Any) -> None:
     part = replace(part, clip_value=0.5, clip_norm=0.5, l2=0.1, weight_decay=0.1)
     theta, grad, scratch, *slots = np.ones((3 + part.n_slots, 10_000), dtype)
@@ -211,10 +212,10 @@ def test_a_step_allocates_no_array(part: AbstractOptimizer, dtype: Any) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 10_000  # an array of as many bytes is the smallest that could be: one of booleans
+    assert peak < 10_000  # the smallest possible array, one of booleans, has 10,000 bytes
 
 
-def test_a_training_clips_the_whole_gradient_and_not_each_piece_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_clips_the_gradient_before_it_is_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlp.training.CHUNK", 7)
     paths = {"batch_size": "full", "dtype": "float64"}
     config = replace(small_config(paths), optimizer=Sgd(learning_rate=1.0, clip_norm=1e-3))
@@ -224,8 +225,8 @@ def test_a_training_clips_the_whole_gradient_and_not_each_piece_of_it(monkeypatc
     assert np.linalg.norm(training.network.theta - start) == pytest.approx(1e-3, rel=1e-9)
 
 
-@pytest.mark.parametrize("part", PARTS, ids=describe)
-def test_an_l2_penalty_adds_its_derivative_to_the_clipped_gradient_of_weights_alone(part: AbstractOptimizer) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_an_l2_penalty_adds_its_derivative_to_the_gradient_of_weights_only(part: AbstractOptimizer) -> None:
     rng = np.random.default_rng(0)
     start, gradient = rng.normal(size=(2, 20))
     results = {}
@@ -240,14 +241,14 @@ def test_an_l2_penalty_adds_its_derivative_to_the_clipped_gradient_of_weights_al
     np.testing.assert_array_equal(results[0.3, False], theta)
 
 
-def test_a_penalty_is_taken_before_weights_decay() -> None:
+def test_the_penalty_uses_the_weights_before_they_decay() -> None:
     theta = np.ones(1)
     Sgd(l2=1.0, weight_decay=0.5).step(theta, np.zeros(1), (), np.empty(1), 1, 1.0, decays=True)
     assert theta[0] == 1.0 * 0.5 - 1.0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_step_of_lion_is_as_long_for_a_small_gradient_as_for_a_large_one(dtype: Any) -> None:
+def test_the_size_of_a_step_of_lion_does_not_depend_on_the_size_of_the_gradient(dtype: Any) -> None:
     gradient = np.array([1e-28, 1e-10, 1.0, 1e10, 1e30, 0.0], dtype)
     gradient = np.concatenate([gradient, -gradient])
     theta = np.zeros_like(gradient)
@@ -255,7 +256,7 @@ def test_a_step_of_lion_is_as_long_for_a_small_gradient_as_for_a_large_one(dtype
     np.testing.assert_array_equal(theta, -0.5 * np.sign(gradient))
 
 
-def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() -> None:
+def test_a_change_of_the_rate_acts_at_once_because_the_velocity_does_not_contain_it() -> None:
     part, theta, slots = Sgd(momentum=0.5), np.zeros(1), (np.zeros(1),)
     part.update(theta, np.ones(1), slots, np.empty(1), 1, rate=1.0)
     assert (theta[0], slots[0][0]) == (-1.0, 1.0)
@@ -264,19 +265,19 @@ def test_a_velocity_does_not_contain_the_rate_so_that_a_schedule_acts_at_once() 
 
 
 def train_step(part: AbstractOptimizer, weight_decay: float) -> tuple[Training, Any]:
-    """Return a training after one step on all examples, and the parameters that it started from."""
+    """Return a training after one step on all examples, and its initial parameters."""
     part = replace(part, learning_rate=0.01, weight_decay=weight_decay)
     paths = {"batch_size": "full", "epochs": 4, "schedule": "cosine", "dtype": "float64"}
     config = replace(small_config(paths), optimizer=part)
     training = Training(config, small_split(config))
-    training.network.theta[...] += 0.5  # so that there are biases that could decay
+    training.network.theta[...] += 0.5  # biases start at 0, where decay would not show
     start = training.network.theta.copy()
     training.run_epoch()
     return training, start
 
 
-@pytest.mark.parametrize("part", PARTS, ids=describe)
-def test_weight_decay_shrinks_weights_by_rate_times_decay_and_leaves_biases(part: AbstractOptimizer) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_weight_decay_shrinks_weights_by_rate_times_decay_and_does_not_change_biases(part: AbstractOptimizer) -> None:
     decayed, start = train_step(part, 2.0)
     plain, _ = train_step(part, 0.0)
     n = plain.network.n_weights
@@ -285,9 +286,9 @@ def test_weight_decay_shrinks_weights_by_rate_times_decay_and_leaves_biases(part
     np.testing.assert_array_equal(decayed.network.theta[n:], plain.network.theta[n:])
 
 
-@pytest.mark.parametrize("part", PARTS, ids=describe)
-def test_weight_decay_is_decoupled_so_that_slots_never_see_it(part: AbstractOptimizer) -> None:
-    # After one step the gradients of the two trainings part, but not before.
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_weight_decay_does_not_enter_the_slots(part: AbstractOptimizer) -> None:
+    # Only from the second step on do the gradients of the two trainings differ.
     decayed, _ = train_step(part, 2.0)
     plain, _ = train_step(part, 0.0)
     np.testing.assert_array_equal(decayed.slots, plain.slots)
@@ -304,8 +305,8 @@ def test_weight_decay_follows_the_schedule() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("part", PARTS, ids=describe)
-def test_the_result_is_the_same_whatever_pieces_theta_is_cut_into(
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_the_result_does_not_depend_on_the_size_of_the_pieces_of_theta(
     part: AbstractOptimizer, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(small_config({"schedule": "cosine", "dtype": dtype}), optimizer=replace(part, weight_decay=0.1))

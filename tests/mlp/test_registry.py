@@ -1,11 +1,15 @@
-"""Parts by name: registering, looking up, checking fields, and the exact words of every refusal."""
+"""Records and registries: registering, looking up, checking fields, and the exact text of every error."""
 
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import subprocess
+import sys
 from abc import abstractmethod
 from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -44,7 +48,7 @@ from tests.mlp_data import (
 
 
 class AbstractShape(AbstractPart):
-    """A family of the tests' own."""
+    """A family that exists only in these tests."""
 
     @abstractmethod
     def area(self) -> float: ...
@@ -78,7 +82,7 @@ class Disc(AbstractShape):
 
 @dataclass(frozen=True)
 class Drawing(AbstractRecord):
-    """A drawing: one field of each kind."""
+    """A record with one field of each kind."""
 
     title: str
     copies: int = number(1, at_least=1, at_most=9)
@@ -100,23 +104,23 @@ def refusal(cls: type[AbstractRecord], mapping: dict[str, Any]) -> str:
 # The registry
 
 
-def test_parts_come_in_the_order_of_their_definition() -> None:
+def test_parts_are_listed_in_the_order_of_their_definition() -> None:
     assert list(shapes) == ["square", "disc"]
     assert list(activations)[:2] == ["identity", "relu"]
 
 
-def test_a_part_knows_its_name_and_its_family() -> None:
+def test_a_part_has_its_name_and_its_family() -> None:
     assert (Disc.name, Disc.family) == ("disc", shapes)
 
 
-def test_a_name_cannot_be_taken_twice() -> None:
+def test_a_name_cannot_be_registered_twice() -> None:
     with pytest.raises(ValueError, match=r'^there is already a shape called "disc"\.$'):
         shapes.register("disc")(Square)
     assert shapes.lookup("disc") is Disc
     assert Square.name == "square"
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_and_all() -> None:
+def test_the_error_for_an_unknown_name_lists_the_nearest_name_and_all_names() -> None:
     with pytest.raises(ConfigError) as caught:
         shapes.lookup("dics", path="drawing.shape")
     assert str(caught.value) == (
@@ -127,7 +131,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_all() -> None:
     assert str(caught.value) == 'there is no shape called "xyz". Available: square, disc.'
 
 
-def test_did_you_mean_is_silent_when_no_word_is_close() -> None:
+def test_did_you_mean_is_empty_when_no_name_is_close() -> None:
     assert did_you_mean("rellu", activations) == ' Did you mean "relu"?'
     assert did_you_mean("xyz", activations) == ""
 
@@ -137,7 +141,7 @@ def test_join_path_leaves_out_empty_steps() -> None:
     assert join_path("", "") == ""
 
 
-# What is refused, and how
+# Errors
 
 REFUSALS = [
     ({}, '"title": is missing and has no default.'),
@@ -192,18 +196,50 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("mapping", "message"), REFUSALS, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_refusal_says_where_what_must_hold_and_what_it_got(mapping: dict[str, Any], message: str) -> None:
+def test_an_error_says_where_it_happened_what_must_hold_and_what_was_given(
+    mapping: dict[str, Any], message: str
+) -> None:
     assert refusal(Drawing, mapping) == message
 
 
-def test_python_callers_are_checked_like_files() -> None:
+def test_errors_do_not_depend_on_docstrings(tmp_path: Path) -> None:
+    program = """
+from mlp.config import TrainConfig
+from mlp.errors import ConfigError
+
+for mapping in (
+    {"optimiser": "adam"},
+    {"optimizer": {"name": "sgd", "momentun": 0.9}},
+    {"network": {"hiden": [3]}},
+    {"data": {"nme": "digits"}},
+    {"loss": 3},
+    {"network": {"hidden": 3}},
+):
+    try:
+        TrainConfig.from_mapping(mapping)
+    except ConfigError as error:
+        print(error)
+"""
+    script = tmp_path / "errors.py"
+    script.write_text(program, encoding="utf-8")
+
+    def errors(*options: str) -> str:
+        command = [sys.executable, *options, str(script)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+    assert len(errors().splitlines()) == 6
+    assert errors("-OO") == errors()
+
+
+def test_arguments_from_python_are_checked_like_values_from_files() -> None:
     with pytest.raises(ConfigError) as caught:
         Adam(learning_rate=-1.0)
     assert str(caught.value) == '"learning_rate": must be above 0, got -1.0.'
     assert (caught.value.path, caught.value.problem) == ("learning_rate", "must be above 0, got -1.0.")
 
 
-def test_fields_at_odds_with_one_another_are_refused() -> None:
+def test_fields_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         Uniform(low=0.5, high=0.25)
     assert str(caught.value) == '"low": must not be above high = 0.25, got 0.5.'
@@ -211,23 +247,23 @@ def test_fields_at_odds_with_one_another_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("cls", [Adam, Uniform])
-def test_a_number_that_is_not_finite_is_told_that_it_must_be(cls: type[AbstractRecord], value: float) -> None:
+def test_a_number_that_is_not_finite_is_refused(cls: type[AbstractRecord], value: float) -> None:
     field = next(iter(field_types(cls)))
     assert "finite" in refusal(cls, {field: value})
 
 
 @pytest.mark.parametrize("cls", [Adam, Taper])
-def test_a_whole_number_too_large_for_a_float_is_refused_like_any_other(cls: type[AbstractRecord]) -> None:
+def test_an_integer_too_large_for_a_float_is_refused_with_an_error_like_any_other(cls: type[AbstractRecord]) -> None:
     field = next(iter(field_types(cls)))
     assert refusal(cls, {field: 10**400}).startswith(f'"{field}": must be ')
 
 
-def test_a_bound_is_named_with_all_its_digits() -> None:
+def test_a_bound_is_written_with_all_its_digits() -> None:
     assert str(Bounds(at_least=0, at_most=2**32 - 1)) == "at least 0 and at most 4294967295"
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
-def test_a_family_has_the_article_of_its_kind(family: Registry[Any]) -> None:
+def test_the_error_of_a_family_uses_the_right_article(family: Registry[Any]) -> None:
     article = "an" if family.kind[0] in "aeiou" else "a"
     with pytest.raises(ConfigError) as caught:
         family.decode(3)
@@ -237,7 +273,7 @@ def test_a_family_has_the_article_of_its_kind(family: Registry[Any]) -> None:
 @pytest.mark.parametrize(
     "text", ["above 0", "at least 0 and at most 1", "at least 0 and below 1", "above -1 and below 1", "finite"]
 )
-def test_bounds_read_as_words(text: str) -> None:
+def test_bounds_are_written_in_words(text: str) -> None:
     words = {
         "above 0": Bounds(above=0.0),
         "at least 0 and at most 1": Bounds(at_least=0.0, at_most=1.0),
@@ -258,8 +294,8 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("annotation", "bounds"), NUMBERS)
-def test_a_number_is_admitted_at_its_bounds_and_refused_beyond(annotation: type, bounds: Bounds) -> None:
-    def admitted(value: float) -> bool:
+def test_a_number_is_accepted_at_its_bounds_and_refused_beyond(annotation: type, bounds: Bounds) -> None:
+    def is_accepted(value: float) -> bool:
         try:
             return decode(annotation, value, path="", bounds=bounds) == value
         except ConfigError:
@@ -271,17 +307,17 @@ def test_a_number_is_admitted_at_its_bounds_and_refused_beyond(annotation: type,
 
     for limit, outwards in ((bounds.at_least, -1), (bounds.at_most, 1)):
         if math.isfinite(limit):
-            assert admitted(annotation(limit))
-            assert not admitted(step(limit, outwards))
+            assert is_accepted(annotation(limit))
+            assert not is_accepted(step(limit, outwards))
     for limit, inwards in ((bounds.above, 1), (bounds.below, -1)):
         if math.isfinite(limit):
-            assert not admitted(annotation(limit))
-            assert admitted(step(limit, inwards))
+            assert not is_accepted(annotation(limit))
+            assert is_accepted(step(limit, inwards))
     for value in (math.inf, -math.inf, math.nan):
-        assert not admitted(value)
+        assert not is_accepted(value)
 
 
-# What is accepted, and as what
+# Accepted values
 
 
 def test_omitted_fields_take_their_defaults() -> None:
@@ -289,7 +325,7 @@ def test_omitted_fields_take_their_defaults() -> None:
     assert Drawing(title="t").shape == Square(side=1.0)
 
 
-def test_a_whole_number_becomes_a_float_where_a_float_is_meant() -> None:
+def test_an_integer_becomes_a_float_in_a_float_field() -> None:
     drawing = Drawing.from_mapping({"title": "t", "scale": 1})
     assert type(drawing.scale) is float
     assert drawing.to_mapping()["scale"] == 1.0
@@ -300,7 +336,7 @@ def test_a_list_becomes_a_tuple_so_that_a_record_can_be_hashed() -> None:
     assert hash(Drawing(title="t", marks=[1, 2])) == hash(Drawing(title="t", marks=(1, 2)))
 
 
-def test_a_part_may_be_a_name_a_table_or_the_finished_thing() -> None:
+def test_a_part_may_be_given_as_a_name_a_table_or_an_instance() -> None:
     for shape in ("disc", {"name": "disc"}, {"name": "disc", "radius": 1}, Disc()):
         assert Drawing.from_mapping({"title": "t", "shape": shape}).shape == Disc(radius=1.0)
 
@@ -314,7 +350,7 @@ def test_a_record_cannot_be_changed() -> None:
         Adam().learning_rate = 1.0  # type: ignore[misc]
 
 
-def test_an_error_seen_from_outside_carries_the_longer_path() -> None:
+def test_nested_blocks_add_the_file_and_the_full_path_to_an_error() -> None:
     with pytest.raises(ConfigError) as caught, errors_in("study.toml:", path="base"), errors_in(path="optimizer"):
         raise ConfigError("must be above 0, got -1.0.", path="learning_rate")
     assert str(caught.value) == 'study.toml: "base.optimizer.learning_rate": must be above 0, got -1.0.'
@@ -323,7 +359,7 @@ def test_an_error_seen_from_outside_carries_the_longer_path() -> None:
     assert str(caught.value) == "nothing to run."
 
 
-def test_an_error_comes_back_whole_from_another_process() -> None:
+def test_an_error_keeps_its_attributes_when_it_is_pickled() -> None:
     for error in (ConfigError("must hold.", path="a.b", place="x.toml:"), ConfigError("must hold.")):
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is ConfigError
@@ -350,19 +386,19 @@ def test_a_metric_is_refused_unless_it_is_one_of_the_known_keys(text: str, found
         assert refusal(EarlyStopping, {"metric": text}).startswith(f'"metric": there is no metric "{text}".')
 
 
-def test_a_part_without_fields_is_spelled_by_its_name_and_others_by_a_table() -> None:
+def test_a_part_without_fields_is_encoded_as_its_name_and_any_other_as_a_table() -> None:
     assert encode(Relu()) == "relu"
     assert encode(LeakyRelu(slope=0.5)) == {"name": "leaky_relu", "slope": 0.5}
     assert encode(None) is None
     assert encode((1, 2)) == [1, 2]
 
 
-def test_a_field_that_holds_nothing_is_left_out() -> None:
+def test_a_field_that_is_none_is_omitted_from_the_mapping() -> None:
     assert "second" not in Drawing(title="t").to_mapping()
     assert Drawing(title="t", second="disc").to_mapping()["second"] == {"name": "disc", "radius": 1.0}
 
 
-def test_decode_tells_the_members_of_a_union_apart() -> None:
+def test_decode_distinguishes_the_members_of_a_union() -> None:
     annotation, bounds = field_types(NetworkConfig)["hidden"]
     assert decode(annotation, [3, 2], path="hidden", bounds=bounds) == (3, 2)
     assert decode(annotation, {"depth": 2}, path="hidden", bounds=bounds) == Taper(depth=2)
@@ -396,16 +432,16 @@ def test_decode_tells_the_members_of_a_union_apart() -> None:
     ],
     ids=str,
 )
-def test_a_value_is_labelled_as_it_is_shown(value: Any, expected: Any) -> None:
+def test_the_label_of_a_value(value: Any, expected: Any) -> None:
     assert label(value) == expected
     assert type(label(value)) is type(expected)
 
 
-def test_what_is_no_value_of_a_field_has_no_label() -> None:
+def test_a_value_that_no_field_can_hold_has_no_label() -> None:
     with pytest.raises(TypeError, match="has no label"):
         label(object())
 
 
-def test_lookups_and_decodes_of_the_real_families_agree() -> None:
+def test_the_registries_of_mlp_decode_and_look_up_their_parts() -> None:
     assert optimizers.decode({"name": "sgd", "momentum": 0.5}) == Sgd(momentum=0.5)
     assert schedules.lookup("cosine") is Cosine

@@ -1,4 +1,4 @@
-"""Schedules against their formulas: rates worked by hand, warm-up, and what the past decides."""
+"""Schedules: rates worked by hand, warm-up, and reductions that depend on the history."""
 
 from __future__ import annotations
 
@@ -13,49 +13,54 @@ from tests.mlp_data import bits, small_config, small_split
 HALF = 0.5**0.5  # cos pi/4
 
 
-@pytest.mark.parametrize(
-    ("spelled", "expected"),
-    [
-        ("constant", [0.8, 0.8, 0.8, 0.8]),
-        ({"name": "step", "factor": 0.5, "every": 2}, [0.8, 0.8, 0.8, 0.4]),
-        ({"name": "linear_step", "minus": 0.3, "every": 1}, [0.8, 0.8, 0.5, 1e-6]),
-        ({"name": "linear_step", "minus": 0.3, "every": 1, "at_start": True}, [0.5, 0.5, 0.2, 1e-6]),
-        ({"name": "exponential", "factor": 0.25}, [0.8, 0.4, 0.2, 0.0125]),
-        ({"name": "inverse_time", "decay": 2.0}, [0.8, 0.4, 0.8 / 3.0, 0.8 / 7.0]),
-        ("polynomial", [0.8, 0.7, 0.6, 0.2]),
-        ({"name": "polynomial", "power": 2.0, "final": 0.25}, [0.8, 0.2 + 0.6 * 49 / 64, 0.2 + 0.6 * 9 / 16, 0.2375]),
-        # Equation 5 of Loshchilov & Hutter 2017 at 0, 1/8, 1/4 and 3/4 of the way: cos pi/8 = sqrt(2 + sqrt 2) / 2
-        ("cosine", [0.8, 0.4 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.4 * (1 + HALF), 0.4 * (1 - HALF)]),
-        (
-            {"name": "cosine", "final": 0.5},
-            [0.8, 0.4 + 0.2 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.6 + 0.2 * HALF, 0.6 - 0.2 * HALF],
-        ),
-        # Half a cosine over epoch 0, one over epochs 1 and 2, one over epochs 3 to 6.
-        ({"name": "cosine_restarts", "period": 1}, [0.8, 0.4, 0.8, 0.8]),
-        ({"name": "cosine_restarts", "period": 2, "multiplier": 1}, [0.8, 0.4 * (1 + HALF), 0.4, 0.4]),
-        # Up over epochs 0 and 1; half of the way down at epoch 3.
-        ({"name": "one_cycle", "rise": 0.5, "start": 0.5, "final": 0.0}, [0.4, 0.6 - 0.2 * HALF, 0.6, 0.4]),
-        ("reduce_on_plateau", [0.8, 0.8, 0.8, 0.8]),
-    ],
-    ids=str,
-)
-def test_a_schedule_follows_its_formula(spelled: Any, expected: list[float]) -> None:
-    part = schedules.decode(spelled)
+# The rates at epochs 0, 0.5, 1 and 3 of 4, from a base rate of 0.8.
+RATES: list[tuple[Any, list[float]]] = [
+    ("constant", [0.8, 0.8, 0.8, 0.8]),
+    ({"name": "step", "factor": 0.5, "every": 2}, [0.8, 0.8, 0.8, 0.4]),
+    ({"name": "linear_step", "minus": 0.3, "every": 1}, [0.8, 0.8, 0.5, 1e-6]),
+    ({"name": "linear_step", "minus": 0.3, "every": 1, "at_start": True}, [0.5, 0.5, 0.2, 1e-6]),
+    ({"name": "exponential", "factor": 0.25}, [0.8, 0.4, 0.2, 0.0125]),
+    ({"name": "inverse_time", "decay": 2.0}, [0.8, 0.4, 0.8 / 3.0, 0.8 / 7.0]),
+    ("polynomial", [0.8, 0.7, 0.6, 0.2]),
+    ({"name": "polynomial", "power": 2.0, "final": 0.25}, [0.8, 0.2 + 0.6 * 49 / 64, 0.2 + 0.6 * 9 / 16, 0.2375]),
+    # Equation 5 of Loshchilov & Hutter 2017 at 0, 1/8, 1/4 and 3/4 of the way: cos pi/8 = sqrt(2 + sqrt 2) / 2
+    ("cosine", [0.8, 0.4 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.4 * (1 + HALF), 0.4 * (1 - HALF)]),
+    (
+        {"name": "cosine", "final": 0.5},
+        [0.8, 0.4 + 0.2 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.6 + 0.2 * HALF, 0.6 - 0.2 * HALF],
+    ),
+    # Half a cosine over epoch 0, one over epochs 1 and 2, one over epochs 3 to 6.
+    ({"name": "cosine_restarts", "period": 1}, [0.8, 0.4, 0.8, 0.8]),
+    ({"name": "cosine_restarts", "period": 2, "multiplier": 1}, [0.8, 0.4 * (1 + HALF), 0.4, 0.4]),
+    # Up over epochs 0 and 1; half of the way down at epoch 3.
+    ({"name": "one_cycle", "rise": 0.5, "start": 0.5, "final": 0.0}, [0.4, 0.6 - 0.2 * HALF, 0.6, 0.4]),
+    ("reduce_on_plateau", [0.8, 0.8, 0.8, 0.8]),
+]
+
+
+@pytest.mark.parametrize(("encoded", "expected"), RATES, ids=str)
+def test_a_schedule_follows_its_formula(encoded: Any, expected: list[float]) -> None:
+    part = schedules.decode(encoded)
     rates = [part.rate(0.8, epoch, 4) for epoch in (0.0, 0.5, 1.0, 3.0)]
     assert rates == pytest.approx(expected, rel=1e-14)
 
 
-def test_a_published_rate_is_lowered_at_the_start_and_again_every_five_epochs() -> None:
+def test_every_schedule_has_rates_worked_by_hand() -> None:
+    missing = set(schedules) - {schedules.decode(encoded).name for encoded, _ in RATES}
+    assert missing == set(), "add the rates of each to RATES in tests/mlp/test_schedules.py"
+
+
+def test_a_linear_step_at_the_start_lowers_the_rate_at_once_and_every_five_epochs() -> None:
     part = schedules.decode({"name": "linear_step", "minus": 0.05, "every": 5, "at_start": True})
     rates = [part.rate(0.2, epoch, 20) for epoch in (0.0, 4.99, 5.0, 9.99, 10.0, 15.0, 19.99)]
     assert rates == pytest.approx([0.15, 0.15, 0.10, 0.10, 0.05, 1e-6, 1e-6], rel=1e-12)
 
 
-def test_a_rate_below_the_least_is_not_raised_to_it() -> None:
+def test_a_base_rate_below_least_does_not_change() -> None:
     assert schedules.decode({"name": "linear_step", "least": 0.5}).rate(0.2, 7.0, 20) == 0.2
 
 
-def test_restarts_come_after_one_two_and_four_periods() -> None:
+def test_restarts_come_after_periods_of_doubling_length() -> None:
     part = schedules.decode({"name": "cosine_restarts", "period": 3, "multiplier": 2})
     rates = [part.rate(1.0, epoch, 100) for epoch in (0.0, 3.0, 9.0, 21.0)]
     assert rates == [1.0, 1.0, 1.0, 1.0]
@@ -64,7 +69,7 @@ def test_restarts_come_after_one_two_and_four_periods() -> None:
 
 
 @pytest.mark.parametrize("name", list(schedules))
-def test_a_warm_up_longer_than_the_training_ends_on_its_line(name: str) -> None:
+def test_a_warm_up_longer_than_the_training_stays_linear_to_the_end(name: str) -> None:
     part = schedules.decode({"name": name, "warmup": 8.0})
     rates = [part.rate(1.0, epoch, 4) for epoch in (0.0, 2.0, 3.999_999)]
     assert rates == pytest.approx([0.01, 0.2575, 0.505], rel=1e-6)
@@ -75,7 +80,7 @@ def test_a_warm_up_longer_than_the_training_ends_on_its_line(name: str) -> None:
     ("fields", "values", "expected"),
     [
         ({"patience": 1}, [3.0, 2.0, 2.0, 2.0], 0.5),  # the second epoch without a better one is more than 1
-        ({"patience": 1}, [3.0, 2.0, 2.0, 1.9, 1.9], 1.0),  # a better one in between starts the count afresh
+        ({"patience": 1}, [3.0, 2.0, 2.0, 1.9, 1.9], 1.0),  # an improvement resets the count
         ({"patience": 0}, [3.0, 4.0, 5.0], 0.25),
         ({"patience": 1, "factor": 0.1}, [1.0, 1.0, 1.0, 1.0, 1.0], 0.01),
         ({"patience": 0, "factor": 0.1, "least": 0.05}, [1.0, 1.0, 1.0], 0.05),
@@ -83,20 +88,22 @@ def test_a_warm_up_longer_than_the_training_ends_on_its_line(name: str) -> None:
         ({"patience": 0, "metric": "validation/accuracy"}, [0.5, 0.6, 0.6], 0.5),
     ],
 )
-def test_a_plateau_reduces_the_rate(fields: dict[str, Any], values: list[float], expected: float) -> None:
+def test_reduce_on_plateau_reduces_the_rate_after_epochs_without_improvement(
+    fields: dict[str, Any], values: list[float], expected: float
+) -> None:
     part = schedules.decode({"name": "reduce_on_plateau", **fields})
     history = {fields.get("metric", "validation/loss"): values, "train/loss": [9.0] * 9}
     assert part.reduction(history) == pytest.approx(expected, rel=1e-15)
     assert part.reduction({"train/loss": [9.0] * 9}) == 1.0
 
 
-def test_a_plateau_of_an_unknown_metric_is_refused_with_the_nearest_one() -> None:
+def test_an_unknown_metric_to_watch_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r'^"schedule.metric": there is no metric "validation/los"'):
         schedules.decode({"name": "reduce_on_plateau", "metric": "validation/los"}, path="schedule")
 
 
-def test_a_training_reduces_its_rate_by_its_past_and_goes_on_exactly_when_it_is_resumed() -> None:
-    # No epoch is better than the one before by 9: each after the first multiplies the rate by 0.1.
+def test_a_training_that_reduces_its_rate_resumes_exactly() -> None:
+    # No epoch improves the loss by 9, so that each epoch after the first multiplies the rate by 0.1.
     plateau = {"name": "reduce_on_plateau", "metric": "train/loss", "patience": 0, "factor": 0.1, "min_delta": 9.0}
     config = small_config({"schedule": plateau, "optimizer": {"name": "sgd", "learning_rate": 0.1}})
     training = Training(config, small_split(config))
