@@ -31,7 +31,7 @@ MAX_RATIOS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MAX_DEFLATE_RATIO}
 
 
 @contextmanager
-def refuse_damage(source: Path | bytes) -> Iterator[None]:
+def _refuse_damage(source: Path | bytes) -> Iterator[None]:
     """Turn every error that damaged bytes cause inside the block into a `ConfigError` that starts with the file.
 
     A missing file stays a FileNotFoundError, because callers look for files in several places.
@@ -56,7 +56,7 @@ def read_gzip_or_plain(file: Path, limit: int) -> bytes:
         ConfigError: if the file cannot be read or decompressed.
         FileNotFoundError: if there is no such file.
     """
-    with refuse_damage(file):
+    with _refuse_damage(file):
         try:
             with file.open("rb") as stream:
                 if stream.peek(2)[:2] != GZIP_MAGIC:
@@ -81,7 +81,7 @@ def open_npy(file: Path) -> Array:
         ConfigError: if the file is not an `.npy` file or is shorter than its header declares.
         FileNotFoundError: if there is no such file.
     """
-    with refuse_damage(file):
+    with _refuse_damage(file):
         with file.open("rb") as stream:
             _read_npy_header(stream)  # NumPy would read a header of any length
         array: Array = np.lib.format.open_memmap(file, mode="r")
@@ -161,7 +161,7 @@ def open_npz(source: Path | bytes) -> Iterator[NpzReader]:
         FileNotFoundError: if there is no such file.
     """
     with (
-        refuse_damage(source),
+        _refuse_damage(source),
         source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file,
         zipfile.ZipFile(file) as archive,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import struct
 import tracemalloc
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mlp.arrays import Array
-from mlp.errors import ConfigError
+from mlp.errors import ConfigError, CorruptStateError
+from mlp.state import TrainingState
 from mlp.untrusted import max_content_size, open_npy, open_npz, read_gzip_or_plain
 
 MIB = 1 << 20
@@ -130,7 +132,7 @@ HOSTILE = {
         "must contain 3 values of type uint8",
     ),
     "a negative size": (archive(npy_header("(-1, -1)") + bytes(1)), "cannot be read"),
-    "a header of 64 MiB": (archive(npy_header("(1,)", version=2, n_padding=64 * MIB) + b"1"), "cannot be read"),
+    "a header of 16 MiB": (archive(npy_header("(1,)", version=2, n_padding=16 * MIB) + b"1"), "cannot be read"),
     "a header of the third version": (archive(npy_header("(1,)", version=3) + b"1"), r"has the \.npy version 3\.0"),
     "a header with code": (archive(npy_header("exit()")), "cannot be read"),
     "a header that is nested deeply": (archive(npy_header("(" * 5_000 + ")" * 5_000)), "cannot be read"),
@@ -168,9 +170,19 @@ def test_a_changed_byte_is_refused_or_does_no_harm(position: int, mask: int) -> 
         np.testing.assert_array_equal(read(bytes(damaged)), np.arange(2_000.0))
 
 
+def test_a_hostile_checkpoint_with_a_valid_seal_is_refused_and_costs_no_memory() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as writer:
+        writer.writestr("header.npy", npy_header(f"({1 << 40},)"))
+        writer.comment = bytes(32)
+    body = file.getvalue()[:-32]
+    with memory_below(MIB), pytest.raises(CorruptStateError, match="must contain 1099511627776 values of type uint8"):
+        TrainingState.from_bytes(body + hashlib.sha256(body).digest())
+
+
 def test_an_npy_file_with_a_long_header_is_refused_and_costs_no_memory(tmp_path: Path) -> None:
     file = tmp_path / "x.npy"
-    file.write_bytes(npy_header("(1,)", version=2, n_padding=64 * MIB) + b"1")
+    file.write_bytes(npy_header("(1,)", version=2, n_padding=16 * MIB) + b"1")
     with memory_below(MIB), pytest.raises(ConfigError, match=r"x\.npy: cannot be read"):
         open_npy(file)
 
@@ -178,7 +190,7 @@ def test_an_npy_file_with_a_long_header_is_refused_and_costs_no_memory(tmp_path:
 @pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["gzip", "plain"])
 def test_no_more_is_read_of_a_file_than_was_asked_for(tmp_path: Path, pack: type[bytes]) -> None:
     file = tmp_path / "zeros"
-    file.write_bytes(pack(bytes(64 * MIB)))
+    file.write_bytes(pack(bytes(16 * MIB)))
     with memory_below(MIB):
         assert read_gzip_or_plain(file, 40) == bytes(40)
 
