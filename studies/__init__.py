@@ -1,22 +1,39 @@
-"""Hyperparameter studies of `mlp`: one driver, stateless workers, everything published to MLflow."""
+"""Hyperparameter studies of `mlp`: run a study, read it, export its best trial, train it again.
 
+Each public name is imported when it is first used. A worker imports this package too, and needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from studies.launch import run_study
-    from studies.records.results import load_study
+    from studies.data.prepare import open_dataset as open_dataset
+    from studies.launch import run_study as run_study
+    from studies.models.export import export_trial as export_trial
+    from studies.models.retrain import retrain as retrain
+    from studies.objective import Objective as Objective
+    from studies.records.results import load_study as load_study
 
-__all__ = ["load_study", "run_study"]
+_PLACES = {
+    "Objective": "studies.objective",
+    "export_trial": "studies.models.export",
+    "load_study": "studies.records.results",
+    "open_dataset": "studies.data.prepare",
+    "retrain": "studies.models.retrain",
+    "run_study": "studies.launch",
+}
+
+__all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: a worker imports this package too, and needs none of it."""
-    if name == "run_study":
-        from studies.launch import run_study
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(_PLACES[name]), name)
+    return value
 
-        return run_study
-    if name == "load_study":
-        from studies.records.results import load_study
 
-        return load_study
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

@@ -1,9 +1,8 @@
-"""What others may import, and what that costs them."""
+"""The public names of both packages, and what importing them loads."""
 
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import subprocess
 import sys
@@ -18,12 +17,10 @@ from mlp.training import train
 from studies.launch import run_study
 from studies.records.results import load_study
 
-README = Path(__file__).parents[1] / "README.md"
-
 
 def loaded_by(statement: str) -> set[str]:
     """Return the packages beyond the standard library that a statement loads into a fresh process."""
-    # What Cython puts there for its own use has no spec.
+    # Cython registers modules for its own use; they have no spec.
     program = f"""
 import json, sys
 before = set(sys.modules)
@@ -80,24 +77,27 @@ def test_what_a_type_checker_sees_of_mlp_is_what_is_there() -> None:
     assert seen == mlp._PLACES
 
 
-def test_studies_offers_what_it_lists_and_nothing_more() -> None:
-    assert studies.__all__ == ["load_study", "run_study"]
+def test_studies_exports_the_names_that_it_lists() -> None:
+    assert studies.__all__ == ["Objective", "export_trial", "load_study", "open_dataset", "retrain", "run_study"]
+    assert {name: getattr(studies, name).__name__ for name in studies.__all__} == {n: n for n in studies.__all__}
     assert (studies.load_study, studies.run_study) == (load_study, run_study)
     with pytest.raises(AttributeError, match="module 'studies' has no attribute 'run_studies'"):
         _ = studies.run_studies
 
 
+def test_dir_of_studies_lists_every_exported_name_before_it_is_imported() -> None:
+    program = "import studies; assert set(studies.__all__) <= set(dir(studies)) - set(vars(studies))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_type_checker_sees_the_names_that_studies_exports() -> None:
+    tree = ast.parse(Path(studies.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    seen = {alias.name: node.module for node in imports for alias in node.names if node.module.startswith("studies.")}
+    assert seen == studies._PLACES
+
+
 @pytest.mark.parametrize("package", [mlp, studies])
-def test_whatever_is_offered_is_documented(package: ModuleType) -> None:
+def test_every_exported_name_is_documented(package: ModuleType) -> None:
     undocumented = [name for name in package.__all__ if not (getattr(package, name).__doc__ or "").strip()]
     assert undocumented == []
-
-
-def test_every_import_in_the_readme_works() -> None:
-    blocks = [block.partition("```")[0] for block in README.read_text(encoding="utf-8").split("```python\n")[1:]]
-    statements = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
-    assert {node.module for node in statements} >= {"mlp", "studies"}
-    for node in statements:
-        assert node.module is not None
-        module = importlib.import_module(node.module)
-        assert [name.name for name in node.names if not hasattr(module, name.name)] == []
