@@ -74,7 +74,10 @@ class CacheEntry:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from reading and writing the same data set inside the block.
+        """Exclude other processes that want to store the same data set while the block runs.
+
+        A source is read inside the block too, because it may be a download of minutes that only one process should do.
+        The others wait, and find the data set complete when they get the lock.
 
         Raises:
             ConfigError: if the cache is not writable.

@@ -88,6 +88,7 @@ def read_csv(file: Path, config: DataConfig, *, digest: str = "") -> Dataset:
         raise ConfigError(f"{file}: must have at least one column besides the one to predict.")
     targets, classes = _encode_targets(table, config.label, config.task)
     inputs, columns = encode(table.without(config.label))
+    # A rule without randomness: the test part must not depend on the seed, or searches with other seeds would see it.
     is_test = _choose_test_rows(len(table), config.n_test(len(table)))
     train = inputs[~is_test]
     largest = max(float(train.max()), -float(train.min()))
@@ -125,7 +126,7 @@ def read_targets_as(table: Table, label: str, task: str, classes: Sequence[str])
     if task == "values":
         return _to_values(table, label, column)
     number = {name: index for index, name in enumerate(classes)}
-    texts = list(map(str, column.astype(table.kind(label)).tolist()))
+    texts = list(map(str, column.astype(table.original_type(label)).tolist()))
     for row, text in enumerate(texts):
         if text not in number:
             known = ", ".join(classes)
@@ -148,7 +149,7 @@ def check_label(table: Table, label: str) -> None:
 def _encode_targets(table: Table, label: str, task: str) -> tuple[Array, tuple[str, ...]]:
     """Return the column to predict as targets, and the names of the classes or the value."""
     column = table.column(label)
-    if task == "values" or (task == "auto" and table.is_fraction(label)):
+    if task == "values" or (task == "auto" and table.has_fractions(label)):
         return _to_values(table, label, column), (label,)
     classes, targets = np.unique(column, return_inverse=True)
     if len(classes) < 2:
@@ -156,7 +157,7 @@ def _encode_targets(table: Table, label: str, task: str) -> tuple[Array, tuple[s
     if len(classes) > MANY_CATEGORIES:
         problem = f"has {len(classes)} distinct values, at most {MANY_CATEGORIES} can be classes."
         raise table.error(f'{problem} To predict numbers, set data.task = "values".', label)
-    return targets.astype(np.int64), tuple(map(str, classes.astype(table.kind(label)).tolist()))
+    return targets.astype(np.int64), tuple(map(str, classes.astype(table.original_type(label)).tolist()))
 
 
 def _to_values(table: Table, label: str, column: Array) -> Array:

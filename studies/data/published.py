@@ -23,10 +23,9 @@ MAX_DIGITS_BYTES = 1 << 20  # the decompressed file has 0.3 MB
 
 @dataclass(frozen=True)
 class DigitsSource(AbstractSource):
-    """The digits that are installed with scikit-learn; every fifth row becomes the test part, as there is no official
-    one.
+    """The digits that are installed with scikit-learn.
 
-    `digest` is the digest of the arrays.
+    They have no official test part, so every fifth row belongs to it. `digest` is the digest of the arrays.
     """
 
     def read(self, search: FileSearch) -> Dataset:
