@@ -1,9 +1,9 @@
-"""What trains in `throughput.py`: the rows of its table, their data, and one epoch of each contestant.
+"""The contestants of `throughput.py`: the rows of its table, their data, and one epoch of each library.
 
-Importing this holds the process to one core and every library to one thread, so it comes before theirs. A
-contestant is a function from a row and its data to an epoch, which can be run again and again. All but `mlp` find
-their inputs as float32 already scaled; a library is imported when its contestant is prepared, so that a process
-that measures one of them holds no other.
+Importing this module pins the process to one core and each library to one thread, so it must be imported before the
+libraries. A contestant is prepared from a row and its data, and can then train one epoch after another. All except
+`mlp` get their inputs as float32, already scaled. A library is imported when its contestant is prepared, so that a
+process that measures one library does not load the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"  # counted when a library is loaded, hence before the imports
+    os.environ[_variable] = "1"  # read when a library is loaded, so set before the imports
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.environ["JAX_PLATFORMS"] = "cpu"
 if hasattr(os, "sched_setaffinity"):
@@ -39,15 +39,17 @@ RATES = {"adam": 1e-3, "sgd": 1e-2}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what is trained, and in batches of how many.
+    """One row of the table: a network and how it is trained.
 
     Attributes:
-        sizes: widths of all layers.
-        batch: examples a step; as many as there are samples is one step without any gathering.
-        samples: an epoch, a multiple of the batch.
-        epochs: in one repetition, so that it takes long enough to be timed.
+        sizes: the widths of all layers.
+        activation: the activation of the hidden layers.
+        optimizer: the name of the optimizer.
+        batch: examples per step; if it equals `samples`, an epoch is one step and gathers no rows.
+        samples: examples per epoch, a multiple of `batch`.
+        epochs: epochs per repetition, so that a repetition takes long enough to be timed.
         normalized: whether each hidden layer has batch normalisation before its activation.
-        is_large: whether the products should leave little time for anything else.
+        is_large: whether matrix products should take most of the time.
     """
 
     sizes: tuple[int, ...]
@@ -89,19 +91,25 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images as bytes, shape (n, d), their labels, shape (n,), and what the bytes are multiplied by."""
+    """Images and their labels.
+
+    Attributes:
+        inputs: the images as bytes, shape (n, d).
+        labels: the labels, shape (n,).
+        factor: the factor that scales the bytes.
+    """
 
     inputs: Any
     labels: Any
     factor: float
 
     def scaled(self) -> Any:
-        """Return the inputs as float32, without a second copy on the way."""
+        """Return the scaled inputs as float32, without a second copy in between."""
         return np.multiply(self.inputs, np.float32(self.factor), dtype=np.float32)
 
 
 def load_pixels(row: Row) -> Pixels:
-    """Return the data of a row: the digits of scikit-learn, MNIST, or random pixels where MNIST is not at hand."""
+    """Return the data of a row: the digits of scikit-learn, MNIST, or random pixels if MNIST is not available."""
     if row.sizes[0] == 64:
         from sklearn.datasets import load_digits
 
@@ -120,20 +128,20 @@ def load_pixels(row: Row) -> Pixels:
 
 
 def mnist_folder() -> Path | None:
-    """Return where MNIST lies, if the setting STUDIES_DATA tells."""
+    """Return the folder of MNIST, if STUDIES_DATA is set and contains it."""
     folder = Path(os.environ.get("STUDIES_DATA", "")) / "mnist"
     return folder if "STUDIES_DATA" in os.environ and folder.is_dir() else None
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One epoch, to be run again and again, and the seconds that compiling it took."""
+    """A function that trains one epoch, and the seconds it took to compile, if it was compiled."""
 
     epoch: Callable[[], object]
     compile_seconds: float = field(default=math.nan)
 
 
-def prepare_mlp(row: Row, pixels: Pixels) -> Contestant | None:
+def prepare_mlp(row: Row, pixels: Pixels) -> Contestant:
     mapping: dict[str, Any] = {
         "data": {"name": "pixels", "validation": 0},
         "epochs": 1_000_000,
@@ -143,12 +151,7 @@ def prepare_mlp(row: Row, pixels: Pixels) -> Contestant | None:
     }
     if row.normalized:
         mapping["network"]["normalization"] = "batch"
-    try:
-        config = mlp.TrainConfig.from_mapping(mapping)
-    except mlp.ConfigError:
-        if row.normalized:
-            return None
-        raise
+    config = mlp.TrainConfig.from_mapping(mapping)
     examples = mlp.Examples(pixels.inputs, pixels.labels, np.arange(len(pixels.inputs)), Scaling((pixels.factor,)))
     return Contestant(mlp.Training(config, mlp.Split(examples, None, CLASSES)).run_epoch)
 
@@ -206,7 +209,7 @@ def prepare_sklearn(row: Row, pixels: Pixels) -> Contestant | None:
 
 
 def prepare_jax(row: Row, pixels: Pixels) -> Contestant:
-    """Prepare one compiled function a whole epoch long: a scan over minibatches, its state given back in place."""
+    """Prepare one compiled function for an epoch: a scan over minibatches that updates its state in place."""
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -256,7 +259,7 @@ def prepare_jax(row: Row, pixels: Pixels) -> Contestant:
         return lax.scan(gather, state, order.reshape(-1, row.batch))
 
     x, y = jnp.asarray(pixels.scaled()), jnp.asarray(pixels.labels.astype(np.int32))
-    # Distinct arrays, for each is given away on its own.
+    # Distinct arrays, because JAX donates each of them separately.
     zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(2 if row.optimizer == "adam" else 0)]
     state = (params, statistics, tuple(zeros), jnp.zeros(()))
     order = np.arange(row.samples, dtype=np.int32)
@@ -273,7 +276,7 @@ def prepare_jax(row: Row, pixels: Pixels) -> Contestant:
 
 
 def prepare_products(row: Row) -> Contestant:
-    """Prepare the matrix products of an epoch and nothing else: per layer one forward, one or two backward."""
+    """Prepare only the matrix products of an epoch: per layer one forward, and one or two backward."""
     rng = np.random.default_rng(0)
 
     def matrix(*shape: int) -> Any:
@@ -310,12 +313,12 @@ MODULES = {"mlp": "mlp", "torch eager": "torch", "torch fused": "torch", "scikit
 
 
 def is_installed(name: str) -> bool:
-    """Return whether a contestant's library is here."""
+    """Return whether the library of a contestant is installed."""
     return name not in MODULES or importlib.util.find_spec(MODULES[name]) is not None
 
 
 def versions() -> str:
-    """Return the versions of what is compared."""
+    """Return the versions of the compared libraries."""
     packages = {"numpy": "numpy", "torch": "torch", "scikit-learn": "sklearn", "jax": "jax"}
     found = [name for name, module in packages.items() if importlib.util.find_spec(module)]
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in found)

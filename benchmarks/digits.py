@@ -1,6 +1,8 @@
-"""How good the first study is: experiments/digits.toml over several study seeds and splits, winners on the test set.
+"""Runs experiments/digits.toml with several study seeds and splits, and evaluates the best trials on the test set.
 
-`python benchmarks/digits.py`, about five minutes on two cores.
+    python benchmarks/digits.py [--seeds 5] [--splits 5]
+
+Takes about five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ FILE = Path(__file__).parent.parent / "experiments" / "digits.toml"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="of the study")
-    parser.add_argument("--splits", type=int, default=5)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=5, help="how many seeds of the study (default 5)")
+    parser.add_argument("--splits", type=int, default=5, help="how many splits of the data per seed (default 5)")
     options = parser.parse_args()
     text = FILE.read_text(encoding="utf-8")
     rows = []

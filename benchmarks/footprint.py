@@ -1,6 +1,6 @@
-"""What a contestant of `throughput.py` weighs: the peak memory of its training, and how long `import mlp` takes.
+"""Measures the peak memory of the contestants of `throughput.py`, and how long `import mlp` takes.
 
-Each measurement has a process of its own. `python benchmarks/footprint.py CONTESTANT ROW FOLDER` is one of them.
+Each measurement runs in its own process: `python benchmarks/footprint.py CONTESTANT ROW FOLDER`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IMPORT = "import time, numpy; started = time.perf_counter(); import mlp; print(t
 
 
 def measure_memory(row: Row) -> dict[str, tuple[float, float]]:
-    """Return for each contestant the peak of its training in MiB, and what its imports alone take of that."""
+    """Return for each contestant the peak memory of its training and, as a part of it, of its imports, in MiB."""
     pixels, found = load_pixels(row), {}
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "pixels.npz", inputs=pixels.inputs, labels=pixels.labels, factor=pixels.factor)
@@ -33,14 +33,14 @@ def measure_memory(row: Row) -> dict[str, tuple[float, float]]:
 
 
 def measure_import(repeats: int) -> float:
-    """Return the seconds that `import mlp` takes once NumPy is imported: the median of fresh processes."""
+    """Return the seconds that `import mlp` takes after `import numpy`: the median over fresh processes."""
     command = [sys.executable, "-c", IMPORT]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(repeats + 1)]
-    return statistics.median(map(float, runs[1:]))  # the first may have to compile the modules
+    return statistics.median(map(float, runs[1:]))  # the first process may have to compile the modules
 
 
 def peak() -> float:
-    """Return the peak memory of this process in MiB; that of `getrusage` would start from the parent's."""
+    """Return the peak memory of this process in MiB; `getrusage` would include the peak of the parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024.0
 

@@ -1,11 +1,12 @@
-"""How many samples a second `mlp` trains on one thread, beside PyTorch, scikit-learn, JAX and bare matrix products.
+"""Compares the training speed of `mlp` on one thread with PyTorch, scikit-learn, JAX and bare matrix products.
 
     python benchmarks/throughput.py [--parts speed memory import] [--rows 1 4] [--repeats 7] [--keep FILE]
 
-Every contestant trains one epoch at a time on the same samples: gathering of shuffled minibatches, forward,
-backward and the optimizer's step. The others are spared what `mlp` does besides: they find the inputs as float32
-already scaled, and PyTorch computes no metrics. JAX runs an epoch as one compiled scan; compiling is shown apart.
-Repetitions are interleaved, so that a machine that slows down slows everybody, and the fastest of each counts.
+Every contestant trains one epoch at a time on the same samples: it gathers shuffled minibatches, runs the forward and
+the backward pass, and takes a step of the optimizer. The others do less than `mlp`: they get their inputs as float32,
+already scaled, and PyTorch computes no metrics. JAX runs an epoch as one compiled scan; its compile time is shown in a
+separate column. Repetitions are interleaved, so that a machine that slows down slows all contestants, and the fastest
+repetition of each counts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COMPILE = "JAX compile s"
 
 
 def measure(row: Row, repeats: int) -> Rates:
-    """Return the samples per second of each contestant, the best of some interleaved repetitions."""
+    """Return the samples per second of each contestant: the best of several interleaved repetitions."""
     pixels = load_pixels(row)
     prepared = {name: prepare(row, pixels) for name, prepare in PREPARE.items() if is_installed(name)}
     contestants = {name: contestant for name, contestant in prepared.items() if contestant}
@@ -39,7 +40,7 @@ def measure(row: Row, repeats: int) -> Rates:
             for _ in range(row.epochs):
                 contestant.epoch()
             seconds = time.perf_counter() - started
-            if repeat:  # the first warms caches and allocators
+            if repeat:  # the first repetition warms up caches and allocators
                 best[name] = min(best[name], seconds)
     rates = {name: row.samples * row.epochs / seconds for name, seconds in best.items()}
     if "JAX" in contestants:
@@ -47,7 +48,7 @@ def measure(row: Row, repeats: int) -> Rates:
     return rates
 
 
-# By ratio: whom `mlp` is compared with, the least that it should reach on every row, and in the geometric mean.
+# For each ratio: the contestants that `mlp` is compared with, the lower bound on every row, and on the geometric mean.
 RATIOS = {
     "mlp / torch": (("torch eager", "torch fused"), 0.95, 1.7),
     "mlp / scikit-learn": (("scikit-learn",), 1.3, 2.0),
@@ -59,7 +60,7 @@ FEW_PRODUCTS = 0.5
 
 
 def compare(rates: Rates) -> Rates:
-    """Return how `mlp` compares with the best of each kind of rival; not a number where one of both is missing."""
+    """Return the speed of `mlp` relative to the fastest rival of each kind; not a number if either is missing."""
     ratios = {}
     for ratio, (rivals, _, _) in RATIOS.items():
         best = max((rates[name] for name in rivals if name in rates), default=math.nan)
@@ -68,13 +69,13 @@ def compare(rates: Rates) -> Rates:
 
 
 def mean(values: list[float]) -> float:
-    """Return the geometric mean of those that are numbers."""
+    """Return the geometric mean of the values that are numbers."""
     logarithms = [math.log(value) for value in values if not math.isnan(value)]
     return math.exp(sum(logarithms) / len(logarithms)) if logarithms else math.nan
 
 
 def missed(ratios: dict[Row, Rates]) -> list[str]:
-    """Return a sentence for each bound that is missed, and for each row that is far from its products."""
+    """Return a sentence for each missed bound, and for each row that is much slower than its matrix products."""
     sentences = []
     for name, (_, least, least_mean) in RATIOS.items():
         for row, found in ratios.items():
@@ -130,44 +131,44 @@ def print_memory(found: dict[Row, Peaks]) -> None:
     print_table(lines)
 
 
-def recall(file: Path | None) -> tuple[dict[Row, Rates], dict[Row, Peaks]]:
-    """Return the speeds and the peaks that a file keeps from earlier runs."""
-    kept = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {"speed": {}, "memory": {}}
-    speed, memory = ({row: kept[part][str(row)] for row in ROWS if str(row) in kept[part]} for part in kept)
+def load_results(file: Path | None) -> tuple[dict[Row, Rates], dict[Row, Peaks]]:
+    """Return the speeds and the memory peaks that earlier runs saved in a file."""
+    saved = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {"speed": {}, "memory": {}}
+    speed, memory = ({row: saved[part][str(row)] for row in ROWS if str(row) in saved[part]} for part in saved)
     return speed, memory
 
 
-def keep(file: Path, speed: dict[Row, Rates], memory: dict[Row, Peaks]) -> None:
-    """Write what `recall` reads, after each row, so that a run that is cut short loses one."""
-    kept = {
+def save_results(file: Path, speed: dict[Row, Rates], memory: dict[Row, Peaks]) -> None:
+    """Save the results for `load_results`. Called after each row, so that an interrupted run loses only one row."""
+    results = {
         "speed": {str(row): rates for row, rates in speed.items()},
         "memory": {str(row): peaks for row, peaks in memory.items()},
     }
-    file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    file.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parts = ("speed", "memory", "import")
     parser.add_argument("--parts", nargs="*", choices=parts, default=parts, help="what to measure (default all)")
-    parser.add_argument("--rows", type=int, nargs="+", choices=range(1, len(ROWS) + 1), help="which rows, from 1")
-    parser.add_argument("--repeats", type=int, default=7, help="repetitions, of which the fastest counts (default 7)")
-    parser.add_argument("--keep", type=Path, help="a JSON file that gathers the rows of several runs into one table")
+    parser.add_argument("--rows", type=int, nargs="+", choices=range(1, len(ROWS) + 1), help="rows, from 1")
+    parser.add_argument("--repeats", type=int, default=7, help="repetitions; the fastest counts (default 7)")
+    parser.add_argument("--keep", type=Path, help="a JSON file that collects the rows of several runs")
     arguments = parser.parse_args()
     if arguments.repeats < 1:
-        parser.error("at least one repetition")
+        parser.error("--repeats must be at least 1")
 
     source = "MNIST" if mnist_folder() else "random pixels, 80 % zeros"
     print(f"{source}; one thread on one core; best of {arguments.repeats}; {versions()}\n")
     rows = [ROWS[number - 1] for number in arguments.rows] if arguments.rows else ROWS
-    speed, memory = recall(arguments.keep)
+    speed, memory = load_results(arguments.keep)
     for row in rows:
         if "speed" in arguments.parts:
             speed[row] = measure(row, arguments.repeats)
         if "memory" in arguments.parts:
             memory[row] = measure_memory(row)
         if arguments.keep:
-            keep(arguments.keep, speed, memory)
+            save_results(arguments.keep, speed, memory)
     if speed:
         print_speed(dict(sorted(speed.items(), key=lambda item: ROWS.index(item[0]))))
     if memory:

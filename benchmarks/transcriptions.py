@@ -1,9 +1,8 @@
-"""The training loops of the five systems that this project comes from, as plainly as they were written.
+"""Plain transcriptions of the training loops of the five systems that this project started from.
 
-Each takes float64 inputs of shape (n, d) and labels of shape (n,), and passes over them once: what an epoch of the
-original does, on as many examples as one likes. They are written anew, with the arithmetic and the memory traffic of
-the originals: one example at a time and `np.outer` in systems 1 and 4, whole minibatches and fresh arrays in the
-others. System 3 too is here as matrices, the quickest way to write it.
+Each takes float64 inputs of shape (n, d) and labels of shape (n,), and runs one epoch of the original on them. The code
+is our own, with the arithmetic and the memory traffic of the originals: one example at a time and `np.outer` in systems
+1 and 4, minibatches and fresh arrays in the others. System 3 is also written with matrices, its fastest form.
 """
 
 from __future__ import annotations
@@ -77,11 +76,11 @@ class Transcription:
 
     Args:
         sizes: the widths of all layers.
-        draw: gives the initial weights of a layer.
-        activation: of the hidden layers.
+        draw: returns the initial weights of a layer.
+        activation: the activation of the hidden layers.
         rate: the learning rate.
-        batch: examples a step.
-        clip: what predictions are kept above in the loss.
+        batch: examples per step.
+        clip: the lower bound of predictions in the loss.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class Transcription:
         self.rng = rng
 
     def run(self, x: Array, labels: Array) -> float:
-        """Pass once over the examples and return the mean loss on the way."""
+        """Train for one pass over the examples and return the mean loss during the pass."""
         raise NotImplementedError
 
     def forward(self, x: Array) -> list[Array]:
@@ -112,7 +111,10 @@ class Transcription:
         return [*activations, softmax(np.dot(activations[-1], self.weights[-1]) + self.biases[-1])]
 
     def backward(self, activations: list[Array], d_output: Array) -> Iterator[tuple[int, Array, Array]]:
-        """Yield layer, what went into it and the gradient by its product, from the last; step only after the next."""
+        """Yield the index, the input and the gradient of each layer, from the last to the first.
+
+        The caller may change the weights of a layer as soon as it is yielded: they are not used again.
+        """
         d = d_output
         for layer in range(len(self.weights) - 1, -1, -1):
             below = np.dot(d, self.weights[layer].T) * self.slope(activations[layer]) if layer else None
@@ -124,7 +126,7 @@ class Transcription:
 
 
 class OneByOne(Transcription):
-    """System 1: a step of plain SGD after every example."""
+    """System 1: one step of plain SGD per example."""
 
     def run(self, x: Array, labels: Array) -> float:
         total = 0.0
@@ -141,7 +143,7 @@ class OneByOne(Transcription):
 
 
 class SummedOneByOne(Transcription):
-    """System 4: the gradients of all examples, one after the other, and then one step."""
+    """System 4: gradients of all examples are summed one by one, then one step is taken."""
 
     def run(self, x: Array, labels: Array) -> float:
         one_hot = np.eye(self.sizes[-1])[labels]
@@ -161,7 +163,7 @@ class SummedOneByOne(Transcription):
 
 
 class Minibatches(Transcription):
-    """Systems 3 and 5: minibatches as matrices, a step of plain SGD each."""
+    """Systems 3 and 5: one step of plain SGD per minibatch."""
 
     def run(self, x: Array, labels: Array) -> float:
         one_hot = np.eye(self.sizes[-1])[labels]
@@ -185,7 +187,7 @@ class Minibatches(Transcription):
 
 
 class Normalized(Minibatches):
-    """System 2: products normalised by their batch, a way back that skips this, gradients summed over the batch."""
+    """System 2: pre-activations are normalised over the batch, the backward pass ignores that, gradients are summed."""
 
     def forward(self, x: Array) -> list[Array]:
         activations = [x]
@@ -201,7 +203,7 @@ class Normalized(Minibatches):
 
 @dataclass
 class Moments:
-    """What Adam remembers of one array."""
+    """The moments that Adam keeps for one array."""
 
     first: Array
     second: Array
@@ -215,7 +217,7 @@ class Moments:
 
 
 class WithAdam(Minibatches):
-    """System 3 with its Adam."""
+    """System 3 with its own Adam."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
