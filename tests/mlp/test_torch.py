@@ -42,5 +42,7 @@ def test_an_activation_unknown_to_pytorch_is_reported_with_the_table_to_edit() -
     class SquaredRelu(Relu):
         name = "squared_relu"
 
-    with pytest.raises(LookupError, match=r'"squared_relu": add .* to ACTIVATIONS in tests/mlp/torch_counterparts\.py'):
+    with pytest.raises(
+        LookupError, match=r"'squared_relu'\): add .* to COUNTERPARTS in tests/mlp/torch_counterparts\.py"
+    ):
         torch_activation(SquaredRelu())

@@ -1,13 +1,13 @@
 """The PyTorch counterpart of each part, found by its name, so that a new part is compared without editing a test.
 
 The names are compared without underscores and case, so that `hard_swish` finds `hardswish` and `adamw` finds `AdamW`.
-The tables below are for parts whose counterpart has another name, another argument, or does not exist; in the last case
+The tables below are for parts whose counterpart has another name, other arguments, or does not exist. In the last case
 write the formula with PyTorch's operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -21,21 +21,16 @@ from mlp.registry import AbstractPart
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
-ACTIVATIONS: dict[str, Callable[..., Any]] = {
-    "identity": lambda z: z,
+COUNTERPARTS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("activation", "identity"): lambda z: z,
+    ("loss", "softmax_cross_entropy"): torch.nn.functional.cross_entropy,
+    ("loss", "binary_cross_entropy"): torch.nn.functional.binary_cross_entropy_with_logits,
+    ("loss", "mean_squared_error"): torch.nn.functional.mse_loss,
+    ("loss", "mean_absolute_error"): torch.nn.functional.l1_loss,
+    ("optimizer", "momentum"): torch.optim.SGD,
+    ("optimizer", "nesterov"): lambda parameters, **options: torch.optim.SGD(parameters, nesterov=True, **options),
+    ("optimizer", "amsgrad"): lambda parameters, **options: torch.optim.Adam(parameters, amsgrad=True, **options),
 }
-LOSSES: dict[str, Callable[..., Any]] = {
-    "softmax_cross_entropy": torch.nn.functional.cross_entropy,
-    "binary_cross_entropy": torch.nn.functional.binary_cross_entropy_with_logits,
-    "mean_squared_error": torch.nn.functional.mse_loss,
-    "mean_absolute_error": torch.nn.functional.l1_loss,
-}
-OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "momentum": torch.optim.SGD,
-    "nesterov": lambda parameters, **options: torch.optim.SGD(parameters, nesterov=True, **options),
-    "amsgrad": lambda parameters, **options: torch.optim.Adam(parameters, amsgrad=True, **options),
-}
-NORMALIZATIONS: dict[str, Callable[..., Any]] = {}
 
 # Fields whose argument has another name. A field that is not here is passed under its own name.
 ARGUMENTS = {
@@ -50,14 +45,20 @@ def normalise(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def find(part: AbstractPart, other_names: Mapping[str, Any], module: Any, suffixes: tuple[str, ...]) -> Any:
+def find(part: AbstractPart, module: Any, suffixes: tuple[str, ...]) -> Any:
     """Return the counterpart of a part.
+
+    Args:
+        part: the part to compare.
+        module: the module of PyTorch to look in.
+        suffixes: what PyTorch may append to the name, such as `loss`.
 
     Raises:
         LookupError: if there is none; the message says where to add it.
     """
-    if part.name in other_names:
-        return other_names[part.name]
+    key = (part.family.kind, part.name)
+    if key in COUNTERPARTS:
+        return COUNTERPARTS[key]
     # PyTorch's `relu_` works in place, and `torch.optim.adam` is the module of the class `Adam`.
     names = [name for name in dir(module) if not name.endswith("_") and callable(getattr(module, name))]
     by_name = {normalise(name): getattr(module, name) for name in names}
@@ -65,8 +66,8 @@ def find(part: AbstractPart, other_names: Mapping[str, Any], module: Any, suffix
         if normalise(part.name) + suffix in by_name:
             return by_name[normalise(part.name) + suffix]
     raise LookupError(
-        f'{module.__name__} has nothing called "{part.name}": add the counterpart of this {part.family.kind}, or its '
-        f"formula, to {part.family.kind.upper()}S in tests/mlp/torch_counterparts.py."
+        f"{module.__name__} has no counterpart of {key}: add it, or its formula, to COUNTERPARTS in "
+        "tests/mlp/torch_counterparts.py."
     )
 
 
@@ -79,13 +80,13 @@ def arguments_of(part: AbstractPart, *, without: tuple[str, ...] = ()) -> dict[s
 
 
 def torch_activation(part: AbstractActivation) -> Callable[[Any], Any]:
-    function, arguments = find(part, ACTIVATIONS, torch.nn.functional, ("",)), arguments_of(part)
+    function, arguments = find(part, torch.nn.functional, ("",)), arguments_of(part)
     return lambda z: function(z, **arguments)
 
 
 def torch_loss(part: AbstractLoss, outputs: Any, targets: Any) -> Any:
     """Return the loss of each example; a class is compared as its one-hot row, or as one column of two classes."""
-    function = find(part, LOSSES, torch.nn.functional, ("loss", ""))
+    function = find(part, torch.nn.functional, ("loss", ""))
     output = getattr(part, "output", "identity")
     activate = torch.nn.Softmax(dim=1) if output == "softmax" else torch_activation(activations.decode(output))
     is_one_hot = targets.ndim == 1 and outputs.shape[1] > 1
@@ -97,7 +98,7 @@ def torch_loss(part: AbstractLoss, outputs: Any, targets: Any) -> Any:
 
 def torch_optimizer(part: AbstractOptimizer, parameters: Any, rate: float) -> Any:
     """Return PyTorch's optimizer; in most of them, and so here unless decay is on, `weight_decay` is our `l2`."""
-    make = find(part, OPTIMIZERS, torch.optim, ("",))
+    make = find(part, torch.optim, ("",))
     arguments = arguments_of(part, without=("learning_rate", "weight_decay", "l2", "clip_norm", "clip_value"))
     if "beta1" in arguments:
         arguments["betas"] = (arguments.pop("beta1"), arguments.pop("beta2"))
@@ -106,7 +107,7 @@ def torch_optimizer(part: AbstractOptimizer, parameters: Any, rate: float) -> An
 
 def torch_normalization(part: AbstractNormalization, width: int) -> Any:
     """Return PyTorch's layer without its own shift, which some lack."""
-    layer = find(part, NORMALIZATIONS, torch.nn, ("norm1d", "norm"))(width, **arguments_of(part))
+    layer = find(part, torch.nn, ("norm1d", "norm"))(width, **arguments_of(part))
     if getattr(layer, "bias", None) is not None:
         layer.bias.requires_grad_(False)
     return layer
