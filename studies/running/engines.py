@@ -1,4 +1,4 @@
-"""Engines: what computes segments. Each is an executor; nothing else in the driver changes with it."""
+"""Engines: executors that compute segments. Nothing else in the driver depends on the engine."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ EngineName = Literal["processes", "in-process"]
 
 
 class AbstractEngine(Executor):
-    """An executor that knows how many segments it computes at once.
+    """An executor with a known number of workers.
 
     Attributes:
-        n_workers: that number; the driver submits no more.
+        n_workers: how many segments it computes at the same time; the driver submits no more.
     """
 
     n_workers: int
 
 
 class InProcess(AbstractEngine):
-    """Computes in the driver itself, one segment at a time: for debugging, and for a machine with one core."""
+    """Computes one segment at a time, in the driver's own process: for debugging, or for a machine with one core."""
 
     n_workers = 1
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Compute at once."""
+        """Compute at once, and return the finished future."""
         future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -48,13 +48,14 @@ class InProcess(AbstractEngine):
 
 
 class LocalProcesses(AbstractEngine):
-    """Fresh processes of this machine. One that dies takes its own segment with it and is replaced.
+    """Worker processes on this machine. If one dies, only its own segment is lost, and the process is replaced.
 
-    Each process has a pipe of its own and shares nothing with the others: a kill at any moment, in the middle of a
-    message too, harms no other.
+    Each process has its own pipe and shares nothing with the others. So a kill at any moment, even in the middle of a
+    message, cannot affect another process. (`concurrent.futures.ProcessPoolExecutor` shares a queue, and is broken
+    for good when one of its processes dies.)
 
     Args:
-        n_workers: how many.
+        n_workers: the number of processes.
     """
 
     def __init__(self, n_workers: int) -> None:
@@ -63,11 +64,11 @@ class LocalProcesses(AbstractEngine):
         self._idle: LifoQueue[_Worker] = LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._waiting = ThreadPoolExecutor(n_workers, thread_name_prefix="worker")
+        self._threads = ThreadPoolExecutor(n_workers, thread_name_prefix="worker")  # each waits for one process
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Hand a segment to the next idle process."""
-        return self._waiting.submit(self._compute, functools.partial(fn, *args, **kwargs))
+        """Give a segment to the next idle process."""
+        return self._threads.submit(self._compute, functools.partial(fn, *args, **kwargs))
 
     def _compute(self, task: Callable[[], T]) -> T:
         worker = self._idle.get()
@@ -77,37 +78,37 @@ class LocalProcesses(AbstractEngine):
             self._idle.put(worker)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Stop the processes, running segments included."""
-        self._waiting.shutdown(wait=False, cancel_futures=True)
+        """Stop the processes, even while they are computing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.process.kill()
-        self._waiting.shutdown(wait=wait)
+        self._threads.shutdown(wait=wait)
 
     def process_ids(self) -> list[int]:
-        """Return the processes that are up."""
+        """Return the ids of the processes that are running."""
         return [pid for worker in self._workers if worker.process.is_alive() and (pid := worker.process.pid)]
 
 
 class _Worker:
-    """One process, started at once, and anew when a task finds that it has died."""
+    """One process and the pipe to it. The process is started again when a call finds that it has died."""
 
     def __init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
-        resource_tracker.ensure_running()  # or the first start would do it, and let interrupts through again
-        with _interrupts_blocked():
+        self._pipe, workers_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(workers_end, os.getpid()), daemon=True)
+        resource_tracker.ensure_running()  # otherwise the first start would start it, and unblock SIGINT
+        with _sigint_blocked():
             self.process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        workers_end.close()  # so that reading fails as soon as the process is dead
 
     def call(self, task: Callable[[], T]) -> T:
-        """Return what the task returns in the process, or raise what it raises.
+        """Compute a task in the process; return its result, or raise its exception.
 
         Raises:
-            WorkerLostError: when the process dies before it has answered.
+            WorkerLostError: if the process dies before it has answered.
         """
         if not self.process.is_alive():
             self._start()
@@ -126,7 +127,7 @@ class _Worker:
 
 
 def _serve(pipe: Connection, parent: int) -> None:
-    """Compute what comes through the pipe until it ends."""
+    """Compute the tasks that arrive through the pipe until the driver closes it."""
     prepare_worker(parent)
     while True:
         try:
@@ -143,25 +144,25 @@ def _serve(pipe: Connection, parent: int) -> None:
 
 
 def open_engine(name: EngineName, n_workers: int) -> AbstractEngine:
-    """Return an engine, its workers starting."""
+    """Return a new engine; its workers are starting."""
     return InProcess() if name == "in-process" else LocalProcesses(n_workers)
 
 
 def failure_class(error: BaseException) -> str:
-    """Return the class under which a failure is recorded."""
+    """Return the reason that is recorded for a failed trial: `worker_lost`, `out_of_memory` or an exception's name."""
     if isinstance(error, WorkerLostError):
         return "worker_lost"
     return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
 
 
 def failure_text(error: BaseException) -> str:
-    """Return the traceback of a failure."""
+    """Return the traceback that is recorded for a failed trial."""
     return "".join(traceback.format_exception(error))
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Let a process that starts here never see Ctrl-C, not even before it can say so itself."""
+def _sigint_blocked() -> Iterator[None]:
+    """Start processes inside the block with Ctrl-C blocked, because they cannot ignore it while they are starting."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

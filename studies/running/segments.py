@@ -1,6 +1,6 @@
-"""What a worker does: take a trial's state, train a few epochs, give the new state back.
+"""What a worker does: it takes the state of a trial, trains a few epochs, and returns the new state.
 
-Workers import this module, `mlp` and NumPy, and know nothing of studies, databases or MLflow.
+Workers import this module, `mlp` and NumPy only. They never open a database.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Segment:
 
     Attributes:
         trial: the trial's number.
-        start: epochs done before.
-        epochs: how many to train at most.
+        start: the number of epochs trained before.
+        epochs: the number of epochs to train, at most.
         config: the trial's configuration.
         data: the folder of the prepared data set.
-        state: the saved state to go on from, or None to begin.
+        state: the saved state to continue from; None at the beginning.
     """
 
     trial: int
@@ -43,14 +43,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Progress:
-    """A trial's state after a segment, with what the driver needs to know of it.
+    """A trial's state after a segment, and what the driver needs from it.
 
     Attributes:
-        state: the state as bytes: the next checkpoint.
-        history: all epochs since the beginning.
-        epoch: epochs run; one more than the history holds when the last one diverged.
-        weight_digest: of the weights that are kept, once the training has ended.
-        seconds: time spent computing.
+        state: the state as bytes, to be written as the next checkpoint.
+        history: one value per epoch since the beginning, by metric key.
+        epoch: the number of epochs trained; one more than the history has if the last one diverged.
+        status: the status of the training.
+        kept_epoch: the epoch whose weights are kept; 0 if there are none.
+        weight_digest: the digest of the kept weights; empty while the training is running.
+        seconds: the time spent computing.
     """
 
     state: bytes
@@ -63,7 +65,7 @@ class Progress:
 
     @classmethod
     def of(cls, state: TrainingState) -> Progress:
-        """Return the progress that a state stands for."""
+        """Return the progress of a training with this state."""
         digest = "" if state.status == "running" else state.weight_digest()
         return cls(state.to_bytes(), state.history, state.epoch, state.status, state.kept_epoch, digest, state.seconds)
 
@@ -74,7 +76,7 @@ def _split(data: Path, config: DataConfig, seed: int) -> Split:
 
 
 def run_segment(segment: Segment) -> Progress:
-    """Train up to `segment.epochs` further epochs; the result does not depend on how epochs fall into segments."""
+    """Train up to `segment.epochs` more epochs. The result does not depend on how epochs fall into segments."""
     split = _split(segment.data, segment.config.data, segment.config.seed)
     if segment.state is None:
         state = Training(segment.config, split).state()
@@ -84,12 +86,16 @@ def run_segment(segment: Segment) -> Progress:
 
 
 def prepare_worker(parent: int) -> None:
-    """Make a fresh worker process ready: Ctrl-C is the driver's business, and its end is the worker's."""
+    """Prepare a new worker process: it ignores Ctrl-C, which the driver handles, and exits when the driver dies.
+
+    Args:
+        parent: the process id of the driver.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
-def _leave_with(parent: int) -> None:
+def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -220,10 +220,10 @@ def test_the_record_of_a_stopped_study_is_a_part_of_the_full_table(
     run_until(n_events, small_study(), tmp_path, digits)
     stopped, logs = tables(tmp_path)
     assert 0 < len(stopped) <= len(reference[0])
-    for row, whole in zip(stopped, reference[0], strict=False):
-        assert row == whole or (row[1], row[3]) == ("RUNNING", whole[3])
-    for log, whole in zip(logs, reference[1], strict=False):
-        assert log == whole[: len(log)]
+    for row, full in zip(stopped, reference[0], strict=False):
+        assert row == full or (row[1], row[3]) == ("RUNNING", full[3])
+    for log, full in zip(logs, reference[1], strict=False):
+        assert log == full[: len(log)]
 
 
 @pytest.mark.parametrize("n_events", fast_and_slow([9], range(20)))
@@ -305,13 +305,13 @@ def test_a_study_with_a_raised_total_keeps_its_recorded_trials(
         "optimizer.learning_rate": {"low": 1e-5, "high": 0.1, "log": True},
     }
     for trials in (2, 5, 8):
-        run(small_study(study | {"trials": trials}, base, space), tmp_path / "whole", digits)
-    final = tables(tmp_path / "whole")
+        run(small_study(study | {"trials": trials}, base, space), tmp_path / "not stopped", digits)
+    final = tables(tmp_path / "not stopped")
     for trials in (2, 5, 8):
         for n_events in (3, 6, 11):
-            run_until(n_events, small_study(study | {"trials": trials}, base, space), tmp_path / "torn", digits)
-        run(small_study(study | {"trials": trials}, base, space), tmp_path / "torn", digits)
-        assert [rows[:trials] for rows in tables(tmp_path / "torn")] == [rows[:trials] for rows in final]
+            run_until(n_events, small_study(study | {"trials": trials}, base, space), tmp_path / "stopped", digits)
+        run(small_study(study | {"trials": trials}, base, space), tmp_path / "stopped", digits)
+        assert [rows[:trials] for rows in tables(tmp_path / "stopped")] == [rows[:trials] for rows in final]
 
 
 def test_a_lowered_total_changes_nothing(tmp_path: Path, digits: Path) -> None:
