@@ -116,10 +116,10 @@ class Driver:
             return
         busy = {segment.trial for _, segment in self._computing.values()}
         waiting = [trial for trial in self._live if trial.number not in busy and not trial.is_computed]
-        waiting.sort(key=lambda trial: (trial.start + trial.cost * (trial.computed + 1), trial.number))
+        waiting.sort(key=lambda trial: (trial.start + trial.cost * (trial.n_computed + 1), trial.number))
         for trial in waiting[:idle]:
             state = trial.progress.state if trial.progress else None
-            segment = Segment(trial.number, trial.computed, self._n_epochs(trial), trial.config, self._data, state)
+            segment = Segment(trial.number, trial.n_computed, self._n_epochs(trial), trial.config, self._data, state)
             self._computing[self._engine.submit(run_segment, segment)] = trial, segment
 
     def _n_epochs(self, trial: LiveTrial) -> int:

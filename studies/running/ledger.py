@@ -52,7 +52,7 @@ class LiveTrial:
         finished_row: its row in Optuna's database, if an earlier launch has finished it.
         progress: the epochs computed so far, which may be more than are processed.
         failure: the error that stopped its computation after `progress`, if any.
-        processed: the number of epochs processed.
+        n_processed: the number of epochs processed.
         reported: the metric of each processed epoch.
     """
 
@@ -65,23 +65,23 @@ class LiveTrial:
     finished_row: FrozenTrial | None = None
     progress: Progress | None = None
     failure: Ending | None = None
-    processed: int = 0
+    n_processed: int = 0
     reported: dict[int, float] = field(default_factory=dict)
 
     @property
-    def computed(self) -> int:
+    def n_computed(self) -> int:
         """The number of epochs computed."""
         return self.progress.epoch if self.progress else 0
 
     @property
     def next_time(self) -> int:
         """The virtual time of the next epoch to be processed."""
-        return self.start + self.cost * (self.processed + 1)
+        return self.start + self.cost * (self.n_processed + 1)
 
     @property
     def can_be_processed(self) -> bool:
         """Whether the result of the next epoch is known."""
-        return self.computed > self.processed or self.failure is not None
+        return self.n_computed > self.n_processed or self.failure is not None
 
     @property
     def is_computed(self) -> bool:
@@ -93,7 +93,7 @@ class LiveTrial:
     def is_behind_record(self) -> bool:
         """Whether an earlier launch has processed more events of this trial than this launch has so far."""
         logged = self.log.record
-        in_log = logged is not None and (logged.n_epochs > self.processed or logged.ending is not None)
+        in_log = logged is not None and (logged.n_epochs > self.n_processed or logged.ending is not None)
         return in_log or self.finished_row is not None
 
 
@@ -252,20 +252,20 @@ class Ledger:
         if ending is not None:
             self._end(trial, ending, now)
         elif trial.finished_row is not None and not trial.can_be_processed:
-            raise self._mismatch(trial.number, f"it ended after {trial.processed} epochs")
+            raise self._mismatch(trial.number, f"it ended after {trial.n_processed} epochs")
         return ending is not None
 
     def _process_epoch(self, trial: LiveTrial) -> Ending | None:
         """Log and report the next epoch; return how the trial ends with it, or None if it continues."""
-        progress, epoch = trial.progress, trial.processed + 1
+        progress, epoch = trial.progress, trial.n_processed + 1
         if progress is None or epoch > progress.epoch:
             return trial.failure
         metrics = {key: series[epoch - 1] for key, series in progress.history.items() if epoch <= len(series)}
         if not metrics:
-            last = trial.reported.get(trial.processed)
+            last = trial.reported.get(trial.n_processed)
             return Ending("pruned", "diverged", last, progress.kept_epoch, seconds=progress.seconds)
         value = metrics[self._metric]
-        trial.processed = epoch
+        trial.n_processed = epoch
         trial.reported[epoch] = value
         trial.log.epoch(epoch, metrics)
         if trial.is_in_space:
@@ -283,7 +283,7 @@ class Ledger:
         from optuna.trial import TrialState
 
         state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[ending.state]
-        outcome = _outcome_text(state, ending.reason, trial.processed)
+        outcome = _outcome_text(state, ending.reason, trial.n_processed)
         row = trial.finished_row
         if row is not None:
             recorded = _outcome_text(row.state, row.user_attrs.get("reason", ""), len(row.intermediate_values))

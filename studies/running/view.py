@@ -2,7 +2,7 @@
 
 Every question to Optuna (what to try next, whether to prune, what to remember at the end of a trial) is asked of a new
 Optuna study over a snapshot of the trials. What sampler and pruner write to the snapshot is read back afterwards. So
-nothing inside Optuna outlives a question, and replaying the same events leads to the same answers. A snapshot copies
+no sampler outlives a question, and replaying the same events leads to the same answers. A snapshot copies
 one pointer per trial, which takes microseconds; an in-memory study of Optuna's own, filled trial by trial, would take
 milliseconds.
 """
@@ -31,6 +31,11 @@ ONE_STUDY = "A view has one study, and only the ledger adds trials and reports v
 
 class StudyView:
     """Asks sampler and pruner, and keeps what they may know: all trials so far and the attributes of the study.
+
+    A sampler with a memory (such as the position in a quasi-random sequence) keeps it in the system attributes of the
+    study. What an ask changes there is recorded among the system attributes of the new trial, and so in the same
+    transaction as its row: a kill can neither repeat nor skip a position. What `tell` and `should_prune` change is not
+    recorded, because the replay of a resumed study changes it again.
 
     Args:
         spec: the study.
@@ -116,13 +121,13 @@ class StudyView:
 
 class _ViewedStudy(optuna.Study):  # type: ignore[misc] # Optuna's types are not followed
     def stop(self) -> None:
-        """Ignore a sampler that has nothing left to suggest: the study file says how many trials there are."""
+        """Ignore a sampler that wants to end the study: the study file sets the number of trials."""
 
 
 class _Snapshot(BaseStorage):  # type: ignore[misc] # Optuna's types are not followed
     """A storage of one study, over trials that belong to a `StudyView`. The id of a trial is its number.
 
-    A write replaces a trial by a changed copy, as in Optuna's own in-memory storage, because Optuna goes on using lists
+    A write replaces a trial by a changed copy, as in Optuna's own in-memory storage, because Optuna keeps using lists
     of trials that it read before the write. So the trials of the `StudyView` stay as they are.
     """
 
