@@ -1,1 +1,1 @@
-"""How a study runs: clock, workers, storage, ledger, driver."""
+"""How a study runs: clock, segments, engines, storage, view, ledger, driver."""

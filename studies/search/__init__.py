@@ -1,1 +1,1 @@
-"""What a study tries: the study file, the search space, samplers and pruners."""
+"""What a study searches: study file, space, parameters, domains, samplers, pruners."""

@@ -146,6 +146,12 @@ def test_a_launch_returns_its_result(run: Run, root: Path) -> None:
     assert config == results.config(best.number)
 
 
+def test_paths_can_be_strings(file: Path, root: Path) -> None:
+    launch = run_study(str(file), trials=1, home=str(root), data_dir=str(root), engine="in-process", publish=False)
+    assert launch.results == load_study(NAME, root)
+    assert plan_study(str(file), data_dir=str(root)).spec.study.name == NAME
+
+
 def test_without_publishing_mlflow_is_not_used(run: Run, root: Path) -> None:
     run(trials=2)
     assert not (root / "mlflow.db").exists()
