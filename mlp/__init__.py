@@ -1,7 +1,11 @@
-"""A multi-layer perceptron in NumPy, and its training as a fold that can stop and go on anywhere.
+"""A multi-layer perceptron in NumPy, whose training can be stopped and resumed after any epoch.
 
-What is public is imported when it is first used: a hundred frozen dataclasses take a while to make, and who asks for
-one error class need not wait for them.
+    dataset = Dataset.from_arrays(x, y, test=(x_test, y_test))
+    training = train(TrainConfig(epochs=20), dataset)
+    model = Model.of(training, dataset)
+
+The public names are imported when they are first used, because importing everything at once is slow: `import mlp` takes
+as long as `import numpy`.
 """
 
 from __future__ import annotations
@@ -19,7 +23,11 @@ if TYPE_CHECKING:
     from mlp.data import Examples as Examples
     from mlp.data import Split as Split
     from mlp.errors import ConfigError as ConfigError
+    from mlp.errors import CorruptStateError as CorruptStateError
     from mlp.errors import DivergedError as DivergedError
+    from mlp.model import Model as Model
+    from mlp.model_io import load_model as load_model
+    from mlp.model_io import save_model as save_model
     from mlp.network import Network as Network
     from mlp.scaling import Scaling as Scaling
     from mlp.state import TrainingState as TrainingState
@@ -28,26 +36,28 @@ if TYPE_CHECKING:
     from mlp.training import advance as advance
     from mlp.training import train as train
 
-_MODULES = {
+_NAMES_BY_MODULE = {
     "mlp.config": ("EarlyStopping", "NetworkConfig", "Taper", "TrainConfig"),
     "mlp.data": ("DataConfig", "Dataset", "Examples", "Split"),
+    "mlp.errors": ("ConfigError", "CorruptStateError", "DivergedError"),
+    "mlp.model": ("Model",),
+    "mlp.model_io": ("load_model", "save_model"),
     "mlp.network": ("Network",),
-    "mlp.errors": ("ConfigError", "DivergedError"),
     "mlp.scaling": ("Scaling",),
     "mlp.state": ("TrainingState",),
     "mlp.training": ("EpochMetrics", "Training", "advance", "train"),
 }
-_PLACES = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
-__all__ = sorted(_PLACES)
+__all__ = sorted(_MODULE_BY_NAME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value = getattr(importlib.import_module(_MODULE_BY_NAME[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLACES})
+    return sorted({*globals(), *_MODULE_BY_NAME})

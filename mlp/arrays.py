@@ -17,7 +17,7 @@ CACHE_LINE = 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return an uninitialised array that starts on a cache line, so that speed does not hang on where it lies."""
+    """Return an uninitialised array that starts on a cache line, so that speed does not depend on its alignment."""
     dtype = np.dtype(dtype)
     n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     block = np.empty(n_bytes + CACHE_LINE, np.uint8)
@@ -43,15 +43,17 @@ def digest(*arrays: Array) -> str:
 
 
 def stream(seed: int, purpose: str, *steps: int) -> np.random.Generator:
-    """Return the random stream of one purpose, the same wherever and whenever it is asked for.
+    """Return the random stream for one purpose; the same arguments always give the same numbers.
 
-    A stream is keyed by what it is for (and by the epoch, say), not by what was drawn before: a training
-    that is resumed needs no generator state.
+    Every use of random numbers has a stream of its own: one for the split, one for the initial weights of each layer,
+    one for the order of each epoch. What is drawn from one stream does not shift another, so that adding dropout does
+    not change the order of the examples. Because a stream is keyed by its purpose and its epoch, and not by what was
+    drawn before, a resumed training makes the same stream again and needs no saved generator state.
 
     Args:
         seed: the training's seed, at least 0.
         purpose: `split`, `init`, `shuffle`, ...
-        steps: further keys, each at least 0.
+        steps: further keys, such as the epoch or the layer, each at least 0.
     """
     key = (zlib.crc32(purpose.encode()), *steps)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
@@ -59,12 +61,12 @@ def stream(seed: int, purpose: str, *steps: int) -> np.random.Generator:
 
 @functools.cache
 def _thread_pools() -> Any:
-    from threadpoolctl import ThreadpoolController  # looks through the loaded libraries: once, when first needed
+    from threadpoolctl import ThreadpoolController  # imported on first use, because it searches the loaded libraries
 
     return ThreadpoolController()
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Hold BLAS to one thread: the number of threads changes how sums are cut, and so the bits of the result."""
+    """Limit BLAS to one thread, because the number of threads changes the order of summation, and so the last bits."""
     limited: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
     return limited

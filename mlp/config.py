@@ -1,4 +1,4 @@
-"""The configuration of a training: everything that decides its result, and nothing else."""
+"""The configuration of a training: every setting that affects its result, and no other."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ class Taper(AbstractRecord):
 
 @dataclass(frozen=True)
 class NetworkConfig(AbstractRecord):
-    """The network: its hidden layers, what they compute, and how they start.
+    """The network: its hidden layers, what they compute, and their initial weights.
 
     Attributes:
-        hidden: the widths, `[512, 256]`, or depth, width and taper; an empty list is softmax regression.
-        activation: of every hidden layer, or a list of one for each.
-        bias: whether layers add one: all, or a list of one for each layer, the last included.
-        normalization: of every hidden layer, before its activation.
+        hidden: the widths of the hidden layers, `[512, 256]`, or depth, width and taper; `[]` is softmax regression.
+        activation: one for all hidden layers, or a list with one per hidden layer.
+        initializer: how the weights are drawn.
+        bias_initializer: how the biases are drawn.
+        bias: whether layers have a bias: one value for all, or a list with one per layer, the last one included.
+        normalization: the normalisation of every hidden layer, before its activation.
         dropout: the share of hidden units dropped at each step.
-        input_noise: the deviation of the normal noise added to scaled inputs at each step.
+        input_noise: the standard deviation of the normal noise added to scaled inputs at each step.
     """
 
     hidden: Taper | tuple[int, ...] = number((128,), at_least=1, at_most=65536)
@@ -57,24 +59,24 @@ class NetworkConfig(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         n_hidden = len(self.sizes())
-        for name, wanted in (("activation", n_hidden), ("bias", n_hidden + 1)):
+        for name, n_layers in (("activation", n_hidden), ("bias", n_hidden + 1)):
             value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != wanted:
-                layers = "hidden layer" if name == "activation" else "layer, the last included"
-                raise ConfigError(f"must list {wanted}, one for each {layers}, got {len(value)}.", path=name)
+            if isinstance(value, tuple) and len(value) != n_layers:
+                layers = "hidden layer" if name == "activation" else "layer, the last one included"
+                raise ConfigError(f"must have {n_layers} entries, one per {layers}, got {len(value)}.", path=name)
 
     def sizes(self) -> tuple[int, ...]:
         """Return the width of each hidden layer."""
         return self.hidden.sizes() if isinstance(self.hidden, Taper) else self.hidden
 
     def count_parameters(self, sizes: tuple[int, ...]) -> int:
-        """Return the length of theta of a network with these widths of all layers."""
+        """Return the length of theta for these widths of all layers, inputs and outputs included."""
         norms = (*(self.normalization for _ in sizes[2:]), NoNormalization())
         bias = (self.bias,) * (len(sizes) - 1) if isinstance(self.bias, bool) else self.bias
         return count_parameters(sizes, norms, bias)[-1]
 
     def build(self, sizes: tuple[int, ...], *, dtype: Any) -> Network:
-        """Return the network with these widths of all layers, its parameters still zero."""
+        """Return the network for these widths of all layers, inputs and outputs included; its parameters are 0."""
         return Network(
             sizes,
             self.activation,
@@ -88,11 +90,12 @@ class NetworkConfig(AbstractRecord):
 
 @dataclass(frozen=True)
 class EarlyStopping(AbstractRecord):
-    """Early stopping: after `patience` epochs without a better `metric`, the weights of the best epoch are kept.
+    """Early stopping: stop after `patience` epochs without a better `metric`, and keep the weights of the best epoch.
 
     Attributes:
-        metric: of the validation or the training part.
-        min_delta: by how much a value must be better to count.
+        patience: epochs without improvement after which the training stops.
+        metric: a metric key of the validation or the training part.
+        min_delta: the smallest improvement that counts.
     """
 
     patience: int = number(5, at_least=1)
@@ -109,17 +112,23 @@ class TrainConfig(AbstractRecord):
     """A training configuration: the only description of a training run.
 
     Attributes:
-        seed: of the split, the initialisation and the shuffling.
-        epochs: passes over the training part, at most; schedules span them.
-        batch_size: examples a step, or `full` for all of them.
-        dtype: of all arithmetic.
-        class_weights: how much the examples of each class count in the loss that is trained, one number a class;
-            `balanced` for as much in all as those of any other; none for all the same.
-        metrics: what to compute each epoch besides the loss and accuracy, or R² of values.
-        diagnostics: whether to compute what goes on inside each epoch too: norms of gradients and steps, dead units.
+        data: the data set and its split; its name may be left empty if `train` is given the data.
+        seed: the seed of the split, the initial weights, the shuffling, dropout and noise.
+        epochs: the largest number of passes over the training part; schedules span all of them.
+        batch_size: examples per step; `full` for all of them.
+        network: the network.
+        loss: the loss that is minimised.
+        optimizer: the optimizer and its learning rate.
+        schedule: how the learning rate changes over the epochs.
+        early_stopping: None to train for all epochs.
+        dtype: the type of all arithmetic.
+        class_weights: the weight of each class in the training loss, one number per class; `balanced` gives all classes
+            the same total weight; empty for equal weights.
+        metrics: the metrics of each epoch besides the standard ones: the loss, and the accuracy or R².
+        diagnostics: whether each epoch also computes norms of gradients and steps, and shares of dead units.
     """
 
-    data: DataConfig
+    data: DataConfig = field(default_factory=DataConfig)
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     epochs: int = number(10, at_least=1)
     batch_size: int | Literal["full"] = number(128, at_least=1)
@@ -140,26 +149,28 @@ class TrainConfig(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         for path, metric in self.watched().items():
-            if metric.startswith("validation/") and not self.data.holds_out:
-                raise ConfigError(f'watches "{metric}", but data.validation = 0 holds nothing out.', path=path)
+            if metric.startswith("validation/") and not self.data.has_validation:
+                problem = f'needs "{metric}", but data.validation = 0 leaves no validation part.'
+                raise ConfigError(problem, path=path)
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
-            raise ConfigError(f"must name each metric once, got {', '.join(names)}.", path="metrics")
+            raise ConfigError(f"must not contain a metric twice, got {', '.join(names)}.", path="metrics")
         if self.batch_size == 1 and isinstance(self.network.normalization, BatchNormalization):
-            raise ConfigError("must be at least 2 for batch normalization, which compares examples.", path="batch_size")
+            problem = "must be at least 2 with batch normalization, which needs several examples, got 1."
+            raise ConfigError(problem, path="batch_size")
 
     def watched(self) -> dict[str, str]:
-        """Return the metrics on which the course of the training depends, by the path of what watches them."""
+        """Return the metrics that early stopping and the schedule depend on, by the path of the field."""
         stopping = self.early_stopping.metric if self.early_stopping else ""
         watched = {"early_stopping": stopping, "schedule": self.schedule.watched}
         return {path: metric for path, metric in watched.items() if metric}
 
     def metric_names(self, task: Task) -> list[str]:
-        """Return the names of the metrics that each epoch computes for a task."""
+        """Return the names of all metrics that each epoch computes for a task."""
         return list(dict.fromkeys(metric.name for metric in (*standard(task), *self.metrics)))
 
     def steps(self, n_train: int) -> tuple[int, int]:
-        """Return the examples in a step and the steps in an epoch, for `n_train` examples."""
+        """Return the number of examples per step and of steps per epoch, given `n_train` training examples."""
         b = n_train if self.batch_size == "full" else min(int(self.batch_size), n_train)
         return b, -(-n_train // b)
 
@@ -167,6 +178,6 @@ class TrainConfig(AbstractRecord):
         """Return the widths of all layers, inputs and outputs included.
 
         Raises:
-            ConfigError: when the loss does not fit the task.
+            ConfigError: if the loss does not support the task.
         """
         return (n_features, *self.network.sizes(), self.loss.n_outputs(task, n_targets))

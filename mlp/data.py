@@ -1,8 +1,6 @@
-"""Data: a data set, its split into training and validation, and the gathering of minibatches.
+"""Data: the configuration of a training's data, a data set, and its split into training and validation.
 
-Inputs stay as they lie on disk (uint8 pixels, memory-mapped): a split is two lists of rows, and a minibatch is
-gathered and scaled into one reused buffer. Four bytes a pixel are never held for the whole set, and taking
-bytes and widening them is faster than taking floats.
+A split is two lists of row numbers. The inputs stay as they are on disk until `mlp.batches` copies a few rows of them.
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mlp.arrays import Array, aligned_empty, stream
+from mlp.arrays import Array, digest, stream
+from mlp.conversion import TargetEncoding, column_names, read_inputs
+from mlp.data_checks import check_inputs, check_targets, check_weights
 from mlp.errors import ConfigError
 from mlp.losses import Task
 from mlp.records import AbstractRecord, number
 from mlp.scaling import Scaling
-
-LARGEST_INPUT = 1e30  # beyond, the first product may overflow float32
-PAGE_ROWS = 512  # rows that are gathered, or checked, at once
 
 
 @dataclass(frozen=True)
@@ -28,22 +25,23 @@ class DataConfig(AbstractRecord):
     """The data of a training.
 
     Attributes:
-        name: of the data set, or a CSV file.
-        label: of a CSV file the column to predict.
-        task: of a CSV file whether to predict `classes` or `values`; `auto` goes by the column.
-        test: of a CSV file how much is set aside as the test part: a number of rows, or a fraction, of which at
-            least one row is; 0 for none.
-        scale: `unit` divides by the data set's largest possible raw value, `standard` gives every feature mean 0 and
-            deviation 1 on the training part, `example` gives every example that, `none` leaves it as it is.
-        subset: only so many of the first training examples; 0 for all.
-        validation: how much of the training part is held out: a number of examples, or a fraction, of which at
-            least one example is; 0 for none.
-        balanced: whether the held-out part has its share of every class.
-        folds: with 2 or more the training part is cut into so many, and number `fold`, counted from 0, is held out
-            instead of `validation`.
+        name: the name of the data set, or the path of a CSV file; may be empty if the data is given in Python.
+        label: the column to predict (CSV only).
+        task: what to predict (CSV only): `classes` or `values`; `auto` decides by the column's type.
+        test: the size of the test part (CSV only): a number of rows, or a fraction (at least one row); 0 for none.
+        scale: `unit` divides by the data set's largest possible raw value, `standard` gives each feature mean 0 and
+            standard deviation 1 on the training part, `example` gives each example mean 0 and standard deviation 1,
+            `none` leaves inputs as they are.
+        subset: the number of training examples to use, taken from the front; 0 for all.
+        validation: the size of the validation part: a number of training examples, or a fraction (at least one
+            example); 0 for none.
+        balanced: whether the validation part has the same class proportions as the training examples.
+        folds: the number of folds for cross-validation; 0 for none. Fold number `fold` is then the validation part, and
+            `validation` is ignored.
+        fold: the fold to validate on, counted from 0.
     """
 
-    name: str
+    name: str = ""
     label: str = "label"
     task: Literal["auto", "classes", "values"] = "auto"
     test: int | float = number(0.2, at_least=0)
@@ -59,94 +57,109 @@ class DataConfig(AbstractRecord):
         if not self.is_table:
             for f in fields(self):
                 if f.name in ("label", "task", "test") and getattr(self, f.name) != f.default:
-                    problem = f'is for CSV files; "{self.name}" has its own, so leave it out.'
+                    problem = f'applies to CSV files only, and data.name is "{self.name}". Remove it.'
                     raise ConfigError(problem, path=f.name)
         if self.folds == 1:
-            raise ConfigError("must be 0, for none, or at least 2, got 1.", path="folds")
+            raise ConfigError("must be 0 (no folds) or at least 2, got 1.", path="folds")
         if self.fold >= max(1, self.folds):
             raise ConfigError(f"must be below folds = {self.folds}, got {self.fold}.", path="fold")
 
+    def require_name(self) -> None:
+        """Refuse an empty name, in files whose data set must be found by name.
+
+        Raises:
+            ConfigError: if the name is empty.
+        """
+        if not self.name:
+            raise ConfigError("is missing. Give the name of a data set or the path of a CSV file.", path="data.name")
+
     @property
     def is_table(self) -> bool:
-        """Whether the data are a CSV file."""
+        """Whether the data is a CSV file."""
         return self.name.endswith(".csv")
 
     @property
     def source(self) -> dict[str, Any]:
-        """What decides which data set it is, and what there is to predict in it, by field."""
+        """The fields that select the data set and the column to predict, by name."""
         return {"name": self.name, "label": self.label, "task": self.task, "test": self.test}
 
     @property
-    def holds_out(self) -> bool:
+    def has_validation(self) -> bool:
         """Whether there is a validation part."""
         return bool(self.folds or self.validation)
 
     def n_test(self, n: int) -> int:
-        """Return how many of `n` rows are set aside as the test part.
+        """Return how many of `n` rows are in the test part.
 
         Raises:
-            ConfigError: when none would be left to train on.
+            ConfigError: if no row would be left to train on.
         """
         n_test = self.test
         if isinstance(n_test, float):
             n_test = max(1, round(n_test * n)) if n_test > 0 else 0
         if n_test >= n:
-            raise ConfigError(f"must leave something to train on: there are {n} rows, got {self.test!r}.", path="test")
+            raise ConfigError(f"must leave at least one of {n} rows to train on, got {self.test!r}.", path="test")
         return n_test
 
     def n_examples(self, n: int) -> int:
         """Return how many of `n` training examples are used.
 
         Raises:
-            ConfigError: when there are fewer than `subset`.
+            ConfigError: if `subset` is larger.
         """
         if self.subset > n:
-            problem = f'must be at most {n}, the training examples of "{self.name}", got {self.subset}.'
+            problem = f"must be at most {n}, the number of training examples, got {self.subset}."
             raise ConfigError(problem, path="data.subset")
         return self.subset or n
 
     def n_validation(self, n: int) -> int:
-        """Return how many of `n` training examples are held out.
+        """Return how many of `n` training examples are in the validation part.
 
         Raises:
-            ConfigError: when none would be left to train on.
+            ConfigError: if no example would be left to train on.
         """
         if self.folds:
             if self.folds > n:
-                problem = f'must be at most {n}, the examples of "{self.name}" in use, got {self.folds}.'
+                problem = f"must be at most {n}, the number of training examples in use, got {self.folds}."
                 raise ConfigError(problem, path="data.folds")
             return n // self.folds + (self.fold < n % self.folds)
-        fraction = isinstance(self.validation, float) and self.validation > 0
-        held_out = max(1, round(self.validation * n)) if fraction else int(self.validation)
-        if held_out >= n:
-            problem = (
-                f'must leave something to train on: "{self.name}" has {n} training examples, got {self.validation!r}.'
-            )
+        is_fraction = isinstance(self.validation, float) and self.validation > 0
+        n_validation = max(1, round(self.validation * n)) if is_fraction else int(self.validation)
+        if n_validation >= n:
+            problem = f"must leave at least one of {n} training examples to train on, got {self.validation!r}."
             raise ConfigError(problem, path="data.validation")
-        return held_out
+        return n_validation
 
-    def held_out(self, labels: Array, seed: int) -> tuple[Array, Array]:
-        """Return the rows to train on and those held out, both in ascending order."""
-        n = len(labels)
-        held_out = self.n_validation(n)
+    def split_rows(self, targets: Array, seed: int) -> tuple[Array, Array]:
+        """Return the rows of the training part and those of the validation part, both in ascending order.
+
+        Args:
+            targets: the targets of all training examples, first axis n; only their classes are used, if `balanced`.
+            seed: the training's seed.
+        """
+        n = len(targets)
+        n_validation = self.n_validation(n)
         rows = stream(seed, "split").permutation(n)
         if self.balanced:
-            rows = _interleaved(rows, labels)
+            rows = _spread_classes(rows, targets)
         if self.folds:
-            out = np.zeros(n, bool)
-            out[self.fold :: self.folds] = True
-            return np.sort(rows[~out]), np.sort(rows[out])
-        return np.sort(rows[held_out:]), np.sort(rows[:held_out])
+            is_validation = np.zeros(n, bool)
+            is_validation[self.fold :: self.folds] = True
+            return np.sort(rows[~is_validation]), np.sort(rows[is_validation])
+        return np.sort(rows[n_validation:]), np.sort(rows[:n_validation])
 
 
-def _interleaved(rows: Array, labels: Array) -> Array:
-    """Return shuffled rows in an order of which every stretch has its share of every class."""
-    of_rows = labels[rows]
-    place = np.empty(len(rows))
-    for label in np.unique(of_rows):
-        mine = np.flatnonzero(of_rows == label)
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
-    return rows[np.argsort(place, kind="stable")]
+def _spread_classes(rows: Array, classes: Array) -> Array:
+    """Return shuffled rows reordered so that any stretch has nearly the overall class proportions.
+
+    The i-th of m rows of a class is placed at (i + 1/2) / m of the way, and all rows are sorted by that position.
+    """
+    class_of_row = classes[rows]
+    position = np.empty(len(rows))
+    for one_class in np.unique(class_of_row):
+        members = np.flatnonzero(class_of_row == one_class)
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return rows[np.argsort(position, kind="stable")]
 
 
 @dataclass(frozen=True)
@@ -154,11 +167,12 @@ class Examples:
     """Some rows of a data set; nothing is copied until a batch is gathered.
 
     Attributes:
-        inputs: all inputs, shape (n, d), integers or floating point.
-        targets: all targets: classes, integers in 0..k-1 of shape (n,); labels, 0 or 1, or values, of shape (n, m).
-        rows: which of them belong to this part.
-        scaling: what is done to raw inputs.
-        weights: how much each example counts, shape (n,), at least 0; None for all the same.
+        inputs: the inputs of all rows, shape (n, d), integers or floating point.
+        targets: the targets of all rows: classes, integers in 0..k-1, shape (n,); labels, 0 or 1, shape (n, m); or
+            values, shape (n, m).
+        rows: the row numbers that belong to this part.
+        scaling: how raw inputs are scaled.
+        weights: the weight of each row in the loss, shape (n,), at least 0; None for equal weights.
     """
 
     inputs: Array
@@ -171,26 +185,26 @@ class Examples:
         return len(self.rows)
 
     @property
-    def own_targets(self) -> Array:
-        """The targets of the rows."""
+    def row_targets(self) -> Array:
+        """The targets of `rows`, in their order."""
         return self.targets[self.rows]
 
     @property
-    def own_weights(self) -> Array | None:
-        """The weights of the rows."""
+    def row_weights(self) -> Array | None:
+        """The weights of `rows`, in their order, or None for equal weights."""
         return None if self.weights is None else self.weights[self.rows]
 
 
 @dataclass(frozen=True)
 class Split:
-    """What a training sees: the part it learns from, the part it is judged by, and what there is to predict.
+    """The data of one training: the part it learns from, and the part it is evaluated on.
 
     Attributes:
+        n_targets: the number of classes (k), or of labels or values (m).
         task: one of k classes, any of m labels, or m values.
-        n_targets: k or m.
 
     Raises:
-        ConfigError: when something in it cannot be learnt from, with the row at fault.
+        ConfigError: if inputs, targets or weights are not valid; the message names the row.
     """
 
     train: Examples
@@ -202,8 +216,8 @@ class Split:
         for part in (self.train, self.validation):
             if part is not None:
                 check_inputs(part.inputs)
-                _check_targets(part.targets, len(part.inputs), self.n_targets, self.task)
-                _check_weights(part.weights, len(part.inputs))
+                check_targets(part.targets, len(part.inputs), self.n_targets, self.task)
+                check_weights(part.weights, len(part.inputs))
         if not len(self.train):
             raise ConfigError("there is no example to train on.", path="data")
 
@@ -212,71 +226,23 @@ class Split:
         return int(self.train.inputs.shape[1])
 
 
-def check_inputs(inputs: Array) -> None:
-    """Refuse inputs that no network can take.
-
-    Raises:
-        ConfigError: on another shape than (n, d), another type than numbers, and what is not finite or huge.
-    """
-    if inputs.ndim != 2 or not inputs.shape[1]:
-        raise ConfigError(f"inputs must have shape (n, d), a row an example, got {inputs.shape}.", path="data")
-    if inputs.dtype.kind not in "biuf":
-        raise ConfigError(f"inputs must be numbers, got the type {inputs.dtype}.", path="data")
-    if inputs.dtype.kind == "f" and inputs.size:
-        _check_finite(inputs, "inputs")
-
-
-def _check_finite(values: Array, what: str) -> None:
-    for start in range(0, len(values), PAGE_ROWS):
-        block = values[start : start + PAGE_ROWS]
-        is_bad = ~(np.abs(block) <= LARGEST_INPUT)
-        if is_bad.any():
-            place = np.argwhere(is_bad)[0]
-            where = f"row {start + place[0]}" + (f", column {place[1]}" if len(place) > 1 else "")
-            problem = f"{what} must be finite and at most {LARGEST_INPUT:g}, got {block[tuple(place)]} in {where}."
-            raise ConfigError(problem, path="data")
-
-
-def _check_targets(targets: Array, n: int, n_targets: int, task: Task) -> None:
-    shape = (n,) if task == "classes" else (n, n_targets)
-    if targets.shape != shape:
-        raise ConfigError(f"targets must have shape {shape}, got {targets.shape}.", path="data")
-    kinds = {"classes": "iu", "labels": "biuf", "values": "f"}[task]
-    if targets.dtype.kind not in kinds:
-        wanted = {"classes": "whole numbers", "labels": "0 or 1", "values": "floating point"}[task]
-        raise ConfigError(f"targets must be {wanted}, got the type {targets.dtype}.", path="data")
-    if not targets.size:
-        return
-    if task == "values":
-        _check_finite(targets, "targets")
-        return
-    is_bad = (targets < 0) | (targets >= n_targets) if task == "classes" else (targets != 0) & (targets != 1)
-    if is_bad.any():
-        row, wanted = np.argwhere(is_bad)[0][0], f"from 0 to {n_targets - 1}" if task == "classes" else "0 or 1"
-        raise ConfigError(f"targets must be {wanted}, got {targets[row]} in row {row}.", path="data")
-
-
-def _check_weights(weights: Array | None, n: int) -> None:
-    if weights is None:
-        return
-    if weights.shape != (n,):
-        raise ConfigError(f"weights must have shape ({n},), one an example, got {weights.shape}.", path="data")
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ConfigError("weights must be finite and at least 0.", path="data")
-
-
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as it lies on disk.
+    """A data set: training and test examples as raw inputs and targets.
+
+    `Dataset.from_arrays` makes one from arrays or pandas frames.
 
     Attributes:
-        inputs: training inputs, shape (n, d); `test_inputs` those of the test part.
-        targets: training targets, as in `Examples`; `test_targets` those of the test part.
+        name: shown in errors and records.
+        inputs: the training inputs, shape (n, d).
+        targets: the training targets, as in `Examples`.
+        test_inputs: the test inputs, shape (n_test, d); n_test may be 0.
+        test_targets: the test targets.
         classes: the names of the k classes, or of the m labels or values.
-        largest: the largest raw value that can occur.
-        digest: identifies the content.
-        image_shape: the shape of one example as a picture, (height, width); empty when it is none.
-        columns: the names of the d features, or none where they have none.
+        largest: the largest raw value that can occur, by which `scale = "unit"` divides.
+        digest: a SHA-256 that identifies the content.
+        image_shape: the shape (height, width) of an example that is an image; empty otherwise.
+        columns: the names of the d features; empty if they have none.
     """
 
     name: str
@@ -290,96 +256,100 @@ class Dataset:
     image_shape: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        *,
+        test: tuple[Any, Any] | None = None,
+        name: str = "arrays",
+        task: Literal["auto", "classes", "values"] = "auto",
+        classes: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        largest: float | None = None,
+        image_shape: tuple[int, ...] = (),
+    ) -> Dataset:
+        """Return the data set of some arrays, lists, or pandas frames and series.
+
+        Arrays are not copied where they can be used as they are, so they must not be changed afterwards.
+
+        Args:
+            x: the training inputs: numbers, shape (n, d). A pandas frame must have numeric columns; its column names
+                are kept.
+            y: the training targets. Strings, integers and booleans of shape (n,) are classes, floats of shape (n,) or
+                (n, m) are values to predict, and 0 or 1 of shape (n, m) are m labels that apply or not.
+            test: the test inputs and targets, (x, y); None for no test part.
+            name: shown in errors and records.
+            task: `classes` or `values` to override what the type of y decides; for shape (n,) only.
+            classes: the names of the classes, labels or values. If y is strings, this is every class in order; if y is
+                integers, they must be from 0 to k - 1. By default the classes are those in y, sorted.
+            columns: the names of the d features; those of the frame by default.
+            largest: the largest raw value that can occur; the largest absolute value of x by default.
+            image_shape: the shape (height, width) of an example that is an image.
+
+        Raises:
+            ConfigError: if shapes do not fit together, or a value is missing, infinite or not a number; the message
+                names the row and the column.
+        """
+        if test is not None and not (isinstance(test, tuple | list) and len(test) == 2):
+            raise ConfigError("must be a pair (x, y) of inputs and targets.", path="test")
+        columns = column_names(x) if columns is None else tuple(map(str, columns))
+        inputs = read_inputs(x, path="x", columns=columns)
+        if columns and len(columns) != inputs.shape[1]:
+            raise ConfigError(f"must name {inputs.shape[1]} features, got {len(columns)} names.", path="columns")
+        encoding = TargetEncoding.of(y, task, classes)
+        targets = encoding.encode(y, len(inputs), path="y")
+        test_inputs, test_targets = inputs[:0], targets[:0]
+        if test is not None:
+            test_inputs = read_inputs(test[0], path="test", columns=columns)
+            of_x, of_test = column_names(x), column_names(test[0])
+            if test_inputs.shape[1] != inputs.shape[1] or (of_x and of_test and of_x != of_test):
+                problem = f"must have the {inputs.shape[1]} features of x, in the same order"
+                raise ConfigError(f"{problem}, got {', '.join(of_test) or test_inputs.shape[1]}.", path="test")
+            test_targets = encoding.encode(test[1], len(test_inputs), path="test")
+        if largest is None:
+            largest = max(float(inputs.max()), -float(inputs.min())) or 1.0
+        content = digest(inputs, targets, test_inputs, test_targets)
+        arrays = (inputs, targets, test_inputs, test_targets)
+        return cls(name, *arrays, encoding.names, largest, content, tuple(image_shape), columns)
+
     @property
     def task(self) -> Task:
-        """One of k classes, any of m labels, or m values: by the shape and the type of the targets."""
+        """One of k classes, any of m labels, or m values; follows from the shape and the type of the targets."""
         if self.targets.ndim == 1:
             return "classes"
         return "values" if self.targets.dtype.kind == "f" else "labels"
 
     def scaling(self, config: DataConfig, rows: Array) -> Scaling:
-        """Return what is done to raw inputs, learnt from some training rows where it has to be."""
+        """Return how raw inputs are scaled; `standard` is fitted on the given training rows."""
         if config.scale == "standard":
             return Scaling.standard(self.inputs, rows)
         factor = 1.0 / self.largest if config.scale == "unit" else 1.0
         return Scaling((factor,), by_example=config.scale == "example")
 
     def split(self, config: DataConfig, seed: int) -> Split:
-        """Return the training and validation parts that a seed gives; the test part is not in it.
+        """Return the training and validation parts for a seed; the test part is in neither.
 
         Raises:
-            ConfigError: when nothing would be left to train on, or the data cannot be learnt from.
+            ConfigError: if no example would be left to train on, or the data is not valid.
         """
         n = config.n_examples(len(self.inputs))
         if config.balanced and self.task != "classes":
-            raise ConfigError(f'needs classes; "{self.name}" has {self.task}.', path="data.balanced")
-        rows, held_out = config.held_out(self.targets[:n], seed)
-        scaling = self.scaling(config, rows)
-        train = Examples(self.inputs, self.targets, rows, scaling)
-        validation = Examples(self.inputs, self.targets, held_out, scaling) if len(held_out) else None
+            raise ConfigError(f'needs classes, but the targets of "{self.name}" are {self.task}.', path="data.balanced")
+        return self._split(config, *config.split_rows(self.targets[:n], seed))
+
+    def without_validation(self, config: DataConfig) -> Split:
+        """Return a split with all training examples in the training part."""
+        n = config.n_examples(len(self.inputs))
+        return self._split(config, np.arange(n), np.arange(0))
+
+    def _split(self, config: DataConfig, train_rows: Array, validation_rows: Array) -> Split:
+        scaling = self.scaling(config, train_rows)
+        train = Examples(self.inputs, self.targets, train_rows, scaling)
+        validation = Examples(self.inputs, self.targets, validation_rows, scaling) if len(validation_rows) else None
         return Split(train, validation, len(self.classes), self.task)
 
-    def whole(self, config: DataConfig) -> Split:
-        """Return all training examples, none held out."""
-        rows = np.arange(config.n_examples(len(self.inputs)))
-        train = Examples(self.inputs, self.targets, rows, self.scaling(config, rows))
-        return Split(train, None, len(self.classes), self.task)
-
     def test(self, scaling: Scaling) -> Examples:
-        """Return the test part, scaled as the training part was: for a final judgement, never for a search."""
+        """Return the test part, scaled like the training part: for a final evaluation, never for a search."""
         return Examples(self.test_inputs, self.test_targets, np.arange(len(self.test_inputs)), scaling)
-
-
-class BatchReader:
-    """Gives rows of a data set scaled and in the type that the network computes in, batch by batch.
-
-    Rows are gathered a page at a time into one reused buffer, of which small batches are slices.
-
-    Args:
-        examples: of which the rows are.
-        n_rows: the most that a batch has.
-        dtype: of what is given.
-    """
-
-    def __init__(self, examples: Examples, n_rows: int, dtype: Any) -> None:
-        self._inputs = np.asarray(examples.inputs)  # a plain view: memory-mapped arrays are slow to index
-        self._scaling = examples.scaling
-        shape = (n_rows * max(1, PAGE_ROWS // max(1, n_rows)), self._inputs.shape[1])
-        self._raw = aligned_empty(shape, self._inputs.dtype)
-        self._x = aligned_empty(shape, dtype)
-        self.begin(examples.rows)
-
-    def begin(self, rows: Array) -> None:
-        """Set the order in which rows are to be taken."""
-        self._rows = rows
-        self._start = self._stop = 0
-
-    def take(self, start: int, stop: int) -> Array:
-        """Return the inputs of rows `start` to `stop` in that order, shape (b, d); a later call overwrites them."""
-        if not self._start <= start <= stop <= self._stop:
-            rows = self._rows[start : start + len(self._x)]
-            self._start, self._stop = start, start + len(rows)
-            raw = self._raw[: len(rows)]
-            np.take(self._inputs, rows, axis=0, out=raw, mode="clip")  # any other mode buffers `out`
-            self._scaling.apply(raw, self._x[: len(rows)])
-        return self._x[start - self._start : stop - self._start]
-
-
-def one_hot(values: Sequence[Any] | Array, categories: Sequence[Any] | None = None) -> tuple[Array, tuple[Any, ...]]:
-    """Return categories as inputs: a column each, 1 where an example is of it, and the categories in their order.
-
-    Args:
-        values: one an example.
-        categories: all there are; those that occur, sorted, unless given.
-
-    Raises:
-        ConfigError: on a value that is none of them.
-    """
-    known = tuple(sorted(set(values))) if categories is None else tuple(categories)
-    column = {category: i for i, category in enumerate(known)}
-    encoded = np.zeros((len(values), len(known)), np.uint8)
-    for row, value in enumerate(values):
-        if value not in column:
-            raise ConfigError(f"{value!r} in row {row} is none of {', '.join(map(repr, known))}.", path="data")
-        encoded[row, column[value]] = 1
-    return encoded, known

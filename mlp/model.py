@@ -10,7 +10,8 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
-from mlp.data import Dataset, Examples, check_inputs
+from mlp.data import Dataset, Examples
+from mlp.data_checks import check_inputs
 from mlp.errors import ConfigError
 from mlp.network import Network
 from mlp.records import AbstractRecord, number

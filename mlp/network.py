@@ -1,4 +1,17 @@
-"""The network: one flat vector of parameters, and the forward and backward pass over views into it."""
+"""The network: one flat vector of parameters, and the forward and backward pass over views into it.
+
+All parameters of a network are one contiguous vector, `theta`. Each weight matrix and each bias is a view into it:
+writing to the view writes to the vector, and no copy is ever made. The gradient is laid out in the same way. So an
+optimizer is a rule over one vector and never sees a layer; a snapshot of the weights, a checkpoint, a saved model, a
+digest and a gradient check each handle one array; and an optimizer's pass over the parameters costs a few NumPy calls,
+however many layers there are. The order is
+
+    [ weight matrices | biases | scales ] [ running statistics ]
+      weight decay applies here only
+      ---------- trained: n_trained ----   used by inference only
+
+with the parts that decay, and the parts that are trained, in front, so that each of them is one slice of the vector.
+"""
 
 from __future__ import annotations
 
@@ -26,25 +39,27 @@ from mlp.normalizations import (
 
 
 class Network:
-    """A multi-layer perceptron: linear layers, between them normalisation, activation and dropout; raw outputs.
+    """A multi-layer perceptron: linear layers with normalisation, activation and dropout between them; raw outputs.
 
     Args:
-        sizes: widths of all layers, inputs and outputs included.
-        activation: of every hidden layer, or one for each.
-        normalization: of every hidden layer.
+        sizes: the widths of all layers, inputs and outputs included.
+        activation: one for all hidden layers, or one per hidden layer.
+        normalization: the normalisation of every hidden layer.
         dropout: the share of hidden units dropped at each training step.
-        input_noise: the deviation of the normal noise added to the inputs at each training step.
-        bias: whether layers have one: all of them, or each, the last included.
+        input_noise: the standard deviation of the normal noise added to the inputs at each training step.
+        bias: whether layers have a bias: one value for all, or one per layer, the last one included.
         dtype: the type of all arithmetic.
 
     Attributes:
-        theta: all parameters, shape (p,): every weight matrix, every bias, every scale, and then, for inference,
-            the running statistics. What decays is a prefix, and so is what is trained.
-        grad: the gradient of the last `backward` by the trained part of theta, laid out like it.
-        n_weights, n_trained: the lengths of these prefixes.
-        weights: views into theta, of shape (n_in, n_out).
-        biases: views of shape (n_out,), or None where a layer has none.
-        scales, statistics: views of what normalises each layer, empty where nothing does.
+        theta: all parameters, shape (p,), in the order that the module describes.
+        grad: the gradient of the last `backward`, shape (n_trained,), laid out like the trained part of theta.
+        n_weights: the number of weights; they come first in theta.
+        n_trained: the number of trained parameters; they come before the running statistics.
+        weights: one view into theta per layer, shape (n_in, n_out).
+        biases: one view per layer, shape (n_out,), or None for a layer without bias.
+        scales: one view per layer of its normalisation's scale, empty without normalisation.
+        statistics: one view per layer of its normalisation's running statistics, empty without any.
+        d_weights, d_biases, d_scales: the same views into grad.
     """
 
     def __init__(
@@ -72,20 +87,20 @@ class Network:
         self.grad = aligned_zeros((self.n_trained,), dtype)
         self.weights, self.biases, self.scales = self._views(self.theta)
         self.d_weights, self.d_biases, self.d_scales = self._views(self.grad)
-        take = _Cutter(self.theta[self.n_trained :])
-        self.statistics = [take(norm.n_statistics, width) for norm, width in units]
+        next_view = _ViewCutter(self.theta[self.n_trained :])
+        self.statistics = [next_view(norm.n_statistics, width) for norm, width in units]
         self._workspaces: dict[int, Workspace] = {}
 
     def _views(self, vector: Array) -> tuple[list[Array], list[Array | None], list[Array]]:
-        take = _Cutter(vector)
+        next_view = _ViewCutter(vector)
         widths = self.sizes[1:]
-        weights = [take(*shape) for shape in pairwise(self.sizes)]
-        biases = [take(n) if has else None for n, has in zip(widths, self.has_bias, strict=True)]
-        scales = [take(norm.n_scales * n) for norm, n in zip(self.normalizations, widths, strict=True)]
+        weights = [next_view(*shape) for shape in pairwise(self.sizes)]
+        biases = [next_view(n) if has else None for n, has in zip(widths, self.has_bias, strict=True)]
+        scales = [next_view(norm.n_scales * n) for norm, n in zip(self.normalizations, widths, strict=True)]
         return weights, biases, scales
 
     def initialize(self, weights: AbstractInitializer, biases: AbstractInitializer, *, seed: int) -> None:
-        """Draw all parameters anew; the last layer has no activation, so its gain is 1."""
+        """Draw the initial value of all parameters; the last layer has no activation, so its gain is 1."""
         gains = [*(activation.init_gain() for activation in self.activations), 1.0]
         for layer, (w, b, scale) in enumerate(zip(self.weights, self.biases, self.scales, strict=True)):
             n_in, n_out = w.shape
@@ -107,19 +122,19 @@ class Network:
         return _rebuild, (self.sizes, self.activations, options, self.theta)
 
     def workspace(self, b: int) -> Workspace:
-        """Return the memory of a batch of `b` examples, made when a size is first seen."""
+        """Return the preallocated memory for a batch of `b` examples, which is created when a size is first used."""
         if b not in self._workspaces:
             self._workspaces[b] = Workspace(b, self)
         return self._workspaces[b]
 
     def forward(self, x: Array, outputs: Array, noise: np.random.Generator | None = None) -> None:
-        """Write the raw outputs for `x`, shape (b, d), into `outputs`, shape (b, k).
+        """Compute the raw outputs.
 
         Args:
-            x: the inputs.
-            outputs: to be written.
-            noise: the random stream of a training pass; None for inference, where nothing is dropped and batch
-                normalisation goes by its running statistics.
+            x: the inputs, shape (b, d).
+            outputs: where the outputs are written, shape (b, k).
+            noise: the random stream of a training pass; None for inference, in which nothing is dropped and batch
+                normalisation uses its running statistics.
         """
         space, training = self.workspace(len(x)), noise is not None
         a = x
@@ -134,9 +149,13 @@ class Network:
         space.last.forward(a, outputs, training)
 
     def backward(self, x: Array, dz: Array) -> None:
-        """Write into `grad` the gradient that follows from `dz`, that of the loss by the outputs, shape (b, k).
+        """Compute the gradient with respect to the parameters, and write it into `grad`.
 
-        It follows a training `forward` of the same `x`, and spends what that has left in the workspace.
+        It must follow a training `forward` of the same `x`, and it overwrites what that left in the workspace.
+
+        Args:
+            x: the inputs, shape (b, d).
+            dz: the gradient of the loss with respect to the outputs, shape (b, k).
         """
         space = self.workspace(len(x))
         inputs = space.inputs(x, self)
@@ -156,7 +175,7 @@ class Network:
 def count_parameters(
     sizes: Sequence[int], normalizations: Sequence[AbstractNormalization], has_bias: Sequence[bool]
 ) -> tuple[int, int, int]:
-    """Return how many weights there are, how many trained parameters, and how many with what inference remembers."""
+    """Return the number of weights, of trained parameters, and of all parameters with the running statistics."""
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
     units = list(zip(normalizations, sizes[1:], strict=True))
     n_biases = sum(n_out for n_out, has in zip(sizes[1:], has_bias, strict=True) if has)
@@ -167,14 +186,18 @@ def count_parameters(
 def _rebuild(
     sizes: tuple[int, ...], activations: tuple[AbstractActivation, ...], options: dict[str, Any], theta: Array
 ) -> Network:
-    """Return a copy of a network: views that are copied one by one would no longer look into one vector."""
+    """Return a copy of a network. Views that are copied one by one would no longer share one vector."""
     network = Network(sizes, activations, **options)
     np.copyto(network.theta, theta)
     return network
 
 
 class Linear(NamedTuple):
-    """A product and what normalises it, for one size of batch: what its passes read and write, at hand."""
+    """A matrix product and its normalisation, for one batch size.
+
+    The views that its passes read and write are attributes, because looking them up in the network at every step takes
+    as long as a small matrix product.
+    """
 
     w: Array
     w_t: Array
@@ -189,7 +212,7 @@ class Linear(NamedTuple):
 
     @classmethod
     def of(cls, network: Network, layer: int, b: int) -> Linear:
-        """Return a layer of a network, for batches of `b` examples."""
+        """Return one layer of a network, for batches of `b` examples."""
         w, normalization = network.weights[layer], network.normalizations[layer]
         return cls(
             w,
@@ -205,18 +228,24 @@ class Linear(NamedTuple):
         )
 
     def forward(self, a: Array, z: Array, training: bool) -> None:
-        """Write into `z` what follows from the inputs `a`."""
+        """Compute the result for the inputs `a`, and write it into `z`."""
         np.dot(a, self.w, out=z)
         self.normalization.forward(z, self.scale, self.shift, self.statistics, self.space, training=training)
 
     def backward(self, a: Array, dz: Array) -> None:
-        """Write the gradients of the parameters, given that by the result, and turn it into that by the product."""
+        """Write the gradients of the parameters, given `dz`, the gradient with respect to the layer's result.
+
+        `dz` becomes the gradient with respect to the matrix product, before normalisation and bias.
+        """
         self.normalization.backward(dz, self.scale, self.d_scale, self.d_shift, self.space)
         np.dot(a.T, dz, out=self.d_w)
 
 
 class Workspace:
-    """What a pass over a batch of `b` examples writes: `z`, `a` and `da` of each hidden layer, shape (b, width)."""
+    """The memory that a pass over a batch of `b` examples writes to: `z`, `a` and `da` of each hidden layer, and more.
+
+    Each has shape (b, width). It is allocated once per batch size, because allocating at every step would cost time.
+    """
 
     def __init__(self, b: int, network: Network) -> None:
         hidden, dtype = network.sizes[1:-1], network.dtype
@@ -234,24 +263,24 @@ class Workspace:
         self.noisy = aligned_empty((b, network.sizes[0]), dtype) if network.input_noise else np.empty(0, dtype)
 
     def add_noise(self, x: Array, deviation: float, rng: np.random.Generator) -> Array:
-        """Return `x` with normal noise."""
+        """Return `x` plus normal noise."""
         rng.standard_normal(dtype=self.noisy.dtype.type, out=self.noisy)
         np.multiply(self.noisy, deviation, out=self.noisy)
         np.add(self.noisy, x, out=self.noisy)
         return self.noisy
 
     def drop(self, layer: int, a: Array, rate: float, rng: np.random.Generator) -> Array:
-        """Return what is left of a layer's result; the result itself stays for its activation's way back."""
+        """Return a layer's result with some units set to 0; the result itself is kept for the backward pass."""
         draw_mask(self.masks[layer], rate, rng)
         return np.multiply(a, self.masks[layer], out=self.dropped[layer])
 
     def inputs(self, x: Array, network: Network) -> list[Array]:
-        """Return what each layer was given by the last training pass."""
+        """Return the inputs of each layer in the last training pass."""
         return [self.noisy if network.input_noise else x, *(self.dropped if network.dropout else self.a)]
 
 
-class _Cutter:
-    """Cuts views from the front of a vector, one after the other."""
+class _ViewCutter:
+    """Returns consecutive views into a vector: each call takes the next elements, in the given shape."""
 
     def __init__(self, vector: Array) -> None:
         self._rest = vector

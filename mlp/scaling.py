@@ -1,4 +1,4 @@
-"""Scaling: what is done to raw inputs before the network sees them, learnt from the training part where need be."""
+"""Scaling of raw inputs before the network sees them; fitted on the training part if it depends on the data."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mlp.arrays import Array
 from mlp.errors import ConfigError
 from mlp.records import AbstractRecord
 
-ROWS = 512  # that are summed up at once
+ROWS = 512  # rows summed at once, so that a memory-mapped data set is not read into memory in full
 
 
 @dataclass(frozen=True)
 class Scaling(AbstractRecord):
-    """What is done to raw inputs: `(raw - centre) * factor`, or every example to mean 0 and deviation 1.
+    """How raw inputs are scaled: `(raw - centre) * factor`, or each example to mean 0 and standard deviation 1.
 
     Attributes:
-        factor: one for all features, or one each.
-        centre: one for each feature, or none.
-        by_example: whether each example goes by its own mean and deviation instead.
+        factor: one factor for all features, or one per feature.
+        centre: one value per feature; empty for no shift.
+        by_example: whether each example is scaled by its own mean and standard deviation instead.
     """
 
     factor: tuple[float, ...] = (1.0,)
@@ -31,12 +31,15 @@ class Scaling(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.factor) != (len(self.centre) or 1):
-            problem = f"must hold one number, or one for each of {len(self.centre)} centres, got {len(self.factor)}."
+            problem = f"must have one number per centre ({len(self.centre)}), or one number, got {len(self.factor)}."
             raise ConfigError(problem, path="factor")
 
     @classmethod
     def standard(cls, inputs: Array, rows: Array) -> Scaling:
-        """Return what gives each feature mean 0 and deviation 1 over some rows; a constant feature becomes 0."""
+        """Return the scaling that gives each feature mean 0 and standard deviation 1 over some rows.
+
+        A constant feature becomes 0.
+        """
         total, squares = (np.zeros(inputs.shape[1]) for _ in range(2))
         for start in range(0, len(rows), ROWS):
             total += inputs[rows[start : start + ROWS]].sum(axis=0, dtype=np.float64)
@@ -58,12 +61,12 @@ class Scaling(AbstractRecord):
             np.multiply(x, np.divide(1, deviation, out=np.zeros_like(deviation), where=varies), out=x)
         elif self.centre:
             centre, factor = self._arrays
-            wide = np.subtract(raw, centre)  # in float64: what is far from 0 keeps its digits
-            np.multiply(wide, factor, out=x, casting="same_kind")
+            shifted = np.subtract(raw, centre)  # in float64, so that values far from 0 keep their digits
+            np.multiply(shifted, factor, out=x, casting="same_kind")
         elif self.factor[0] == 1.0:
             np.copyto(x, raw, casting="same_kind")
         else:
-            np.copyto(x, raw, casting="same_kind")  # and then scale: quicker than to widen and scale at once
+            np.copyto(x, raw, casting="same_kind")  # a copy and a scaling are faster than one multiplication that casts
             np.multiply(x, x.dtype.type(self.factor[0]), out=x)
 
     @functools.cached_property
@@ -72,6 +75,6 @@ class Scaling(AbstractRecord):
 
 
 def _rounding(mean: Array) -> Array:
-    """Return the deviation that rounding alone gives to numbers that are all alike."""
+    """Return a bound of the standard deviation that rounding errors alone give to equal numbers with this mean."""
     rounding: Array = 10 * np.finfo(mean.dtype).eps * np.abs(mean)
     return rounding

@@ -26,7 +26,7 @@ STANDARD: dict[Task, tuple[AbstractMetric, ...]] = {
 
 
 def standard(task: Task) -> tuple[AbstractMetric, ...]:
-    """Return the metrics that are computed at each epoch without being asked for."""
+    """Return the metrics that every epoch computes for a task."""
     return STANDARD[task]
 
 
@@ -39,27 +39,37 @@ def evaluate(
     extra: tuple[AbstractMetric, ...] = (),
     weights: Array | None = None,
 ) -> dict[str, float]:
-    """Return the metrics of one part of the data by key: `validation/loss`, `validation/accuracy`."""
+    """Return the metrics of one part of the data by key: `validation/loss`, `validation/accuracy`, ...
+
+    Args:
+        outputs: the network's raw outputs, shape (n, k).
+        targets: as in `mlp.data.Examples`, first axis n.
+        loss: the loss that the network was trained with.
+        part: the first half of each key, such as `validation`.
+        task: what is predicted, which decides the standard metrics.
+        extra: metrics besides the standard ones.
+        weights: the weight of each example, shape (n,); None for equal weights.
+    """
     chosen = {metric.name: metric for metric in (*standard(task), *extra)}
     return {f"{part}/{name}": metric.compute(outputs, targets, loss, weights) for name, metric in chosen.items()}
 
 
 def direction(key: str) -> Direction:
-    """Return which way a metric key such as `validation/accuracy` is better.
+    """Return whether a metric such as `validation/accuracy` is maximised or minimised.
 
     Raises:
-        ConfigError: when there is no such key.
+        ConfigError: if there is no such metric.
     """
     known = [f"{part}/{name}" for part in PARTS for name in metrics]
     if key not in known:
         hint = did_you_mean(key, known)
         starts = " or ".join(f"{part}/" for part in PARTS)
-        raise ConfigError(f'there is no metric "{key}".{hint} There are, after {starts}: {", ".join(metrics)}.')
+        raise ConfigError(f'there is no metric "{key}".{hint} Available, after {starts}: {", ".join(metrics)}.')
     return metrics.lookup(key.split("/")[1]).direction
 
 
 def check_metric(key: str) -> None:
-    """Refuse a key that there is not in the field `metric` of a part.
+    """Refuse an unknown metric key in the field `metric` of a record.
 
     Raises:
         ConfigError: naming the field.

@@ -375,7 +375,7 @@ def _split(config: TrainConfig, dataset: Dataset, validation: tuple[Array, Array
     if validation is None:
         return dataset.split(config.data, config.seed)
     # All examples are for training, and the validation examples are scaled in the same way as these.
-    split = dataset.whole(config.data)
+    split = dataset.without_validation(config.data)
     return replace(split, validation=Examples(*validation, np.arange(len(validation[0])), split.train.scaling))
 
 

@@ -1,4 +1,8 @@
-"""The state of a training: everything it needs to go on, as arrays and as bytes."""
+"""The state of a training: everything that is needed to resume it, as arrays and as bytes.
+
+The bytes are a checkpoint. They hold no pickle, so reading them runs no code, and they end with a SHA-256 of
+everything before it, so a file that was torn by a crash is recognised.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +25,22 @@ Status = Literal["running", "finished", "stopped", "diverged"]
 History = dict[str, list[float]]
 
 STATE_VERSION = 2
-SEAL_BYTES = 32
+SHA_BYTES = 32
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that a training needs to go on, bit for bit, wherever it is resumed.
+    """Everything that is needed to resume a training on any machine, with the same bits.
 
     Attributes:
         config: the configuration, as a mapping.
-        epoch: epochs done.
+        epoch: epochs run so far.
         status: `running` until the last epoch, an early stop or a divergence.
-        theta: the parameters, shape (p,), the running statistics of normalisation among them.
-        slots: what the optimizer remembers of what is trained, shape (n_slots, n_trained).
-        best_theta: the parameters of the best epoch so far, shape (p,), or empty without early stopping.
-        history: a value an epoch, by metric key.
-        seconds: wall-clock time spent, the one thing here that is not reproducible.
+        theta: the parameters, shape (p,), which include the running statistics of normalisation.
+        slots: the optimizer's memory of the trained parameters, shape (n_slots, n_trained).
+        best_theta: the parameters of the best epoch so far, shape (p,); empty without early stopping.
+        history: one value per epoch, by metric key.
+        seconds: wall-clock time spent, the only field that is not reproducible.
     """
 
     config: dict[str, Any]
@@ -63,7 +67,7 @@ class TrainingState:
         return digest(self.kept_theta)
 
     def to_bytes(self) -> bytes:
-        """Return the state as an `.npz` file, without pickle; its comment is the SHA-256 of all before it."""
+        """Return the state as an `.npz` file without pickle, whose comment is the SHA-256 of everything before it."""
         header = {
             "version": STATE_VERSION,
             "config": self.config,
@@ -82,8 +86,8 @@ class TrainingState:
             history=np.array(list(self.history.values()), np.float64),
         )
         with zipfile.ZipFile(file, "a") as archive:
-            archive.comment = bytes(SEAL_BYTES)
-        body = file.getvalue()[:-SEAL_BYTES]
+            archive.comment = bytes(SHA_BYTES)
+        body = file.getvalue()[:-SHA_BYTES]
         return body + hashlib.sha256(body).digest()
 
     @classmethod
@@ -91,10 +95,10 @@ class TrainingState:
         """Return the state that `to_bytes` wrote.
 
         Raises:
-            CorruptStateError: when the bytes are torn or something else.
+            CorruptStateError: if the bytes are not a saved state, incomplete, or of another version.
         """
-        if hashlib.sha256(data[:-SEAL_BYTES]).digest() != data[-SEAL_BYTES:]:
-            raise CorruptStateError("not a saved training state, or one that was torn or changed.")
+        if hashlib.sha256(data[:-SHA_BYTES]).digest() != data[-SHA_BYTES:]:
+            raise CorruptStateError("this is not a saved training state, or it is incomplete or was changed.")
         try:
             with open_npz(data) as archive:
                 header_bytes = archive.read("header", dtype=np.uint8).tobytes()
@@ -102,19 +106,20 @@ class TrainingState:
                 values = archive.read("history").tolist()
             header = json.loads(header_bytes)
             if header["version"] != STATE_VERSION:
-                was = header["version"]
-                raise CorruptStateError(f"the state has version {was}, this program reads {STATE_VERSION}.")
+                problem = f"the saved state must have version {STATE_VERSION}, got {header['version']}."
+                raise CorruptStateError(problem)
             history = dict(zip(header["keys"], values, strict=True))
             record = {key: header[key] for key in ("config", "epoch", "status", "seconds")}
             return cls(theta=theta, slots=slots, best_theta=best_theta, history=history, **record)
         except (ValueError, KeyError) as error:
-            raise CorruptStateError(f"not a saved training state: {error}") from error
+            raise CorruptStateError(f"this is not a saved training state: {error}") from error
 
 
 def kept_epoch(config: TrainConfig, history: History) -> int:
-    """Return the epoch whose weights a training with this history keeps; 0 before the first.
+    """Return the epoch whose weights are kept, given the history; 0 before the first epoch.
 
-    Under early stopping that is the last one that beat the best before it by more than `min_delta`.
+    Under early stopping this is the last epoch that was better than the kept epoch before it by more than `min_delta`;
+    otherwise the last epoch.
     """
     stopping = config.early_stopping
     if stopping is None or not history:

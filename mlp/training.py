@@ -1,4 +1,12 @@
-"""Training as a fold over epochs: what comes next is a pure function of the state, the data and nothing else."""
+"""Training: a resumable fold over epochs.
+
+A training is a loop `state = epoch(state, data)`, and an epoch is a pure function: the configuration, the state and the
+data decide the next state to the last bit. Nothing else is remembered between epochs. Random numbers are drawn from
+streams that are keyed by the seed, the purpose and the epoch (`mlp.arrays.stream`), so not even the state of a
+generator has to be saved. Therefore a training can be stopped after any epoch, saved, moved to another process and
+resumed, and it ends with the same weights as one that ran without a break. Checkpoints, pruning, restarts after a crash
+and parallel workers all rely on this.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +27,9 @@ from mlp.arrays import (
     one_blas_thread,
     stream,
 )
+from mlp.batches import PAGE_ROWS, BatchReader
 from mlp.config import TrainConfig
-from mlp.data import (
-    PAGE_ROWS,
-    BatchReader,
-    Dataset,
-    Examples,
-    Split,
-)
+from mlp.data import Dataset, Examples, Split
 from mlp.diagnostics import diagnose
 from mlp.errors import CorruptStateError, DivergedError
 from mlp.network import Network
@@ -45,7 +48,7 @@ CHUNK = 32_768  # parameters an optimizer handles at once: more leave the cache,
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch gave.
+    """The metrics of one epoch.
 
     Attributes:
         epoch: counted from 1.
@@ -57,35 +60,49 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """What goes with the examples of one epoch, in its order, and the learning rate of each of its steps."""
+class _ShuffledEpoch:
+    """What goes with the training examples of one epoch, in their shuffled order.
+
+    Attributes:
+        targets: of the examples, first axis n.
+        weights: of the examples, shape (n,), or None.
+        noise: the random stream of dropout and input noise.
+        learning_rates: one per step.
+    """
 
     targets: Array
     weights: Array | None
     noise: np.random.Generator
-    rates: list[float]
+    learning_rates: list[float]
 
-    def part(self, start: int, stop: int) -> tuple[Array, Array | None]:
-        """Return the targets and the weights of a stretch."""
+    def batch(self, start: int, stop: int) -> tuple[Array, Array | None]:
+        """Return the targets and the weights of some consecutive examples."""
         return self.targets[start:stop], None if self.weights is None else self.weights[start:stop]
 
-    def amount(self, start: int, stop: int) -> float:
-        """Return how much a stretch counts."""
+    def total_weight(self, start: int, stop: int) -> float:
+        """Return the sum of the weights of some consecutive examples."""
         return stop - start if self.weights is None else float(self.weights[start:stop].sum())
 
 
 class Training:
-    """One training run, an epoch at a time.
+    """One training run.
 
     Args:
         config: what to train.
-        data: the parts to learn from and to be judged by.
+        data: the training part and the validation part.
 
     Attributes:
-        history: a value an epoch, by metric key.
-        steps: how many the optimizer has taken.
-        status: `running`, or why it has ended.
-        seconds: wall-clock time spent in `run_epoch`.
+        epoch: epochs run so far.
+        steps: steps that the optimizer has taken so far.
+        status: `running`, or why the training has ended.
+        history: one value per epoch, by metric key.
+        seconds: wall-clock time spent in epochs.
+        network: the network with its current parameters.
+        slots: the optimizer's memory, shape (n_slots, n_trained).
+        best_theta: the parameters of the best epoch so far; empty without early stopping.
+
+    Raises:
+        ConfigError: if the configuration does not fit the data.
     """
 
     def __init__(self, config: TrainConfig, data: Split) -> None:
@@ -102,30 +119,35 @@ class Training:
         theta, dtype = self.network.theta, self.network.dtype
         self.slots = aligned_zeros((config.optimizer.n_slots, self.network.n_trained), dtype)
         self.best_theta = theta.copy() if config.early_stopping else theta[:0].copy()
-        self.batch, self.n_steps = config.steps(len(data.train))
-        mixes = config.network.normalization.mixes_examples
-        self._block = self.batch if mixes else min(self.batch, PAGE_ROWS)
-        self._total = aligned_zeros(self.network.grad.shape if self.batch > self._block else (0,), dtype)
-        self._reader = BatchReader(data.train, self._block, dtype)
+        self.batch_size, self.n_steps = config.steps(len(data.train))
+        # Batch normalization needs all examples of a batch at once; otherwise a large batch is computed in blocks.
+        mixes_examples = config.network.normalization.mixes_examples
+        self._block_rows = self.batch_size if mixes_examples else min(self.batch_size, PAGE_ROWS)
+        needs_sum = self.batch_size > self._block_rows
+        self._grad_sum = aligned_zeros(self.network.grad.shape if needs_sum else (0,), dtype)
+        self._reader = BatchReader(data.train, self._block_rows, dtype)
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
         self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
-        self._chunks = self._cut()
+        self._chunks = self._cut_into_chunks()
         self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = example_weights(config, data)
 
-    def _cut(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
-        """Return the pieces that the optimizer works on: whether they decay, theta, gradient, slots, scratch."""
+    def _cut_into_chunks(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
+        """Return the views that the optimizer works on, one tuple per chunk of the trained parameters.
+
+        A tuple has whether the chunk decays, its parameters, its gradient, its slots, and scratch memory of its length.
+        """
         network, n = self.network, self.network.n_trained
         optimizer = self.config.optimizer
         n_decaying = network.n_weights if optimizer.weight_decay or optimizer.l2 else 0
         starts = [*range(0, n_decaying, CHUNK), *range(n_decaying, n, CHUNK)]
-        pieces = []
+        chunks = []
         for start, stop in zip(starts, [*starts[1:], n], strict=True):
-            cut = slice(start, stop)
-            slots = tuple(slot[cut] for slot in self.slots)
+            piece = slice(start, stop)
+            slots = tuple(slot[piece] for slot in self.slots)
             decays = start < n_decaying
-            pieces.append((decays, network.theta[cut], network.grad[cut], slots, self._scratch[: stop - start]))
-        return pieces
+            chunks.append((decays, network.theta[piece], network.grad[piece], slots, self._scratch[: stop - start]))
+        return chunks
 
     def run(self, epochs: int | None = None, on_epoch: Callable[[EpochMetrics], object] | None = None) -> None:
         """Train for up to `epochs` further epochs. This is the only epoch loop of the program.
@@ -136,7 +158,7 @@ class Training:
                 the training can be resumed later.
 
         Raises:
-            DivergedError: when the training diverges, or has diverged before; its status is `diverged` then.
+            DivergedError: if the training diverges, or has diverged before; its status is `diverged` then.
         """
         last = self.config.epochs if epochs is None else self.epoch + epochs
         while self.is_running and self.epoch < last:
@@ -147,16 +169,16 @@ class Training:
             raise DivergedError(self.epoch, self.config.optimizer.learning_rate)
 
     def run_epoch(self) -> EpochMetrics:
-        """Train for one epoch and return what it gave.
+        """Train for one epoch and return its metrics.
 
-        Training metrics are those of each minibatch at the moment it is learnt from; validation is one forward
-        pass at the end. When anything comes out not finite, the status turns to `diverged` and the history
-        keeps only the epochs before.
+        Training metrics are computed from the outputs that each minibatch had when it was learnt from; validation
+        metrics from one forward pass at the end. If a metric or a parameter is no longer finite, the status becomes
+        `diverged`, and the history keeps only the epochs before.
 
         Raises:
-            RuntimeError: when the training has ended.
+            RuntimeError: if the training has ended.
         """
-        if self.status != "running":
+        if not self.is_running:
             raise RuntimeError(f"this training has ended ({self.status}) after {self.epoch} epochs.")
         started = time.perf_counter()
         values: dict[str, float] = {}
@@ -164,51 +186,56 @@ class Training:
             if self._run_steps(values) and self.data.validation is not None:
                 values |= self.evaluate(self.data.validation, "validation")
         self.epoch += 1
-        metrics = EpochMetrics(self.epoch, values)
         if values and np.isfinite(list(values.values())).all() and np.isfinite(self.network.theta).all():
             for key, value in values.items():
                 self.history.setdefault(key, []).append(value)
-            self._keep_best()
+            self._keep_best_theta()
+            self._update_status()
         else:
             self.status = "diverged"
         self.seconds += time.perf_counter() - started
-        return metrics
+        return EpochMetrics(self.epoch, values)
 
     def _run_steps(self, values: dict[str, float]) -> bool:
-        """Run the steps of an epoch and add its training metrics; return False as soon as it has diverged."""
+        """Run the steps of one epoch and add its training metrics; return False as soon as it has diverged."""
         config, train, n = self.config, self.data.train, len(self.data.train)
         order: Any = slice(None)
-        if self.n_steps > 1:  # of a single batch the order is no matter
+        if self.n_steps > 1:  # the order within a single batch does not matter
             order = stream(config.seed, "shuffle", self.epoch).permutation(n)
         rows = train.rows[order]
         targets, weights = train.targets[rows], None if self._weights is None else self._weights[order]
         if self.data.task == "classes":
-            targets = targets.astype(np.intp)  # as they are used for indices, once and not at every step
+            targets = targets.astype(np.intp)  # converted once here, because every step uses them as indices
         base = config.optimizer.learning_rate * config.schedule.reduction(self.history)
-        passed = (self.epoch + i / self.n_steps for i in range(self.n_steps))
-        rates = [config.schedule.rate(base, epoch, config.epochs) for epoch in passed]
-        this = _Pass(targets, weights, stream(config.seed, "noise", self.epoch), rates)
-        self._reader.begin(rows)
-        if not (self._run_batches(this, values) if self._online is None else self._run_examples(this, self._online)):
+        progress = (self.epoch + i / self.n_steps for i in range(self.n_steps))
+        rates = [config.schedule.rate(base, epochs_done, config.epochs) for epochs_done in progress]
+        epoch = _ShuffledEpoch(targets, weights, stream(config.seed, "noise", self.epoch), rates)
+        self._reader.set_order(rows)
+        online = self._online
+        if not (self._run_batches(epoch, values) if online is None else self._run_examples(epoch, online)):
             return False
         values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, config.metrics, weights)
         return True
 
-    def _run_examples(self, this: _Pass, online: OnlineSteps) -> bool:
+    def _run_examples(self, epoch: _ShuffledEpoch, online: OnlineSteps) -> bool:
+        """Learn from one example after another; return False as soon as a gradient is not finite."""
         for start in range(0, self.n_steps, BLOCK_EXAMPLES):
             stop = min(start + BLOCK_EXAMPLES, self.n_steps)
-            x, (targets, weights) = self._reader.take(start, stop), this.part(start, stop)
-            if not online.run(x, self._outputs[start:stop], targets, weights, this.rates[start:stop]):
+            x, (targets, weights) = self._reader.read(start, stop), epoch.batch(start, stop)
+            if not online.run(x, self._outputs[start:stop], targets, weights, epoch.learning_rates[start:stop]):
                 return False
         self.steps += self.n_steps
         return True
 
-    def _run_batches(self, this: _Pass, values: dict[str, float]) -> bool:
-        """Learn from batch after batch; return False at a gradient that is not finite. The last may be diagnosed."""
+    def _run_batches(self, epoch: _ShuffledEpoch, values: dict[str, float]) -> bool:
+        """Learn from one batch after another; return False as soon as a gradient is not finite.
+
+        The diagnostics of the last batch are added to `values` if the configuration asks for them.
+        """
         network, optimizer, n = self.network, self.config.optimizer, len(self.data.train)
-        for start, rate in zip(range(0, n, self.batch), this.rates, strict=True):
-            stop = min(start + self.batch, n)
-            if not self._compute_gradient(start, stop, this):
+        for start, rate in zip(range(0, n, self.batch_size), epoch.learning_rates, strict=True):
+            stop = min(start + self.batch_size, n)
+            if not self._compute_gradient(start, stop, epoch):
                 return False
             self.steps += 1
             optimizer.clip(network.grad)
@@ -217,46 +244,51 @@ class Training:
             for decays, theta, grad, slots, scratch in self._chunks:
                 optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
             if before is not None:
-                values |= diagnose(network, before, self._reader.take(max(start, stop - self._block), stop))
+                values |= diagnose(network, before, self._reader.read(max(start, stop - self._block_rows), stop))
         return True
 
-    def _compute_gradient(self, start: int, stop: int, this: _Pass) -> bool:
-        """Write the gradient of the mean loss over a batch into that of the network; return whether it is finite.
+    def _compute_gradient(self, start: int, stop: int, epoch: _ShuffledEpoch) -> bool:
+        """Write the gradient of the mean loss over a batch into `network.grad`; return whether it is finite.
 
-        A batch larger than a block is gone through block by block, each of which stays in cache.
+        A batch of more rows than a block (`PAGE_ROWS`) is computed block by block, because the activations of a block
+        fit into the cache and those of a full batch of 30,000 examples do not. The mean over the batch is the mean over
+        its blocks, weighted by how much each of them counts.
         """
-        if stop - start <= self._block:
-            return self._propagate(start, stop, this)
-        grad, whole = self.network.grad, this.amount(start, stop)
-        self._total[...] = 0.0
-        for first in range(start, stop, self._block):
-            last = min(first + self._block, stop)
-            if not self._propagate(first, last, this):
+        if stop - start <= self._block_rows:
+            return self._propagate(start, stop, epoch)
+        grad, batch_weight = self.network.grad, epoch.total_weight(start, stop)
+        self._grad_sum[...] = 0.0
+        for first in range(start, stop, self._block_rows):
+            last = min(first + self._block_rows, stop)
+            if not self._propagate(first, last, epoch):
                 return False
-            np.multiply(grad, this.amount(first, last) / whole if whole else 0.0, out=grad)
-            np.add(self._total, grad, out=self._total)
-        np.copyto(grad, self._total)
+            np.multiply(grad, epoch.total_weight(first, last) / batch_weight if batch_weight else 0.0, out=grad)
+            np.add(self._grad_sum, grad, out=self._grad_sum)
+        np.copyto(grad, self._grad_sum)
         return True
 
-    def _propagate(self, start: int, stop: int, this: _Pass) -> bool:
-        network, (targets, weights) = self.network, this.part(start, stop)
-        x, outputs = self._reader.take(start, stop), self._outputs[start:stop]
+    def _propagate(self, start: int, stop: int, epoch: _ShuffledEpoch) -> bool:
+        """Run the forward and the backward pass of some rows; return False if the gradient is not finite."""
+        network, (targets, weights) = self.network, epoch.batch(start, stop)
+        x, outputs = self._reader.read(start, stop), self._outputs[start:stop]
         dz = network.workspace(stop - start).dz
-        network.forward(x, outputs, this.noise)
+        network.forward(x, outputs, epoch.noise)
         self.config.loss.gradient(outputs, targets, dz, weights)
-        if not math.isfinite(dz[0, 0]):  # where one parameter is not finite, every output is not
+        if not math.isfinite(dz[0, 0]):  # one parameter that is not finite makes every output not finite
             return False
         network.backward(x, dz)
         return True
 
-    def _keep_best(self) -> None:
-        stopping = self.config.early_stopping
-        if stopping and self.kept_epoch == self.epoch:
+    def _keep_best_theta(self) -> None:
+        if self.config.early_stopping and self.kept_epoch == self.epoch:
             np.copyto(self.best_theta, self.network.theta)
-        if stopping and self.epoch - self.kept_epoch >= stopping.patience and self.epoch < self.config.epochs:
-            self.status = "stopped"
-        elif self.epoch == self.config.epochs:
+
+    def _update_status(self) -> None:
+        stopping = self.config.early_stopping
+        if self.epoch == self.config.epochs:
             self.status = "finished"
+        elif stopping and self.epoch - self.kept_epoch >= stopping.patience:
+            self.status = "stopped"
 
     @property
     def is_running(self) -> bool:
@@ -265,7 +297,7 @@ class Training:
 
     @property
     def kept_epoch(self) -> int:
-        """The epoch whose weights are kept: the best so far under early stopping, else the last."""
+        """The epoch whose weights are kept: the best so far under early stopping, otherwise the last."""
         return kept_epoch(self.config, self.history)
 
     @property
@@ -282,18 +314,11 @@ class Training:
         return digest(self.kept_theta)
 
     def evaluate(self, examples: Examples, part: str) -> dict[str, float]:
-        """Return the metrics of the present parameters on some examples, keyed `part/metric`."""
-        outputs = self.outputs(examples)
+        """Return the metrics of the current parameters on some examples, keyed `part/metric`."""
+        outputs, config = self.outputs(examples), self.config
+        targets, weights = examples.row_targets, examples.row_weights
         with np.errstate(all="ignore"):
-            return evaluate(
-                outputs,
-                examples.own_targets,
-                self.config.loss,
-                part,
-                self.data.task,
-                self.config.metrics,
-                examples.own_weights,
-            )
+            return evaluate(outputs, targets, config.loss, part, self.data.task, config.metrics, weights)
 
     def outputs(self, examples: Examples) -> Array:
         """Return the network's raw outputs, shape (n, k)."""
@@ -304,27 +329,27 @@ class Training:
         np.copyto(self.network.theta, self.kept_theta)
 
     def state(self) -> TrainingState:
-        """Return a copy of everything that is needed to go on."""
+        """Return a copy of everything that is needed to resume."""
         history = {key: list(values) for key, values in self.history.items()}
         arrays = (self.network.theta.copy(), self.slots.copy(), self.best_theta.copy())
         return TrainingState(self.config.to_mapping(), self.epoch, self.status, *arrays, history, self.seconds)
 
     @classmethod
     def resume(cls, state: TrainingState, data: Split) -> Training:
-        """Return the training that a state was taken from, ready to go on.
+        """Return the training that a state was taken from, ready to continue.
 
         Raises:
-            CorruptStateError: when the state's arrays do not belong to its configuration and this data.
+            CorruptStateError: if the state's arrays do not fit its configuration and this data.
         """
         training = cls(TrainConfig.from_mapping(state.config), data)
-        for mine, theirs in (
-            (training.network.theta, state.theta),
-            (training.slots, state.slots),
-            (training.best_theta, state.best_theta),
+        for name, own, saved in (
+            ("theta", training.network.theta, state.theta),
+            ("slots", training.slots, state.slots),
+            ("best_theta", training.best_theta, state.best_theta),
         ):
-            if mine.shape != theirs.shape:
-                raise CorruptStateError(f"the state holds {theirs.shape} values where the network needs {mine.shape}.")
-            np.copyto(mine, theirs)
+            if own.shape != saved.shape:
+                raise CorruptStateError(f"{name} must have shape {own.shape} for this network, got {saved.shape}.")
+            np.copyto(own, saved)
         training.epoch, training.status, training.seconds = state.epoch, state.status, state.seconds
         training.steps = state.epoch * training.n_steps
         training.history = {key: list(values) for key, values in state.history.items()}
@@ -339,7 +364,7 @@ def compute_outputs(network: Network, examples: Examples) -> Array:
     with one_blas_thread(), np.errstate(all="ignore"):
         for start in range(0, n, PAGE_ROWS):
             stop = min(start + PAGE_ROWS, n)
-            network.forward(reader.take(start, stop), outputs[start:stop])
+            network.forward(reader.read(start, stop), outputs[start:stop])
     return outputs
 
 
@@ -359,10 +384,11 @@ def train(config: TrainConfig, data: Split | Dataset) -> Training:
 
     Args:
         config: what to train.
-        data: a split, or a data set to be split as the configuration says.
+        data: a data set, which is split as `config.data` and `config.seed` state, or a split made before.
 
     Raises:
-        DivergedError: when the training diverges.
+        ConfigError: if the configuration does not fit the data.
+        DivergedError: if the training diverges.
     """
     split = data.split(config.data, config.seed) if isinstance(data, Dataset) else data
     training = Training(config, split)

@@ -74,7 +74,7 @@ def test_what_a_type_checker_sees_of_mlp_is_what_is_there() -> None:
     tree = ast.parse(Path(mlp.__file__).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     seen = {alias.name: node.module for node in imports for alias in node.names if node.module.startswith("mlp.")}
-    assert seen == mlp._PLACES
+    assert seen == mlp._MODULE_BY_NAME
 
 
 def test_studies_exports_the_names_that_it_lists() -> None:

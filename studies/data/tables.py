@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.data import LARGEST_INPUT
+from mlp.data_checks import LARGEST_INPUT
 from mlp.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:

@@ -144,6 +144,7 @@ def read_config(file: str | Path) -> tuple[TrainConfig, Provenance | None]:
         if "study" in tables or "base" in tables:
             return _read_base(tables), None
         config = TrainConfig.from_mapping(tables)
+        config.data.require_name()
         return config, None if provenance is None else decode(Provenance, provenance, path="provenance")
 
 
@@ -151,4 +152,6 @@ def _read_base(tables: Mapping[str, Any]) -> TrainConfig:
     if not isinstance(tables.get("base"), Mapping):
         raise ConfigError("has no [base] table. A study file has [study], [base] and [space].")
     with errors_in("[base]"):
-        return TrainConfig.from_mapping(tables["base"])
+        config = TrainConfig.from_mapping(tables["base"])
+        config.data.require_name()
+        return config

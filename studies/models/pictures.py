@@ -33,7 +33,7 @@ def write_pictures(training: Training, dataset: Dataset, examples: Examples, fol
     """
     figures = {"curves": plot_history(training.history, training.config, kept_epoch=training.kept_epoch)}
     if dataset.task == "classes" and len(examples):
-        true = examples.own_targets
+        true = examples.row_targets
         predicted = training.config.loss.decide(training.outputs(examples), "classes")
         figures["confusion"] = plot_confusion(true, predicted, dataset.classes)
         if dataset.image_shape:

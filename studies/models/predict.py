@@ -11,7 +11,8 @@ from typing import IO, Literal
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.data import DataConfig, Dataset, check_inputs
+from mlp.data import DataConfig, Dataset
+from mlp.data_checks import check_inputs
 from mlp.errors import ConfigError, did_you_mean, errors_in
 from mlp.losses import Task
 from mlp.metrics import metrics

@@ -175,7 +175,7 @@ def _refit(
     no_validation = replace(config.data, validation=0, folds=0, fold=0)
     refit_config = replace(config, data=no_validation, early_stopping=None)
     # The schedule spans `config.epochs`, so the refit has the same configuration and is stopped from outside.
-    training = _train(refit_config, dataset.whole(config.data), epochs, on_epoch)
+    training = _train(refit_config, dataset.without_validation(config.data), epochs, on_epoch)
     return training, seconds + training.seconds
 
 

@@ -140,6 +140,7 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     with errors_in("[base]"):
         base = TrainConfig.from_mapping(tables["base"])
         base = TrainConfig.from_mapping(merge(base.to_mapping(), changes))
+        base.data.require_name()
     searched = {path: entry for path, entry in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
     with errors_in("[space]"):
         space = Space(searched, base)
@@ -162,7 +163,7 @@ def _check_sections(tables: Mapping[str, Any]) -> None:
 
 def _check_data(study: StudyConfig, base: TrainConfig, config: TrainConfig) -> None:
     """Refuse a configuration without the validation part that the metric needs, or with another data set than base."""
-    if study.metric.startswith("validation/") and not config.data.holds_out:
+    if study.metric.startswith("validation/") and not config.data.has_validation:
         problem = "data.validation = 0 leaves no validation data. Set data.validation above 0, or use a train/ metric."
         raise ConfigError(f'[study] "metric": is "{study.metric}", but {problem}')
     for field, value in config.data.source.items():

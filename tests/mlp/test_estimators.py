@@ -96,7 +96,7 @@ def test_fit_trains_the_configuration_that_the_parameters_describe() -> None:
             "class_weights": [1.0, 2.0, 3.0],
         }
     )
-    rows, held_out = config.data.held_out(y, 3)
+    rows, held_out = config.data.split_rows(y, 3)
     training = train(config, Split(Examples(x, y, rows), Examples(x, y, held_out), 3))
     assert classifier.model_.manifest.config == config
     assert digest(classifier) == training.weight_digest()
@@ -157,10 +157,10 @@ def test_learning_rate_and_weight_decay_override_those_of_the_optimizer(optimize
         ({"learning_rate": -1.0}, r'"optimizer.learning_rate": must be above 0'),
         ({"batch_size": "all"}, r'"batch_size": must be a whole number or "full"'),
         ({"epochs": 0}, r'"epochs": must be at least 1'),
-        ({"validation": 1000}, r'"validation": must leave something to train on'),
-        ({"early_stopping": True, "validation": 0}, r'"early_stopping": watches "validation/loss"'),
+        ({"validation": 1000}, r'"validation": must leave at least one of 90 training examples'),
+        ({"early_stopping": True, "validation": 0}, r'"early_stopping": needs "validation/loss"'),
         ({"random_state": -1}, r'"random_state": must be at least 0'),
-        ({"class_weights": [1.0]}, r'"class_weights": must hold one number for each of the 3 classes'),
+        ({"class_weights": [1.0]}, r'"class_weights": must have one number for each of the 3 classes'),
         ({"class_weights": {7: 1.0}}, r'"class_weights": 7 is not one of the classes: 0, 1, 2'),
     ],
 )

@@ -1,12 +1,13 @@
-"""The gradient of the whole network against central differences of the loss, for every activation, loss, depth,
+"""The gradient of a network against central differences of the loss, for every activation, loss, depth,
 normalisation and dropout.
 
-A derivative along a direction u is (f(theta + h u) - f(theta - h u)) / 2h, in float64. One direction goes through all
-parameters, and one through each weight matrix and each bias alone, so that no small part hides behind a large one.
+A derivative along a direction u is (f(theta + h u) - f(theta - h u)) / 2h, in float64. One direction involves all
+parameters, and one each weight matrix and each bias alone, so that an error in a small part is not hidden by a large
+one.
 
-Where an activation has a kink, as ReLU at 0, a difference across it means nothing. The inputs are therefore drawn
-until no pre-activation is nearer than `MARGIN` to an integer, for that is where kinks lie (0, but also ±1 or 6 in
-functions that are clipped), and a step moves pre-activations by far less than `MARGIN`.
+A central difference across a kink of an activation, such as that of ReLU at 0, is not a derivative. The inputs are
+therefore drawn until every pre-activation is at least `MARGIN` away from an integer, because kinks are at integers (0,
+but also ±1 or 6 in clipped functions). A step moves pre-activations by far less than `MARGIN`.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ DEPTHS = range(len(WIDTHS) + 1)
 
 
 class Watched(AbstractActivation):
-    """An activation that remembers how near what it was given came to an integer."""
+    """An activation that records the distance of its inputs to the nearest integer."""
 
     def __init__(self, part: AbstractActivation, seen: list[float]) -> None:
         self.part = part
         self.seen = seen
-        self.in_place = part.in_place  # type: ignore[misc] - of the class elsewhere, here of what is watched
+        self.in_place = part.in_place  # type: ignore[misc] - a class attribute elsewhere, here copied from the watched activation
 
     def forward(self, z: Any, a: Any) -> None:
         self.seen.append(float(np.abs(z - np.round(z)).min()))
@@ -51,7 +52,7 @@ class Watched(AbstractActivation):
 
 @dataclass(frozen=True)
 class Point:
-    """A place at which a gradient is checked."""
+    """A network, a loss and a batch at which the gradient is checked."""
 
     network: Network
     loss: AbstractLoss
@@ -59,7 +60,7 @@ class Point:
     targets: Any
 
     def outputs(self) -> Any:
-        """Return what a training pass gives, its noise the same each time."""
+        """Return the outputs of a training pass, with the same noise each time."""
         outputs = np.empty((BATCH, OUTPUTS), self.network.dtype)
         self.network.forward(self.x, outputs, np.random.default_rng(7))
         return outputs
@@ -76,7 +77,7 @@ class Point:
 
 
 def clearance(network: Network, x: Any) -> float:
-    """Return how near any pre-activation comes to an integer."""
+    """Return the smallest distance of any pre-activation to an integer."""
     parts, seen = network.activations, [1.0]
     network.activations = tuple(Watched(part, seen) for part in parts)
     network.forward(x, np.empty((BATCH, OUTPUTS), network.dtype), np.random.default_rng(7))
@@ -85,7 +86,7 @@ def clearance(network: Network, x: Any) -> float:
 
 
 def draw_targets(loss: AbstractLoss, rng: np.random.Generator) -> Any:
-    """Return targets of a kind that the loss takes: one of three classes, three labels, or three values."""
+    """Return targets that the loss supports: one of three classes, three labels, or three values."""
     if "classes" in loss.tasks and loss.name != "binary_cross_entropy":
         return rng.integers(0, OUTPUTS, BATCH)
     return rng.integers(0, 2, (BATCH, OUTPUTS)) if "labels" in loss.tasks else rng.normal(size=(BATCH, OUTPUTS))
@@ -94,7 +95,7 @@ def draw_targets(loss: AbstractLoss, rng: np.random.Generator) -> Any:
 def smooth_point(
     activation: AbstractActivation, depth: int, loss: AbstractLoss, dtype: Any = np.float64, **options: Any
 ) -> Point:
-    """Return a random network, inputs and targets away from all kinks."""
+    """Return a random network with inputs and targets at which no pre-activation is near a kink."""
     network = Network((FEATURES, *WIDTHS[:depth], OUTPUTS), activation, dtype=np.float64, **options)
     for seed in count():
         rng = np.random.default_rng(seed)
@@ -108,7 +109,7 @@ def smooth_point(
 
 
 def directions(network: Network) -> list[Any]:
-    """Return unit vectors: one through all that is trained, then one through each matrix, bias and scale."""
+    """Return unit vectors: one for all trained parameters, then one for each matrix, bias and scale."""
     rng = np.random.default_rng(1)
     found = []
     parts = [view.size for view in (*network.weights, *network.biases, *network.scales) if view is not None]
@@ -133,7 +134,7 @@ def worst_error(point: Point) -> float:
         trained[...] = theta[: network.n_trained] - STEP * u
         slope = (above - point.mean_loss()) / (2.0 * STEP)
         network.theta[...] = theta
-        # A bias in front of a mean that is subtracted has no effect, and a slope of rounding errors.
+        # A bias before a normalisation that subtracts the mean has no effect; its slope is only rounding errors.
         worst = max(worst, abs(grad @ u - slope) / max(abs(slope), 1e-3 * np.linalg.norm(grad)))
     return worst
 
@@ -149,7 +150,7 @@ def test_the_gradient_is_the_slope_of_the_loss(activation: str, loss: str, depth
 @pytest.mark.parametrize("depth", [1, len(WIDTHS)])
 @pytest.mark.parametrize("normalization", list(normalizations))
 @pytest.mark.parametrize("activation", list(activations))
-def test_so_it_is_with_normalisation_dropout_and_noise(
+def test_the_gradient_is_the_slope_of_the_loss_with_normalisation_dropout_and_noise(
     activation: str, normalization: str, depth: int, dropout: float, input_noise: float, bias: bool
 ) -> None:
     options = {"dropout": dropout, "input_noise": input_noise, "bias": bias}
@@ -161,7 +162,9 @@ def test_so_it_is_with_normalisation_dropout_and_noise(
 @pytest.mark.parametrize("normalization", list(normalizations))
 @pytest.mark.parametrize("loss", list(losses))
 @pytest.mark.parametrize("activation", list(activations))
-def test_the_gradient_in_float32_is_that_in_float64_to_rounding(activation: str, loss: str, normalization: str) -> None:
+def test_the_gradient_in_float32_equals_that_in_float64_up_to_rounding(
+    activation: str, loss: str, normalization: str
+) -> None:
     gradients = []
     part = normalizations.decode(normalization)
     for dtype in (np.float32, np.float64):
@@ -174,11 +177,11 @@ def test_the_gradient_in_float32_is_that_in_float64_to_rounding(activation: str,
     assert np.linalg.norm(narrow - wide) < 2e-5 * np.linalg.norm(wide)
 
 
-# From here on: the check must notice a derivative that is off by a thousandth.
+# Tests of the check itself: it must notice a derivative that is wrong by a factor of 1.001.
 
 
 def scale_call(method: Callable[..., None], argument: int, call: int) -> Callable[..., None]:
-    """Return `method`, but with what it wrote into one of its arguments scaled at one of its calls."""
+    """Return `method`, except that one of its calls scales what it wrote into one of its arguments."""
     calls = count()
 
     def scaled(*arguments: Any) -> None:
@@ -196,7 +199,7 @@ def test_the_check_notices_a_wrong_derivative_of_an_activation_in_any_layer(
 ) -> None:
     part = activations.decode(activation)
     point = smooth_point(part, len(WIDTHS), CROSS_ENTROPY)
-    # Layers are gone through from the last to the first, so call 0 is that of the last hidden layer.
+    # The backward pass starts at the last layer, so call 0 is the call of the last hidden layer.
     wrong = scale_call(type(part).backward, argument=3, call=len(WIDTHS) - 1 - layer)
     monkeypatch.setattr(type(part), "backward", wrong)
     assert worst_error(point) > TOLERANCE

@@ -311,7 +311,7 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
         ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
         ("task", "values", 'the loss "softmax_cross_entropy" supports classes, but the targets are values'),
         ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
-        ("scaling", {"factor": [1, 2]}, '"scaling.factor": must hold one number'),
+        ("scaling", {"factor": [1, 2]}, '"scaling.factor": must have one number per centre'),
         ("scaling", {"factor": [1], "centre": ["1"]}, '"scaling.centre": must be a number'),
         ("scaling", {"factor": [1], "centre": [1]}, '"scaling": must have 6 centres, one per input, got 1'),
         ("weight_digest", "0" * 64, "the parameters must have the digest 0000"),

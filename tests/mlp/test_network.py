@@ -127,7 +127,7 @@ def test_a_network_without_hidden_layers_is_softmax_regression() -> None:
     np.testing.assert_allclose(network.d_weights[0], x.T @ (softmax - np.eye(3)[y]) / 7, rtol=1e-12, atol=1e-15)
 
 
-def test_the_inputs_are_left_as_they_were() -> None:
+def test_the_inputs_are_not_changed() -> None:
     x, y = examples(0, 5)
     before = x.copy()
     compute_gradient(random_network(0), x, y)
@@ -141,7 +141,7 @@ def test_batches_of_different_sizes_do_not_disturb_each_other() -> None:
     np.testing.assert_array_equal(reused, fresh)
 
 
-def test_initial_parameters_depend_on_the_seed_and_on_the_layer_alone() -> None:
+def test_initial_parameters_depend_on_the_seed_and_the_layer_only() -> None:
     def draw(sizes: tuple[int, ...], seed: int) -> Network:
         network = Network(sizes, Tanh())
         network.initialize(Normal(std=1.0), Normal(std=1.0), seed=seed)
@@ -155,7 +155,7 @@ def test_initial_parameters_depend_on_the_seed_and_on_the_layer_alone() -> None:
     np.testing.assert_array_equal(first.weights[1], deeper.weights[1])
 
 
-def test_the_last_layer_starts_with_the_gain_of_no_activation() -> None:
+def test_the_last_layer_is_initialised_with_gain_1() -> None:
     drawn = {}
     for activation in (Relu(), Tanh()):
         network = Network((50, 50, 50), activation, dtype=np.float64)
@@ -169,7 +169,7 @@ def test_the_last_layer_starts_with_the_gain_of_no_activation() -> None:
 @quick
 @given(seed=st.integers(0, 1000), layer=st.integers(0, 1), data=st.data())
 @pytest.mark.parametrize("activation", list(activations))
-def test_permuting_the_units_of_a_hidden_layer_leaves_the_outputs(
+def test_permuting_the_units_of_a_hidden_layer_does_not_change_the_outputs(
     activation: str, seed: int, layer: int, data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(SIZES[layer + 1])))
@@ -183,7 +183,7 @@ def test_permuting_the_units_of_a_hidden_layer_leaves_the_outputs(
 
 @quick
 @given(seed=st.integers(0, 1000), shift=st.floats(-100.0, 100.0))
-def test_adding_a_constant_to_all_logits_leaves_the_loss_and_its_gradient(seed: int, shift: float) -> None:
+def test_adding_a_constant_to_all_logits_does_not_change_the_loss_and_its_gradient(seed: int, shift: float) -> None:
     network, (x, y) = random_network(seed), examples(seed + 1, 5)
     values, grad = CROSS_ENTROPY.values(compute_outputs(network, x), y), compute_gradient(network, x, y)
     network.biases[-1][...] += shift
@@ -194,7 +194,7 @@ def test_adding_a_constant_to_all_logits_leaves_the_loss_and_its_gradient(seed: 
 @quick
 @given(seed=st.integers(0, 1000), order=st.permutations(range(7)))
 @pytest.mark.parametrize("loss", list(losses))
-def test_permuting_the_examples_of_a_batch_permutes_the_outputs_and_leaves_the_gradient(
+def test_permuting_the_examples_of_a_batch_permutes_the_outputs_and_does_not_change_the_gradient(
     loss: str, seed: int, order: list[int]
 ) -> None:
     network, (x, y), part = random_network(seed), examples(seed + 1, 7), losses.decode(loss)
@@ -208,14 +208,14 @@ def test_permuting_the_examples_of_a_batch_permutes_the_outputs_and_leaves_the_g
 @quick
 @given(seed=st.integers(0, 1000))
 @pytest.mark.parametrize("activation", list(activations))
-def test_the_gradient_of_a_batch_is_the_mean_of_its_examples_own(activation: str, seed: int) -> None:
+def test_the_gradient_of_a_batch_is_the_mean_of_the_gradients_of_its_examples(activation: str, seed: int) -> None:
     network, (x, y) = random_network(seed, activation), examples(seed + 1, 5)
     single = [compute_gradient(network, x[i : i + 1], y[i : i + 1]) for i in range(5)]
     np.testing.assert_allclose(compute_gradient(network, x, y), np.mean(single, axis=0), rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
-def test_a_copy_has_parameters_of_its_own_and_views_into_them(again: Any) -> None:
+def test_a_copy_has_its_own_parameters_and_views_into_them(again: Any) -> None:
     network = Network((4, 6, 3), [Tanh()], normalization=BatchNormalization(), bias=[True, False], dtype=np.float64)
     network.initialize(Normal(), Zeros(), seed=1)
     other = again(network)

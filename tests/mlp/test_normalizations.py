@@ -75,7 +75,7 @@ def test_a_batch_of_one_example_and_a_constant_unit_give_finite_results(name: st
 
 
 def test_batch_normalisation_with_a_batch_size_of_1_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r'"batch_size": must be at least 2 for batch normalization'):
+    with pytest.raises(ConfigError, match=r'"batch_size": must be at least 2 with batch normalization'):
         small_config({"batch_size": 1, "network.normalization": "batch"})
 
 

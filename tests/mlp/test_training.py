@@ -1,4 +1,4 @@
-"""Training as a fold: the same bits however it is cut, saved or resumed; early stopping, divergence, batches."""
+"""Training: the same bits however it is interrupted, saved or resumed; early stopping, divergence, batches."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def save_and_load(state: TrainingState) -> TrainingState:
 
 
 def tame(part: Any) -> Any:
-    """Return an optimizer with a rate at which trainings rarely diverge."""
+    """Return the optimizer with a learning rate at which trainings rarely diverge."""
     return replace(part, learning_rate=min(part.learning_rate, 0.1), weight_decay=min(part.weight_decay, 1.0))
 
 
 def overfit_config(**changes: Any) -> TrainConfig:
-    """Return a configuration that learns by heart what `noise` holds, so that validation soon gets worse."""
+    """Return a configuration that overfits the data set `noise`, so that the validation loss soon gets worse."""
     paths = {
         "epochs": 60,
         "batch_size": 8,
@@ -92,11 +92,11 @@ def overfit_config(**changes: Any) -> TrainConfig:
 
 
 def noise() -> Any:
-    """Return a data set with labels that have nothing to do with its inputs."""
+    """Return a data set whose classes are independent of its inputs."""
     return replace(blobs(60, noise=255), targets=np.random.default_rng(1).integers(0, 3, 60).astype(np.uint8))
 
 
-# The same bits, however a training is cut
+# The same bits, however a training is interrupted
 
 
 @functools.cache
@@ -111,7 +111,7 @@ def uninterrupted(optimizer: str) -> tuple[TrainingState, ...]:
 @quick
 @given(cuts=st.lists(st.integers(0, 6), max_size=6), saved=st.booleans())
 @pytest.mark.parametrize("optimizer", list(optimizers))
-def test_advancing_in_any_pieces_gives_the_bits_of_one_run(optimizer: str, cuts: list[int], saved: bool) -> None:
+def test_advancing_in_any_steps_gives_the_bits_of_one_run(optimizer: str, cuts: list[int], saved: bool) -> None:
     states = uninterrupted(optimizer)
     data = small_split(small_config())
     state = states[0]
@@ -128,7 +128,7 @@ def test_advancing_in_any_pieces_gives_the_bits_of_one_run(optimizer: str, cuts:
     [*((optimizer, "reduce_on_plateau") for optimizer in OPTIMIZERS), *(("adam", schedule) for schedule in schedules)],
     ids=str,
 )
-def test_a_training_that_is_saved_and_loaded_goes_on_to_the_same_bits(
+def test_a_training_that_is_saved_and_loaded_ends_with_the_same_bits(
     optimizer: Any, schedule: str, stopping: Any
 ) -> None:
     config = small_config({"optimizer": optimizer, "schedule": schedule, "early_stopping": stopping})
@@ -150,7 +150,7 @@ def test_every_activation_resumes_to_the_same_bits(name: str) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_any_small_configuration_trains_to_the_same_bits_twice_and_in_pieces(data: st.DataObject) -> None:
+def test_any_small_configuration_trains_to_the_same_bits_at_once_and_epoch_by_epoch(data: st.DataObject) -> None:
     config = replace(
         small_config({"epochs": 3, "early_stopping": data.draw(st.sampled_from(STOPPING))}),
         seed=data.draw(st.integers(0, 2**32 - 1)),
@@ -181,13 +181,13 @@ def test_any_small_configuration_trains_to_the_same_bits_twice_and_in_pieces(dat
         state = advance(save_and_load(state), split, 1)
     assert bits(state) == bits(whole)
     assert whole.status != "running"
-    # Rates up to 1e308 are among these: whatever happens, the history is finite and as long as it says.
+    # Learning rates up to 1e308 are drawn, so some of these trainings diverge. The history is always finite.
     for values in whole.history.values():
         assert np.isfinite(values).all()
         assert len(values) == whole.epoch - (whole.status == "diverged")
 
 
-def test_advancing_leaves_the_state_it_was_given() -> None:
+def test_advance_does_not_change_its_argument() -> None:
     state = run(start(small_config()), 1).state()
     before = bits(state)
     advance(state, small_split(small_config()), 2)
@@ -202,7 +202,7 @@ def test_a_state_is_a_copy_that_later_epochs_do_not_touch() -> None:
     assert bits(state) == before
 
 
-def test_advancing_by_nothing_and_advancing_what_has_ended_change_nothing() -> None:
+def test_advancing_by_0_epochs_or_after_the_end_returns_an_equal_state() -> None:
     data = small_split(small_config())
     state = run(start(small_config()), 1).state()
     assert bits(advance(state, data, 0)) == bits(state)
@@ -211,7 +211,7 @@ def test_advancing_by_nothing_and_advancing_what_has_ended_change_nothing() -> N
     assert bits(advance(ended, data, 1)) == bits(ended)
 
 
-def test_a_resumed_training_knows_what_it_keeps() -> None:
+def test_a_resumed_training_keeps_the_same_epoch_and_weights() -> None:
     for stopping in STOPPING:
         training = run(start(small_config({"early_stopping": stopping})), 3)
         state = save_and_load(training.state())
@@ -228,7 +228,7 @@ def test_float64_trainings_resume_in_float64() -> None:
     assert bits(advance(state, training.data, 1)) == bits(run(training, 1).state())
 
 
-def test_the_seed_decides_split_start_and_order() -> None:
+def test_the_seed_decides_split_initial_weights_and_order() -> None:
     digests = {start(small_config({"seed": seed})).weight_digest() for seed in range(3)}
     assert len(digests) == 3
     fixed = [small_split(small_config({"seed": 0}))] * 2
@@ -238,8 +238,8 @@ def test_the_seed_decides_split_start_and_order() -> None:
     assert orders[0] != orders[1]
 
 
-def test_the_number_of_blas_threads_outside_changes_no_bit() -> None:
-    # Products of this shape are cut differently, and so rounded differently, by one and by two threads of OpenBLAS.
+def test_the_number_of_blas_threads_outside_does_not_change_the_result() -> None:
+    # OpenBLAS sums products of this shape in another order with two threads than with one, and rounds differently.
     config = small_config({"network.hidden": [512], "batch_size": 200, "epochs": 2})
     split = small_split(config, blobs(500, 784, 10))
     found = set()
@@ -253,7 +253,7 @@ def test_the_number_of_blas_threads_outside_changes_no_bit() -> None:
     assert len(found) == 1
 
 
-def test_a_digest_tells_values_types_shapes_and_the_order_of_arrays_apart() -> None:
+def test_a_digest_depends_on_values_types_shapes_and_the_order_of_arrays() -> None:
     zeros = np.zeros(4, np.float32)
     others = [
         (np.array([0.0, -0.0, 0.0, 0.0], np.float32),),
@@ -272,16 +272,16 @@ def test_a_digest_tells_values_types_shapes_and_the_order_of_arrays_apart() -> N
 
 @functools.cache
 def saved_state() -> tuple[TrainingState, bytes]:
-    """Return a state whose arrays are larger than the 4096 bytes that a zip file is read ahead by, and its bytes."""
+    """Return a state and its bytes; its arrays are larger than the 4096 bytes by which a zip file is read ahead."""
     config = small_config({"network.hidden": [300], "epochs": 400, "early_stopping": {"patience": 400}})
     training = run(start(config), 2)
-    history = {key: values * 150 for key, values in training.history.items()}  # long enough, too
+    history = {key: values * 150 for key, values in training.history.items()}  # longer than 4096 bytes, too
     state = replace(training.state(), epoch=300, history=history)
     return state, state.to_bytes()
 
 
 def outcome(damaged: bytes) -> str:
-    """Return what comes of damaged bytes, the saved state or the error that was promised."""
+    """Return `refused`, `unharmed` or `another state` for what is read from damaged bytes."""
     state, _ = saved_state()
     try:
         loaded = TrainingState.from_bytes(damaged)
@@ -295,7 +295,7 @@ def flip(data: bytes, position: int, mask: int) -> bytes:
 
 
 def delicate_positions() -> list[int]:
-    """Return where the structure of the file lies: the head of each array, and the directory at the end."""
+    """Return the positions of the file's structure: the header of each array, and the directory at the end."""
     _, data = saved_state()
     positions, head = [], data.find(b"\x93NUMPY")
     while head >= 0:
@@ -304,7 +304,7 @@ def delicate_positions() -> list[int]:
     return [*positions, *range(len(data) - 330, len(data))]
 
 
-def test_a_state_comes_back_from_its_bytes() -> None:
+def test_a_state_is_read_back_from_its_bytes() -> None:
     state, data = saved_state()
     loaded = TrainingState.from_bytes(data)
     assert bits(loaded) == bits(state)
@@ -319,13 +319,13 @@ def test_the_same_state_gives_the_same_bytes() -> None:
     assert TrainingState.from_bytes(data).to_bytes() == data
 
 
-def test_a_state_before_the_first_epoch_comes_back() -> None:
+def test_a_state_before_the_first_epoch_is_read_back() -> None:
     state = start(small_config()).state()
     assert bits(save_and_load(state)) == bits(state)
     assert save_and_load(state).history == {}
 
 
-def test_saving_and_loading_never_touches_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_and_loading_does_not_use_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("pickle was used")
 
@@ -366,60 +366,60 @@ def test_bytes_whose_middle_is_lost_or_zeroed_are_refused(data: st.DataObject) -
     b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }".ljust(127) + b"\n" + bytes(4)
 )
 @example(b"PK\x05\x06" + bytes(18))
-def test_bytes_that_are_something_else_are_refused(junk: bytes) -> None:
+def test_bytes_of_another_format_are_refused(junk: bytes) -> None:
     assert outcome(junk) == "refused"
 
 
 @thorough
 @given(data=st.data(), mask=st.integers(1, 255))
-def test_a_flipped_byte_is_refused_or_does_no_harm(data: st.DataObject, mask: int) -> None:
+def test_a_changed_byte_is_refused_or_changes_nothing(data: st.DataObject, mask: int) -> None:
     _, whole = saved_state()
     position = data.draw(st.integers(0, len(whole) - 1) | st.sampled_from(delicate_positions()))
     assert outcome(flip(whole, position, mask)) in ("refused", "unharmed")
 
 
 @pytest.mark.parametrize("mask", [2, 3, 64])
-def test_a_flipped_byte_in_the_structure_of_the_file_is_refused_or_does_no_harm(mask: int) -> None:
+def test_a_changed_byte_in_the_structure_of_the_file_is_refused_or_changes_nothing(mask: int) -> None:
     _, whole = saved_state()
     harm = {}
     for position in delicate_positions():
         try:
             found = outcome(flip(whole, position, mask))
-        except Exception as error:  # any other error than the promised one is what this test looks for
+        except Exception as error:  # this test looks for any error but CorruptStateError
             found = f"{type(error).__name__}: {error}"
         if found not in ("refused", "unharmed"):
             harm[position] = found
     assert harm == {}
 
 
-def test_a_state_of_another_version_is_refused_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     state, _ = saved_state()
     monkeypatch.setattr("mlp.state.STATE_VERSION", 99)
     future = state.to_bytes()
     monkeypatch.undo()
-    with pytest.raises(CorruptStateError, match="the state has version 99, this program reads 2"):
+    with pytest.raises(CorruptStateError, match="the saved state must have version 2, got 99"):
         TrainingState.from_bytes(future)
 
 
 def test_another_zip_file_is_refused(tmp_path: Any) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("readme.txt", "hello")
-    with pytest.raises(CorruptStateError, match=r"^not a saved training state"):
+    with pytest.raises(CorruptStateError, match=r"^this is not a saved training state"):
         TrainingState.from_bytes((tmp_path / "other.zip").read_bytes())
 
 
 @pytest.mark.parametrize("name", ["theta", "slots", "best_theta"])
-def test_a_state_that_does_not_belong_to_its_configuration_is_refused(name: str) -> None:
+def test_a_state_that_does_not_fit_its_configuration_is_refused(name: str) -> None:
     training = run(start(small_config({"early_stopping": {"patience": 2}})), 1)
     state = training.state()
     short = replace(state, **{name: getattr(state, name)[..., :-1]})
-    with pytest.raises(CorruptStateError, match="where the network needs"):
+    with pytest.raises(CorruptStateError, match=r"must have shape \(.*\) for this network, got \("):
         Training.resume(short, training.data)
 
 
 def test_a_state_does_not_resume_on_data_of_another_width() -> None:
     state = run(start(small_config()), 1).state()
-    with pytest.raises(CorruptStateError, match="where the network needs"):
+    with pytest.raises(CorruptStateError, match=r"must have shape \(.*\) for this network, got \("):
         Training.resume(state, small_split(small_config(), blobs(d=7)))
 
 
@@ -440,7 +440,7 @@ REGULARISED: dict[str, Any] = {
 
 @pytest.mark.parametrize("cuts", [(1,) * 9, (4, 5), (2, 3, 4)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_all_that_regularises_together_resumes_to_the_same_bits(optimizer: Any, cuts: tuple[int, ...]) -> None:
+def test_all_kinds_of_regularisation_together_resume_to_the_same_bits(optimizer: Any, cuts: tuple[int, ...]) -> None:
     config = small_config({**REGULARISED, "optimizer": optimizer})
     split = small_split(config)
     state = Training(config, split).state()
@@ -462,7 +462,7 @@ def test_running_statistics_are_kept_with_the_best_weights() -> None:
 # Weights
 
 
-def test_class_weights_are_weights_of_the_examples() -> None:
+def test_class_weights_equal_weights_of_the_examples() -> None:
     config = small_config({"class_weights": [1.0, 2.0, 0.5], "dtype": "float64"})
     split = small_split(config)
     weights = np.array([1.0, 2.0, 0.5])[split.train.targets]
@@ -472,31 +472,31 @@ def test_class_weights_are_weights_of_the_examples() -> None:
     np.testing.assert_array_equal(by_class, by_example)
 
 
-def test_balanced_classes_weigh_the_same_in_all() -> None:
+def test_balanced_class_weights_give_each_class_the_same_total_weight() -> None:
     dataset = replace(blobs(), targets=np.repeat(np.arange(3), [50, 15, 5]))
     training = Training(small_config({"class_weights": "balanced"}), small_split(small_config(), dataset))
-    sums = np.bincount(training.data.train.own_targets, training._weights)
+    sums = np.bincount(training.data.train.row_targets, training._weights)
     np.testing.assert_allclose(sums, len(training.data.train) / 3, rtol=1e-6)
 
 
-def test_class_weights_must_be_one_for_each_class() -> None:
-    with pytest.raises(ConfigError, match=r'"class_weights": must hold one number for each of the 3 classes, got 2'):
+def test_class_weights_must_have_one_number_per_class() -> None:
+    with pytest.raises(ConfigError, match=r'"class_weights": must have one number for each of the 3 classes, got 2'):
         start(small_config({"class_weights": [1.0, 2.0]}))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_large_batch_gone_through_in_blocks_gives_the_gradient_of_the_whole(
+def test_a_large_batch_computed_in_blocks_gives_the_same_gradient(
     weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config({"batch_size": "full", "dtype": "float64", "class_weights": [1.0, 3.0, 0.0] * weighted})
     whole = run(start(config), 3).network.theta
     monkeypatch.setattr("mlp.training.PAGE_ROWS", 9)
     in_blocks = start(config)
-    assert in_blocks._block == 9
+    assert in_blocks._block_rows == 9
     np.testing.assert_allclose(run(in_blocks, 3).network.theta, whole, rtol=1e-11)
 
 
-# Gradient descent by single examples
+# Batches of one example
 
 ONLINE: dict[str, Any] = {"batch_size": 1, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "dtype": "float64"}
 
@@ -505,16 +505,16 @@ ONLINE: dict[str, Any] = {"batch_size": 1, "optimizer": {"name": "sgd", "learnin
 @pytest.mark.parametrize(
     "changes", [{}, {"network.bias": False}, {"network.hidden": []}, {"schedule": "cosine"}], ids=str
 )
-def test_updates_that_are_put_off_come_to_the_same(
+def test_updates_applied_in_blocks_give_the_same_result(
     activation: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config({**ONLINE, "network.activation": activation, **changes})
-    put_off = run(start(config), 3)
+    in_blocks = run(start(config), 3)
     monkeypatch.setattr("mlp.training.is_online", lambda _: False)
-    at_once = run(start(config), 3)
-    np.testing.assert_allclose(put_off.network.theta, at_once.network.theta, rtol=1e-9, atol=1e-12)
-    for key, values in at_once.history.items():
-        assert put_off.history[key] == pytest.approx(values, rel=1e-9)
+    at_every_step = run(start(config), 3)
+    np.testing.assert_allclose(in_blocks.network.theta, at_every_step.network.theta, rtol=1e-9, atol=1e-12)
+    for key, values in at_every_step.history.items():
+        assert in_blocks.history[key] == pytest.approx(values, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -534,11 +534,13 @@ def test_updates_that_are_put_off_come_to_the_same(
     ],
     ids=str,
 )
-def test_only_plain_steps_by_single_examples_are_put_off(changes: dict[str, Any], online: bool) -> None:
+def test_only_plain_gradient_descent_with_batches_of_one_applies_updates_in_blocks(
+    changes: dict[str, Any], online: bool
+) -> None:
     assert is_online(small_config({**ONLINE, **changes})) == online
 
 
-def test_steps_by_single_examples_resume_to_the_same_bits() -> None:
+def test_batches_of_one_example_resume_to_the_same_bits() -> None:
     config = small_config(ONLINE)
     split = small_split(config)
     state = Training(config, split).state()
@@ -550,7 +552,7 @@ def test_steps_by_single_examples_resume_to_the_same_bits() -> None:
 # Diagnostics
 
 
-def test_diagnostics_say_what_goes_on_in_each_layer() -> None:
+def test_diagnostics_describe_each_layer() -> None:
     training = run(start(small_config({"diagnostics": True, "network.activation": "relu"})), 2)
     found = {key.removeprefix("diagnostics/") for key in training.history if key.startswith("diagnostics/")}
     layers = {f"layer_{layer}/{name}" for layer in (1, 2, 3) for name in ("gradient_norm", "update_ratio")}
@@ -561,19 +563,19 @@ def test_diagnostics_say_what_goes_on_in_each_layer() -> None:
     assert 1e-5 < training.history["diagnostics/layer_1/update_ratio"][-1] < 0.5
 
 
-def test_units_that_cannot_learn_are_found_dead() -> None:
+def test_units_that_cannot_learn_are_counted_as_dead() -> None:
     training = start(small_config({"diagnostics": True, "network.activation": "relu"}))
     training.network.biases[0][:2] = -1e6
     training.run_epoch()
     assert training.history["diagnostics/layer_1/dead_units"][0] >= 2 / 5
 
 
-def test_diagnostics_change_nothing() -> None:
+def test_diagnostics_do_not_change_the_training() -> None:
     plain, watched = (run(start(small_config({"diagnostics": on})), 3) for on in (False, True))
     np.testing.assert_array_equal(plain.network.theta, watched.network.theta)
 
 
-def test_epochs_allocate_nothing_that_stays() -> None:
+def test_epochs_do_not_leak_memory() -> None:
     training = start(small_config({"epochs": 60, "network.dropout": 0.2, "network.normalization": "batch"}))
     run(training, 20)
     tracemalloc.start()
@@ -584,7 +586,7 @@ def test_epochs_allocate_nothing_that_stays() -> None:
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert grown < 30 * 1000  # the history itself: four numbers an epoch
+    assert grown < 30 * 1000  # the history itself grows by four numbers per epoch
 
 
 # Other tasks
@@ -635,7 +637,7 @@ def test_a_loss_or_a_metric_for_another_task_is_refused() -> None:
 
 
 def transcribe(config: TrainConfig, split: Any, epochs: int) -> tuple[Any, dict[str, list[float]]]:
-    """Train a tanh network by plain gradient descent, written out example by example and without any of the code."""
+    """Train a tanh network by plain gradient descent, written out example by example, independent of the package."""
     begin = Training(config, split).network
     weights, biases = [w.copy() for w in begin.weights], [b.copy() for b in begin.biases]
     rate, decay = config.optimizer.learning_rate, config.optimizer.weight_decay
@@ -683,7 +685,7 @@ def test_training_equals_a_plain_transcription_with_a_last_batch_that_is_partial
 @pytest.mark.parametrize(
     ("batch_size", "n_steps"), [(1, 56), (16, 4), (28, 2), (55, 2), (56, 1), (1000, 1), ("full", 1)]
 )
-def test_an_epoch_takes_as_many_steps_as_cover_the_training_part(batch_size: Any, n_steps: int) -> None:
+def test_the_steps_of_an_epoch_cover_the_training_part(batch_size: Any, n_steps: int) -> None:
     training = start(small_config({"batch_size": batch_size}))
     assert len(training.data.train) == 56
     assert training.n_steps == n_steps
@@ -710,7 +712,7 @@ def test_steps_are_counted_across_epochs_and_the_rate_follows_the_schedule_withi
     monkeypatch.setattr("mlp.training.CHUNK", 10**9)
     training = start(small_config({"schedule": "cosine"}))
     run(Training.resume(run(training, 1).state(), training.data), 2)
-    per_step = found[::2]  # one piece with all weights, one with all biases
+    per_step = found[::2]  # one chunk with all weights, one with all biases
     assert [step for step, _ in per_step] == list(range(1, 3 * 4 + 1))
     config = training.config
     rates = [config.schedule.rate(0.01, step / 4, config.epochs) for step in range(3 * 4)]
@@ -740,7 +742,7 @@ def test_without_a_validation_part_there_are_training_metrics_only() -> None:
     assert set(training.history) == {"train/loss", "train/accuracy"}
 
 
-def test_validation_metrics_are_those_of_the_parameters_at_the_end_of_the_epoch() -> None:
+def test_validation_metrics_use_the_parameters_at_the_end_of_the_epoch() -> None:
     training = start(small_config())
     for _ in range(2):
         values = training.run_epoch().values
@@ -757,7 +759,7 @@ def test_evaluation_in_blocks_gives_the_outputs_of_each_example(monkeypatch: pyt
         np.testing.assert_allclose(training.outputs(training.data.train), whole, rtol=1e-12, atol=1e-14)
 
 
-def test_evaluating_changes_nothing_about_the_training() -> None:
+def test_evaluating_does_not_change_the_training() -> None:
     plain, judged = start(small_config()), start(small_config())
     for _ in range(3):
         plain.run_epoch()
@@ -766,7 +768,7 @@ def test_evaluating_changes_nothing_about_the_training() -> None:
     assert bits(plain.state()) == bits(judged.state())
 
 
-def test_training_learns_what_can_be_learnt() -> None:
+def test_training_learns_a_simple_data_set() -> None:
     training = train(small_config({"epochs": 40}), blobs(300))
     assert training.history["train/loss"][-1] < 0.5 * training.history["train/loss"][0]
     assert training.history["validation/accuracy"][-1] > 0.9
@@ -796,7 +798,7 @@ def test_a_training_ends_after_its_epochs_and_refuses_another() -> None:
     assert bits(training.state()) == before
 
 
-def test_run_trains_for_so_many_epochs_or_to_the_end_and_reports_each() -> None:
+def test_run_trains_for_a_number_of_epochs_or_to_the_end_and_reports_each() -> None:
     training, seen = start(small_config({"epochs": 5})), []
     training.run(2, lambda metrics: seen.append(metrics.epoch))
     assert (training.epoch, training.status, seen) == (2, "running", [1, 2])
@@ -809,7 +811,7 @@ def test_run_trains_for_so_many_epochs_or_to_the_end_and_reports_each() -> None:
     assert bits(training.state()) == before
 
 
-def test_a_run_that_its_callback_ends_can_be_resumed() -> None:
+def test_a_run_that_its_callback_interrupts_can_be_resumed() -> None:
     def stop(metrics: EpochMetrics) -> None:
         if metrics.epoch == 2:
             raise KeyboardInterrupt
@@ -871,7 +873,7 @@ def test_train_restores_the_best_weights_into_the_network() -> None:
     assert judged["validation/loss"] == min(training.history["validation/loss"])
 
 
-def test_the_last_epoch_finishes_a_training_even_where_patience_ends_too() -> None:
+def test_the_last_epoch_finishes_a_training_even_if_patience_ends_with_it() -> None:
     config = overfit_config()
     stopped = train(config, noise())
     finished = train(replace(config, epochs=stopped.epoch), noise())
@@ -917,29 +919,29 @@ def test_the_watched_metric_decides_which_way_is_better(metric: str, min_delta: 
     assert watch(rising, metric, min_delta) == (3 if direction(metric) == "maximize" else 1)
 
 
-def test_before_the_first_epoch_nothing_is_kept() -> None:
+def test_before_the_first_epoch_the_kept_epoch_is_0() -> None:
     for stopping in STOPPING:
         training = start(small_config({"early_stopping": stopping}))
         assert training.kept_epoch == 0
         np.testing.assert_array_equal(training.kept_theta, training.network.theta)
 
 
-def test_early_stopping_has_an_example_to_watch_however_small_the_fraction() -> None:
+def test_early_stopping_has_a_validation_example_even_with_a_tiny_fraction() -> None:
     config = small_config({"data.validation": 0.004, "early_stopping": {"patience": 2}})
     assert train(config, blobs(70)).history["validation/loss"]
 
 
-def test_early_stopping_on_all_examples_with_none_held_out_is_refused() -> None:
+def test_early_stopping_without_a_validation_part_is_refused() -> None:
     config = small_config({"early_stopping": {"patience": 2}})
     with pytest.raises(ConfigError, match="early_stopping"):
-        train(config, blobs().whole(DataConfig("blobs")))
+        train(config, blobs().without_validation(DataConfig("blobs")))
 
 
 # Divergence
 
 
 def diverging(epochs: int, **changes: Any) -> Training:
-    """Return a training that has diverged in the epoch after so many good ones, by a jump in its weights."""
+    """Return a training that ran for `epochs` and diverged in the next, because its weights were made huge."""
     training = run(start(small_config({"network.activation": "relu", **changes})), epochs)
     state = replace(training.state(), theta=np.full_like(training.network.theta, 1e30))
     training = Training.resume(state, training.data)
@@ -949,7 +951,7 @@ def diverging(epochs: int, **changes: Any) -> Training:
 
 @pytest.mark.parametrize("epochs", [0, 1, 3])
 @pytest.mark.parametrize("stopping", STOPPING, ids=["to the end", "early stopping"])
-def test_divergence_ends_a_training_in_its_epoch_and_leaves_no_trace_in_the_history(stopping: Any, epochs: int) -> None:
+def test_divergence_ends_a_training_and_is_not_in_the_history(stopping: Any, epochs: int) -> None:
     training = diverging(epochs, early_stopping=stopping)
     assert training.status == "diverged"
     assert training.epoch == epochs + 1
@@ -984,7 +986,7 @@ def test_a_rate_that_is_too_large_diverges_without_a_warning() -> None:
     assert training.history == {}
 
 
-def test_a_last_step_that_overflows_is_divergence_even_where_all_metrics_came_before_it() -> None:
+def test_an_overflow_in_the_last_step_is_divergence_even_if_all_metrics_are_finite() -> None:
     optimizer = {"name": "sgd", "learning_rate": 1e39}
     training = start(small_config({"optimizer": optimizer, "batch_size": "full", "data.validation": 0}))
     values = training.run_epoch().values
@@ -1002,14 +1004,14 @@ def test_early_stopping_keeps_the_best_weights_from_before_a_divergence() -> Non
     assert np.isfinite(training.kept_theta).all()
 
 
-def test_a_diverged_state_is_saved_and_loaded_like_any_other() -> None:
+def test_a_diverged_state_is_saved_loaded_and_advanced_like_any_other() -> None:
     training = diverging(1)
     assert bits(save_and_load(training.state())) == bits(training.state())
     assert bits(advance(training.state(), training.data, 5)) == bits(training.state())
 
 
 @pytest.mark.parametrize("size", [1e30, np.nan])
-def test_parameters_beyond_all_bounds_are_evaluated_without_a_warning(size: float) -> None:
+def test_huge_and_nan_parameters_are_evaluated_without_a_warning(size: float) -> None:
     training = start(small_config({"network.activation": "relu"}))
     training.network.theta[...] = size
     training.network.weights[-1][:, 0] *= -1.0  # one output is -inf, the others +inf

@@ -341,7 +341,7 @@ def test_the_home_can_be_set_by_the_environment(
 
 TWO_CLASSES = 'the loss "binary_cross_entropy" needs exactly 2 classes, got 10; use "softmax_cross_entropy".'
 TOGETHER = (
-    "must be at least 2 for batch normalization, which compares examples. This happens with "
+    "must be at least 2 with batch normalization, which needs several examples, got 1. This happens with "
     "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or remove it."
 )
 UNFIT = {
@@ -349,12 +349,12 @@ UNFIT = {
     "weights for other classes": (
         "class_weights = [1.0, 2.0]",
         "",
-        '[base] "class_weights": must hold one number for each of the 10 classes, got 2.',
+        '[base] "class_weights": must have one number for each of the 10 classes, got 2.',
     ),
     "more held out than there is": (
         "",
         '"data.validation" = [0.2, 1438]',
-        '[space] "data.validation": must leave something to train on: "digits" has 1438 training examples, got 1438.',
+        '[space] "data.validation": must leave at least one of 1438 training examples to train on, got 1438.',
     ),
     "a choice for another task": (
         "",
@@ -374,7 +374,7 @@ UNFIT = {
     "a metric to stop by that is not computed": (
         'early_stopping = { metric = "validation/top_k_accuracy" }',
         "",
-        '[base] "early_stopping": watches "validation/top_k_accuracy", which is not computed. Name it in metrics, or ',
+        '[base] "early_stopping": needs "validation/top_k_accuracy", which is not computed. Add it to metrics, or ',
     ),
 }
 

@@ -51,7 +51,7 @@ def test_the_test_part_has_the_requested_size(test: float, n: int) -> None:
 
 
 def test_a_test_part_that_leaves_no_training_rows_is_refused() -> None:
-    assert "must leave something to train on: there are 20 rows" in refusal(FLOWERS, label="kind", test=20)
+    assert "must leave at least one of 20 rows to train on, got 20" in refusal(FLOWERS, label="kind", test=20)
 
 
 @pytest.mark.parametrize(

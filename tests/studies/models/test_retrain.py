@@ -209,7 +209,7 @@ def test_other_data_is_a_warning_if_the_result_is_not_compared(provenance: Prove
 def test_a_refit_trains_on_all_examples_until_the_recorded_kept_epoch(provenance: Provenance, digits: Dataset) -> None:
     epochs: list[EpochMetrics] = []
     result = retrain(CONFIG, provenance, refit=True, on_epoch=epochs.append)
-    by_hand = Training(varied({"early_stopping": None, "data.validation": 0}), digits.whole(CONFIG.data))
+    by_hand = Training(varied({"early_stopping": None, "data.validation": 0}), digits.without_validation(CONFIG.data))
     assert result.config == by_hand.config
     for _ in range(provenance.kept_epoch):
         by_hand.run_epoch()

@@ -625,8 +625,9 @@ def test_choices_that_exclude_each_other_are_refused_unless_a_condition_separate
     with pytest.raises(ConfigError) as refusal:
         Space(batch | {"batch_size": [64, 1]}, base)
     assert str(refusal.value) == (
-        '"batch_size": must be at least 2 for batch normalization, which compares examples. This happens with '
-        "batch_size = 1 and network.normalization = batch. Guard one of them with `when`, or remove it."
+        '"batch_size": must be at least 2 with batch normalization, which needs several examples, got 1. '
+        "This happens with batch_size = 1 and network.normalization = batch. "
+        "Guard one of them with `when`, or remove it."
     )
     guarded = {"choices": [64, 1], "when": {"network.normalization": "none"}}
     assert len(Space(batch | {"batch_size": guarded}, base).examples) == 3
