@@ -241,8 +241,6 @@ def run_study(
         table = StudyTable(open_storage(runs.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)
         finished = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due).run()
-        if publisher and finished:
-            publisher.announce_end()
         opened.shutdown()
         results = read_results(folder)
         export = export_trial(results, None, folder.best) if results.best else None

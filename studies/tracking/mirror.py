@@ -1,21 +1,26 @@
-"""The mirror: compares what the logs of a study tell with what its runs show, and publishes the difference.
+"""The mirror: compares the logs of a study with its runs in the tracking store, and publishes the difference.
 
-Every run carries a key of ours, by which it is found before it is created; every event carries its own time.
-So whoever publishes, however often, after whatever crash: the same runs come out, and what is there stays.
+Publishing is idempotent. Every run carries a tag with a key that follows from the study and the trial number, and is
+looked up by it before it is created. Every event carries the time at which it was logged. So the same runs result
+whoever publishes, however often, and after any crash.
+
+The order of writes within a run makes that possible: first the run with its key, then the data set, then metrics,
+parameters and tags in one call, and the final status last. A run with a final status is therefore complete, and is
+skipped. After a crash in between, the next mirror asks the store for the last step of the run's metrics and appends
+only what follows. If a server created a run but its answer was lost, two runs have the same key; `connect` keeps one
+of them and deletes the other.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from studies.errors import RefusedError
 from studies.records.home import StudyFolder
@@ -23,83 +28,25 @@ from studies.records.results import StudyResults
 from studies.records.trial_log import TrialRecord, read_log
 from studies.tracking import projection
 from studies.tracking.projection import BEST_SO_FAR, Point
+from studies.tracking.store import Run, Store
 
 KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
 INTERRUPTED, NOTE = "interrupted", "mlflow.note.content"
-POINTS_AT_ONCE = 8  # of the best value so far, while the study runs
-FRESH_SECONDS = 4.0  # a trial that has just begun can wait: a short one then takes half the calls
-SHORT_SECONDS = 12.0  # where most trials end within this, each is published when it has ended
-STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Run:
-    """What is known of a run in the store.
-
-    Attributes:
-        described: whether its parameters and its data set are there.
-        n_steps: how many steps of its metrics are there; None while that has not been asked.
-        is_deleted: whether someone deleted it; then it is left alone.
-    """
-
-    id: str
-    tags: dict[str, str] = field(default_factory=dict)
-    status: str = "RUNNING"
-    described: bool = False
-    n_steps: int | None = 0
-    is_deleted: bool = False
-
-    def shows(self, trial: TrialRecord) -> bool:
-        """Return whether the run says how the trial ended."""
-        is_ended = trial.ending is not None and self.tags.get("state") == trial.state
-        return is_ended and self.status == STATUS[trial.state] and INTERRUPTED not in self.tags
-
-
-class Store(Protocol):
-    """What a mirror asks of a tracking store. Any call may fail; `RefusedError` says that no retry would help."""
-
-    def open_experiment(self, name: str, tags: Mapping[str, str]) -> str:
-        """Return the id of the experiment of this name, created or restored if need be."""
-
-    def runs(self, experiment_id: str, tag: tuple[str, str] | None = None) -> Iterable[Run]:
-        """Return the runs of an experiment that carry a tag, the deleted ones too."""
-
-    def create_run(self, experiment_id: str, name: str, started: float, tags: Mapping[str, str]) -> str:
-        """Return the id of a new run."""
-
-    def log(self, run_id: str, points: Sequence[Point], parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Add metrics, parameters and tags; what is there already changes nothing."""
-
-    def log_dataset(self, run_id: str, fields: Mapping[str, str]) -> None:
-        """Add the data set; once it is there, that changes nothing."""
-
-    def last_step(self, run_id: str, metric: str) -> int | None:
-        """Return the last step of a metric."""
-
-    def set_status(self, run_id: str, status: str, ended: float | None = None) -> None:
-        """Say how a run stands, and when it ended."""
-
-    def delete_tag(self, run_id: str, name: str) -> None:
-        """Remove a tag."""
-
-    def delete_run(self, run_id: str) -> None:
-        """Delete a run."""
-
-    def upload(self, run_id: str, folder: Path) -> None:
-        """Add the files of a folder to a run."""
 
 
 class Mirror:
     """The runs of one study.
 
     Args:
-        folder: the study.
-        open_store: connects.
+        folder: the folder of the study.
+        open_store: connects to the tracking store.
 
     Attributes:
-        experiment_id: empty until the store has been reached.
+        results: the study, as far as its logs have been read.
+        experiment_id: the store's identifier of the experiment; empty before the first connection.
         touched: the keys of the runs that were written to.
     """
 
@@ -113,12 +60,11 @@ class Mirror:
         self._key = projection.study_key(self.results.record)
         self._runs: dict[str, Run] = {}
         self._trials: dict[int, TrialRecord] = {}
-        self._sizes: dict[int, int] = {}
-        self._waiting: dict[int, TrialRecord] = {}
-        self._plots: tuple[str, dict[str, bytes]] = ("", {})
+        self._log_sizes: dict[int, int] = {}
+        self._unpublished: dict[int, TrialRecord] = {}
 
     def connect(self) -> Store:
-        """Return the store; on the first call, and after `forget`, see what is there."""
+        """Return the store; on the first call, and after `forget`, find the runs that exist in it."""
         if self._store is not None:
             return self._store
         store = self._open_store()
@@ -128,22 +74,22 @@ class Mirror:
             known = self._runs.get(run.tags[KEY])
             if known is None or known.is_deleted:
                 self._runs[run.tags[KEY]] = run
-            elif not run.is_deleted:  # a twin: a server created it, and its answer was lost
+            elif not run.is_deleted:
                 store.delete_run(run.id)
         self._store = store
         return store
 
     def forget(self) -> None:
-        """Forget what the store is believed to hold: after a failed call nobody knows what arrived."""
+        """Forget the content of the store, because after a failed call it is unknown which part had an effect."""
         self._store = None
-        self._waiting = dict(self._trials)
+        self._unpublished = dict(self._trials)
 
-    def publish(self, *, live: bool, go_on: Callable[[], bool] = lambda: True) -> bool:
-        """Publish what the logs tell and the store does not show yet.
+    def publish(self, *, live: bool, may_continue: Callable[[], bool] = lambda: True) -> bool:
+        """Publish what is in the logs and not yet in the store.
 
         Args:
-            live: whether someone is running the study: what is marked as interrupted then runs again.
-            go_on: asked before each trial.
+            live: whether a driver is running the study; runs that were marked as interrupted are then running again.
+            may_continue: called before each trial; publishing stops when it returns False.
 
         Returns:
             Whether everything is published.
@@ -151,33 +97,20 @@ class Mirror:
         self._read_logs()
         store = self.connect()
         parent = self._publish_study(store, live)
-        fresh = self._fresh_seconds()
-        for number, trial in sorted(self._waiting.items()):
-            if not go_on():
+        for number, trial in sorted(self._unpublished.items()):
+            if not may_continue():
                 return False
-            if live and trial.ending is None and time.time() - trial.started < fresh:
-                continue
-            with _refusal_logged(f"trial {number}"):
+            with _refusals_logged(f"trial {number}"):
                 self._publish_trial(store, trial, parent, live)
-            del self._waiting[number]
-        with _refusal_logged("the study's own run"):
-            self._publish_best_so_far(store, parent, live=live)
+            del self._unpublished[number]
+        self._publish_best_so_far(store, parent)
         return True
 
-    def draw(self) -> dict[str, bytes]:
-        """Return the plots of the trials that are known, by file name; `close` draws no others if these still hold."""
-        digest = projection.artifacts_digest(self.results)
-        if self._plots[0] != digest:
-            from studies.tracking.plots import draw_plots
-
-            self._plots = digest, draw_plots(self.results)
-        return self._plots[1]
-
     def close(self, *, artifacts: bool) -> None:
-        """Leave no run open: the study's is finished if all trials have ended; all else was interrupted.
+        """Leave no run open: the study's run is finished if all trials have ended, other open runs were interrupted.
 
         Args:
-            artifacts: whether to upload plots, tables and the best configuration, if they have changed.
+            artifacts: whether to upload plots, the table of trials and the best configuration, if they have changed.
         """
         store, parent = self.connect(), self._runs[self._key]
         ends = {self._trial_key(trial.number): trial.last_event for trial in self.results.trials}
@@ -186,107 +119,100 @@ class Mirror:
                 self._interrupt(store, key, ends.get(key, time.time()))
         if parent.is_deleted:
             return
-        with _refusal_logged("the study's own run"):
-            self._publish_best_so_far(store, parent, live=False)
-            self._summarise(store)
+        with _refusals_logged("the study's own run"):
+            self._publish_best_so_far(store, parent)
+            self._publish_summary(store, parent)
             if artifacts:
-                self._upload(store, parent)
+                self._upload_artifacts(store, parent)
             if not self.results.is_complete:
                 self._interrupt(store, self._key, self.results.last_event)
             else:
-                self._forget_interruption(store, parent)
+                self._remove_interruption(store, parent)
                 if parent.status != "FINISHED":
                     self._set_status(store, self._key, "FINISHED", self.results.last_event)
 
     def _read_logs(self) -> None:
-        """Read the logs that have grown."""
+        """Read the logs that have grown since the last call."""
         for file in self._folder.logs():
             size, number = file.stat().st_size, int(file.stem)
-            if self._sizes.get(number) == size:
+            if self._log_sizes.get(number) == size:
                 continue
-            self._sizes[number] = size
+            self._log_sizes[number] = size
             try:
                 trial = read_log(file)
             except (ValueError, LookupError) as error:
                 logger.warning("%s cannot be read: %s", file, error)
                 continue
             if trial is not None:
-                self._trials[number] = self._waiting[number] = trial
+                self._trials[number] = self._unpublished[number] = trial
         self.results = replace(self.results, trials=tuple(trial for _, trial in sorted(self._trials.items())))
 
-    def _fresh_seconds(self) -> float:
-        """Return for how long a trial that runs can wait: twice as long as the trials of a study of short ones take."""
-        durations = [trial.ended - trial.started for trial in self.results.trials if trial.ended is not None]
-        usual = statistics.median(durations) if durations else 0.0
-        return max(FRESH_SECONDS, 2 * usual) if usual <= SHORT_SECONDS else FRESH_SECONDS
-
     def _publish_study(self, store: Store, live: bool) -> Run:
-        """Return the study's own run, created, described or set running as need be."""
-        record, key, total = self.results.record, self._key, {"trials": str(self.results.total)}
-        run = self._runs.get(key)
+        """Return the study's own run; create it, describe it, or set it running again if necessary."""
+        record, total = self.results.record, {"trials": str(self.results.total)}
+        run = self._runs.get(self._key)
         if run is None:
             tags = projection.study_tags(record) | total | {NOTE: projection.introduction(record)}
-            run = self._create(store, key, record.name, record.created, tags)
+            run = self._create(store, self._key, record.name, record.created, tags)
         if not run.is_deleted:
-            with _refusal_logged("the study's own run"):
+            with _refusals_logged("the study's own run"):
                 if live and run.status != "RUNNING" and not self.results.is_complete:
-                    self._resume(store, key)
-                self._log(store, key, [], {} if run.described else projection.study_parameters(record), total)
+                    self._resume(store, self._key)
+                self._log(store, self._key, [], {} if run.described else projection.study_parameters(record), total)
         return run
 
     def _publish_trial(self, store: Store, trial: TrialRecord, parent: Run, live: bool) -> None:
         key = self._trial_key(trial.number)
         run = self._runs.get(key)
         if run is None:
-            # The tags of its end too if it has ended: a call that takes them all is cheaper than two.
-            tags = projection.trial_tags(self.results.record, trial)
-            tags |= {"mlflow.parentRunId": parent.id} | projection.ending_tags(trial)
+            tags = projection.trial_tags(self.results.record, trial) | {"mlflow.parentRunId": parent.id}
             run = self._create(store, key, f"trial {trial.number:04d}", trial.started, tags)
-        elif run.is_deleted or run.shows(trial):
+        elif run.is_deleted or _is_final(run, trial):
             return
         if INTERRUPTED in run.tags and (live or trial.ending):
             self._resume(store, key)
         if run.n_steps is None:
-            # The points of an epoch arrive by key, so the last key says that all of them are there.
+            # The metrics of an epoch are written in order of their keys, so the last key is there if all are there.
             run.n_steps = (store.last_step(run.id, max(trial.history)) or 0) if trial.history else 0
         points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial)
         parameters = {} if run.described else projection.trial_parameters(trial)
         self._log(store, key, points, parameters, projection.ending_tags(trial))
         run.n_steps = trial.n_epochs
         if trial.ending is not None:
-            self._set_status(store, key, STATUS[trial.state], trial.last_event)
+            self._set_status(store, key, STATUSES[trial.state], trial.last_event)
 
-    def _publish_best_so_far(self, store: Store, parent: Run, *, live: bool) -> None:
+    def _publish_best_so_far(self, store: Store, parent: Run) -> None:
         points = projection.best_so_far_points(self.results)
         if parent.is_deleted or not points:
             return
-        if parent.n_steps is None:
-            last = store.last_step(parent.id, BEST_SO_FAR)
-            parent.n_steps = 0 if last is None else last + 1
-        new = [point for point in points if point.step >= parent.n_steps]
-        if new and (not live or len(new) >= POINTS_AT_ONCE or new[0].step == points[0].step):
-            self._log(store, self._key, new, {}, {})
+        with _refusals_logged("the study's own run"):
+            if parent.n_steps is None:
+                last = store.last_step(parent.id, BEST_SO_FAR)
+                parent.n_steps = 0 if last is None else last + 1
+            self._log(store, self._key, [point for point in points if point.step >= parent.n_steps], {}, {})
             parent.n_steps = points[-1].step + 1
 
-    def _summarise(self, store: Store) -> None:
+    def _publish_summary(self, store: Store, parent: Run) -> None:
         best, note = self.results.best, {NOTE: projection.note(self.results)}
-        if self._runs[self._key].tags.get(NOTE) != note[NOTE]:
+        if parent.tags.get(NOTE) != note[NOTE]:
             tags = note | ({"best_trial": str(best.number)} if best else {})
             self._log(store, self._key, projection.total_points(self.results), {}, tags)
 
-    def _upload(self, store: Store, parent: Run) -> None:
-        """Upload the artifacts, unless they are there as they would be now."""
+    def _upload_artifacts(self, store: Store, parent: Run) -> None:
+        """Upload the artifacts, unless those in the store are up to date."""
         best = self._folder.best.read_bytes() if self._folder.best.exists() else b""
         digest = projection.artifacts_digest(self.results, best)
         if parent.tags.get(ARTIFACTS) == digest:
             return
+        from studies.tracking.plots import draw_plots
+
         with tempfile.TemporaryDirectory() as name:
             draft = Path(name)
             (draft / "trials.csv").write_text(projection.trials_csv(self.results), encoding="utf-8")
             if best:
                 (draft / "best.toml").write_bytes(best)
             (draft / "plots").mkdir()
-            for plot, content in self.draw().items():
+            for plot, content in draw_plots(self.results).items():
                 (draft / "plots" / plot).write_bytes(content)
             store.upload(parent.id, draft)
         self._log(store, self._key, [], {}, {ARTIFACTS: digest})
@@ -304,6 +230,7 @@ class Mirror:
     def _log(
         self, store: Store, key: str, points: list[Point], parameters: dict[str, str], tags: dict[str, str]
     ) -> None:
+        """Write what is new to a run, and on the first call for a run also its data set."""
         run = self._runs[key]
         changed = {name: value for name, value in tags.items() if run.tags.get(name) != value}
         if not run.described:
@@ -324,24 +251,30 @@ class Mirror:
         run = self._runs[key]
         if run.status == "KILLED" and INTERRUPTED in run.tags:
             return
-        with _refusal_logged(key):
+        with _refusals_logged(key):
             self._log(store, key, [], {}, {INTERRUPTED: "true"})
             self._set_status(store, key, "KILLED", ended)
 
     def _resume(self, store: Store, key: str) -> None:
         run = self._runs[key]
         self._set_status(store, key, "RUNNING")
-        self._forget_interruption(store, run)
+        self._remove_interruption(store, run)
 
-    def _forget_interruption(self, store: Store, run: Run) -> None:
+    def _remove_interruption(self, store: Store, run: Run) -> None:
         if INTERRUPTED in run.tags:
             store.delete_tag(run.id, INTERRUPTED)
             del run.tags[INTERRUPTED]
 
 
+def _is_final(run: Run, trial: TrialRecord) -> bool:
+    """Return whether a run already shows how its trial ended."""
+    is_ended = trial.ending is not None and run.tags.get("state") == trial.state
+    return is_ended and run.status == STATUSES[trial.state] and INTERRUPTED not in run.tags
+
+
 @contextmanager
-def _refusal_logged(what: str) -> Iterator[None]:
-    """Go on where the store refuses one run for good; the log says so."""
+def _refusals_logged(what: str) -> Iterator[None]:
+    """Continue after the store has refused a run permanently, and log the refusal."""
     try:
         yield
     except RefusedError as error:

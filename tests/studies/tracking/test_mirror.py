@@ -1,9 +1,8 @@
-"""What the runs of a study show, however often, in whatever pieces and after whatever failure it is published."""
+"""The runs of a study: their content, and that repeating, splitting and failing calls do not change it."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ from tests.tracking_data import (
 
 
 def publish(home: Home, study: FakeStudy) -> None:
-    """Publish what `sync` would, without the artifacts, which take longer than all the rest."""
+    """Publish what `sync` would, but without the artifacts, which take most of the time."""
     mirror = open_mirror(home, study.folder)
     mirror.publish(live=False)
     mirror.close(artifacts=False)
@@ -40,7 +39,7 @@ def publish(home: Home, study: FakeStudy) -> None:
 
 @pytest.fixture(scope="module", name="published")
 def published_fixture(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:
-    """Return a home with a finished study that has been published; nobody changes it."""
+    """Return a home with a finished and published study; no test changes it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         home = home_with(migrated_db, tmp_path_factory.mktemp("published"))
@@ -49,11 +48,11 @@ def published_fixture(tmp_path_factory: pytest.TempPathFactory, migrated_db: Pat
 
 
 def test_every_trial_has_a_run_with_its_true_status_and_reason(published: Home) -> None:
-    told = {
+    statuses = {
         name: (run.info.status, run.data.tags.get("state"), run.data.tags.get("reason"))
         for name, run in runs(published).items()
     }
-    assert told == {
+    assert statuses == {
         "digits": ("FINISHED", None, None),
         "trial 0000": ("FINISHED", "complete", None),
         "trial 0001": ("KILLED", "pruned", "pruner"),
@@ -63,7 +62,7 @@ def test_every_trial_has_a_run_with_its_true_status_and_reason(published: Home) 
     assert runs(published)["trial 0003"].data.tags["error"] == "Traceback: ..."
 
 
-def test_a_run_holds_the_configuration_the_epochs_and_the_summary_of_its_trial(published: Home) -> None:
+def test_a_run_contains_the_configuration_the_epochs_and_the_summary_of_its_trial(published: Home) -> None:
     run = runs(published)["trial 0002"]
     assert run.data.params["network.activation"] == "leaky_relu(slope=0.1)"
     assert run.data.params["network.hidden.width"] == "90"
@@ -89,7 +88,7 @@ def test_a_run_holds_the_configuration_the_epochs_and_the_summary_of_its_trial(p
     assert json.loads(source.dataset.profile)["n_train"] == 1150
 
 
-def test_the_studys_own_run_sums_it_up(published: Home) -> None:
+def test_the_own_run_of_a_study_summarises_it(published: Home) -> None:
     found = runs(published)
     run = found["digits"]
     assert all(
@@ -139,7 +138,7 @@ def test_publishing_twice_changes_no_row(home: Home) -> None:
     assert dump(home.mlflow_db) == before
 
 
-def test_a_study_published_bit_by_bit_looks_like_one_published_at_once(new_home: Callable[[str], Home]) -> None:
+def test_a_study_published_in_small_steps_looks_like_one_published_at_once(new_home: Callable[[str], Home]) -> None:
     home, other = new_home("home"), new_home("other")
     study, mirror = FakeStudy(home), open_mirror(home, FakeStudy(home).folder)
     for number, (epochs, ending) in enumerate([(3, COMPLETE), (2, PRUNED), (1, FAILED), (2, COMPLETE)]):
@@ -157,7 +156,7 @@ def test_a_study_published_bit_by_bit_looks_like_one_published_at_once(new_home:
 
 
 class FaultyStore(TrackingStore):
-    """Fails once, before or after a call has had its effect, like a server that goes away."""
+    """Fails once, before or after a call had its effect, like a server that goes down."""
 
     def __init__(self, home: Home, fuse: list[int], *, after: bool) -> None:
         super().__init__(home)
@@ -182,7 +181,7 @@ class FaultyStore(TrackingStore):
 
 
 def publish_with_a_fault(home: Home, call: int, *, after: bool) -> bool:
-    """Publish a study with one failure; return whether it came."""
+    """Publish a study with one failing call; return whether it was reached."""
     study = FakeStudy(home, trials=3)
     study.advance(0, 2, COMPLETE)
     study.advance(1, 1, PRUNED)
@@ -200,7 +199,7 @@ def publish_with_a_fault(home: Home, call: int, *, after: bool) -> bool:
 
 
 def check_faults(new_home: Callable[[str], Home], calls: Iterable[int]) -> int:
-    """Let one call after the other fail, and compare; return at how many the failure came."""
+    """Let one call after the other fail and compare the content; return the number of failures."""
     untroubled = new_home("untroubled")
     publish_with_a_fault(untroubled, 0, after=False)
     expected, n = content(untroubled), 0
@@ -215,32 +214,16 @@ def check_faults(new_home: Callable[[str], Home], calls: Iterable[int]) -> int:
     return n
 
 
-def test_a_failed_call_leaves_no_trace(new_home: Callable[[str], Home]) -> None:
+def test_a_failed_call_does_not_change_the_result(new_home: Callable[[str], Home]) -> None:
     assert check_faults(new_home, (2, 9)) == 4
 
 
 @pytest.mark.slow
-def test_a_failure_of_any_call_leaves_no_trace(new_home: Callable[[str], Home]) -> None:
+def test_no_failed_call_changes_the_result(new_home: Callable[[str], Home]) -> None:
     assert check_faults(new_home, range(1, 100)) > 2 * 15
 
 
-@pytest.mark.parametrize(("seconds", "age", "is_shown"), [(2, 3, False), (2, 5, True), (10, 15, False), (60, 5, True)])
-def test_a_running_trial_is_shown_unless_it_is_about_to_end(
-    home: Home, monkeypatch: pytest.MonkeyPatch, seconds: float, age: float, is_shown: bool
-) -> None:
-    study = FakeStudy(home, trials=2)
-    study.advance(0, 0)
-    study.now += seconds
-    study.advance(0, 1, COMPLETE)
-    log = study.advance(1, 1)
-    assert log.record is not None
-    now = log.record.started + age
-    monkeypatch.setattr("studies.tracking.mirror.time", SimpleNamespace(time=lambda: now))
-    open_mirror(home, study.folder).publish(live=True)
-    assert ("trial 0001" in runs(home)) == is_shown
-
-
-def test_a_study_that_stopped_is_marked_and_runs_again_when_it_goes_on(home: Home) -> None:
+def test_an_interrupted_study_is_marked_and_runs_again_when_it_is_resumed(home: Home) -> None:
     study = FakeStudy(home, trials=2)
     study.advance(0, 2, COMPLETE)
     study.advance(1, 1)
@@ -260,7 +243,7 @@ def test_a_study_that_stopped_is_marked_and_runs_again_when_it_goes_on(home: Hom
     assert runs(home)["trial 0001"].info.end_time == round(study.now * 1000)
 
 
-def test_a_trial_that_ended_unseen_is_no_longer_marked_as_interrupted(home: Home) -> None:
+def test_a_trial_that_ended_after_an_interruption_is_no_longer_marked_as_interrupted(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     study.advance(0, 1)
     publish(home, study)
@@ -271,7 +254,7 @@ def test_a_trial_that_ended_unseen_is_no_longer_marked_as_interrupted(home: Home
     assert all("interrupted" not in run.data.tags for run in runs(home).values())
 
 
-def test_a_raised_total_opens_a_finished_study_again(home: Home) -> None:
+def test_a_raised_total_sets_a_finished_study_running_again(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     study.advance(0, 1, COMPLETE)
     publish(home, study)
@@ -284,7 +267,7 @@ def test_a_raised_total_opens_a_finished_study_again(home: Home) -> None:
     assert (run.info.status, run.data.tags["trials"], run.data.metrics["n_complete"]) == ("FINISHED", "2", 2)
 
 
-def test_a_later_study_of_the_same_name_gets_runs_of_its_own(home: Home) -> None:
+def test_a_later_study_of_the_same_name_gets_its_own_runs(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     study.advance(0, 1, COMPLETE)
     sync(home, study.folder)
@@ -294,7 +277,7 @@ def test_a_later_study_of_the_same_name_gets_runs_of_its_own(home: Home) -> None
     assert sync(home, study.folder) == 0
 
 
-def test_what_a_person_deletes_stays_deleted(home: Home) -> None:
+def test_runs_that_a_person_deletes_stay_deleted(home: Home) -> None:
     study = FakeStudy(home, trials=3)
     study.advance(0, 1, COMPLETE)
     study.advance(1, 1)
@@ -304,7 +287,7 @@ def test_what_a_person_deletes_stays_deleted(home: Home) -> None:
     client = TrackingStore(home).client
     for name in ("trial 0000", "trial 0001"):
         client.delete_run(runs(home)[name].info.run_id)
-    study.advance(1, 2, COMPLETE)  # it is deleted while the mirror believes it to be there
+    study.advance(1, 2, COMPLETE)  # it was deleted, and the mirror does not know
     study.advance(2, 2, COMPLETE)
     mirror.publish(live=True)
     mirror.close(artifacts=False)
@@ -326,7 +309,7 @@ def test_a_deleted_experiment_is_restored(home: Home) -> None:
     assert len(runs(home)) == 5
 
 
-def test_a_long_trial_and_a_long_traceback_fit_the_limits_of_mlflow(home: Home) -> None:
+def test_a_long_trial_and_a_long_traceback_are_published_within_the_limits_of_mlflow(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     study.advance(0, 450, Ending("failed", "MemoryError", error="x" * 10_000 + "the end"))
     publish(home, study)
@@ -337,7 +320,7 @@ def test_a_long_trial_and_a_long_traceback_fit_the_limits_of_mlflow(home: Home) 
     assert run.data.tags["error"].endswith("the end")
 
 
-def test_a_log_that_cannot_be_read_does_not_hold_up_the_others(home: Home) -> None:
+def test_a_log_that_cannot_be_read_does_not_block_the_others(home: Home) -> None:
     study = FakeStudy(home, trials=2)
     study.advance(0, 1, COMPLETE)
     study.advance(1, 1, COMPLETE)

@@ -1,4 +1,4 @@
-"""The tracking store: its database, its server, and what `studies sync`, `ui` and `delete` do with it."""
+"""The tracking store: its database, its server, `studies sync`, `studies ui` and `studies delete`."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ from tests.tracking_data import (
 )
 
 
-def test_a_study_that_someone_runs_stays_running(home: Home) -> None:
+def test_syncing_a_study_that_a_driver_runs_leaves_its_runs_running(home: Home) -> None:
     study = FakeStudy(home)
     study.advance(0, 1)
     with study.folder.lock():
@@ -41,14 +41,14 @@ def test_a_study_that_someone_runs_stays_running(home: Home) -> None:
     assert {run.info.status for run in runs(home).values()} == {"RUNNING"}
 
 
-def test_two_never_publish_one_study_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_never_publish_one_study_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     study = four_trials(home)
-    monkeypatch.setattr("studies.tracking.mlflow_store.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("studies.tracking.mlflow_store.SYNC_LOCK_SECONDS", 0.1)
     with publishing_lock(study.folder), pytest.raises(ConfigError, match="being published by another process"):
         sync(home, study.folder)
 
 
-def test_a_server_that_is_away_is_named_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_named_within_seconds(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     study = four_trials(home)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     started = time.monotonic()
@@ -57,30 +57,30 @@ def test_a_server_that_is_away_is_named_at_once(home: Home, monkeypatch: pytest.
     assert time.monotonic() - started < 5
 
 
-def test_mlflow_says_nothing_on_the_terminal(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_mlflow_prints_nothing_on_the_terminal(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     study = four_trials(home)
     sync(home, study.folder)
     TrackingStore(home).client.delete_experiment(experiment_id(home, "digits"))
     sync(home, study.folder)
     assert capfd.readouterr() == ("", "")
-    assert "the experiment digits had been deleted" in study.folder.publisher_log.read_text()
+    assert "the experiment digits was deleted" in study.folder.publisher_log.read_text()
 
 
 @pytest.mark.slow
-def test_a_new_study_starts_clean_after_the_old_one_was_deleted(home: Home) -> None:
+def test_deleting_a_study_frees_its_name_and_leaves_no_rows(home: Home) -> None:
     study = four_trials(home)
     empty = dump(home.mlflow_db)
     sync(home, study.folder)
     delete_experiment(home, "digits")
     assert experiment_id(home, "digits") is None
     left = {table for table, rows in dump(home.mlflow_db).items() if rows != empty[table]}
-    assert left <= {"inputs", "input_tags"}, "of these, MLflow itself leaves rows of runs that are gone"
+    assert left <= {"inputs", "input_tags"}, "MLflow itself keeps rows of deleted runs in these tables"
     assert not (home.artifacts / "digits").exists()
     delete_experiment(home, "digits")
     assert sync(home, study.folder) == 5
 
 
-def test_deleting_a_study_spares_what_others_publish_under_its_name(home: Home) -> None:
+def test_deleting_a_study_keeps_the_runs_of_others_under_its_name(home: Home) -> None:
     study = four_trials(home)
     sync(home, study.folder)
     client = TrackingStore(home).client
@@ -91,7 +91,7 @@ def test_deleting_a_study_spares_what_others_publish_under_its_name(home: Home) 
 
 
 @pytest.mark.slow
-def test_processes_that_need_the_database_at_once_get_one(tmp_path: Path) -> None:
+def test_two_processes_that_create_the_database_at_once_share_one(tmp_path: Path) -> None:
     program = "import sys; from pathlib import Path; from studies.records.home import Home; "
     program += "from studies.tracking.mlflow_store import *; "
     program += "print(TrackingStore(Home(Path(sys.argv[1]))).client.get_experiment_by_name('Default').name)"
@@ -104,7 +104,7 @@ def test_processes_that_need_the_database_at_once_get_one(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.2, 0.6, 1.0])
-def test_a_process_killed_while_it_makes_the_database_leaves_none(tmp_path: Path, delay: float) -> None:
+def test_a_process_killed_while_it_creates_the_database_leaves_no_partial_one(tmp_path: Path, delay: float) -> None:
     home = Home(tmp_path)
     program = "import sys; from pathlib import Path; from studies.records.home import Home; "
     program += "from studies.tracking.mlflow_store import *; "
@@ -159,7 +159,7 @@ def test_the_ui_shows_runs_and_artifacts_to_this_machine_only(home: Home) -> Non
 
 
 @pytest.mark.slow
-def test_a_server_shows_what_the_homes_own_store_would(
+def test_a_server_shows_the_same_content_as_the_own_store_of_a_home(
     new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, server = new_home("home"), new_home("server")

@@ -1,4 +1,4 @@
-"""The plots of a study, drawn and read back."""
+"""The plots of a study: what they show."""
 
 import math
 import subprocess
@@ -49,7 +49,7 @@ def test_any_study_can_be_drawn(fake: FakeStudy, endings: list[Ending | None]) -
     assert "importance.png" not in plots
 
 
-def test_the_history_counts_how_trials_ended_and_names_the_best(fake: FakeStudy) -> None:
+def test_the_history_shows_how_many_trials_ended_in_each_way_and_the_best_one(fake: FakeStudy) -> None:
     for number, value in enumerate((0.9, 0.95, 0.95, 0.7)):
         fake.advance(number, 1, COMPLETE, value=value)
     fake.advance(4, 1, PRUNED, value=0.8)
@@ -67,18 +67,18 @@ def test_the_history_counts_how_trials_ended_and_names_the_best(fake: FakeStudy)
     ]
     assert [list(line.get_ydata()) for line in axes.lines] == [[0.9, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95]]
     low, high = axes.get_ylim()
-    assert 0.65 < low < 0.7, "what is far off the scale does not squeeze the rest"
+    assert 0.65 < low < 0.7, "an outlier does not compress the scale"
     assert 0.95 < high < 1.0
 
 
-def test_a_loss_that_spans_decades_is_drawn_on_a_logarithmic_scale(fake: FakeStudy) -> None:
+def test_a_loss_over_several_orders_of_magnitude_has_a_logarithmic_axis(fake: FakeStudy) -> None:
     fake.write_record(metric="validation/loss")
     for number, value in enumerate((2.0, 0.01, 0.3)):
         fake.advance(number, 1, COMPLETE, value=value)
     assert history_figure(read(fake)).axes[0].get_yscale() == "log"
 
 
-def test_the_parameter_that_decides_is_found(fake: FakeStudy) -> None:
+def test_the_parameter_that_decides_the_value_has_the_largest_importance(fake: FakeStudy) -> None:
     for number in range(30):
         rate = fake.params(number)["optimizer.learning_rate"]
         fake.advance(number, 1, COMPLETE, value=1 - abs(math.log10(rate) + 2.5) / 10)
@@ -92,15 +92,15 @@ def test_the_parameter_that_decides_is_found(fake: FakeStudy) -> None:
 
 
 @pytest.mark.slow
-def test_importances_load_no_scikit_learn_and_keep_nobody_from_it() -> None:
-    program = "import sys, studies.study_plots as plots\n"
+def test_importances_do_not_load_scikit_learn_and_do_not_block_it_later() -> None:
+    program = "import sys, studies.tracking.plots as plots\n"
     program += "with plots._absent('sklearn'): import optuna.importance\n"
     program += "print('sklearn' in sys.modules); import sklearn"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"
 
 
-def test_importances_are_not_made_up(fake: FakeStudy) -> None:
+def test_few_complete_trials_have_no_importances(fake: FakeStudy) -> None:
     for number in range(7):
         fake.advance(number, 1, COMPLETE)
     assert parameter_importances(read(fake)) == {}, "too few trials"
@@ -109,7 +109,7 @@ def test_importances_are_not_made_up(fake: FakeStudy) -> None:
     assert parameter_importances(read(fake)) == {}, "pruned trials do not count"
 
 
-def test_equal_values_tell_nothing(fake: FakeStudy) -> None:
+def test_equal_values_have_no_importances(fake: FakeStudy) -> None:
     for number in range(30):
         fake.advance(number, 1, COMPLETE, value=0.5)
     assert importance_figure(read(fake)) is None

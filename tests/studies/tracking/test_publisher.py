@@ -1,4 +1,4 @@
-"""The publisher: a real process beside a driver, killed, orphaned and cut off in every way."""
+"""The publisher as a real process beside a driver: finished, interrupted, killed, orphaned and without a server."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ time.sleep(1000)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
-    """Wait until a condition holds; return how long that took."""
+    """Wait until a condition holds; return the seconds it took."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < seconds, "it took too long"
@@ -48,7 +48,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and was not waited for yet does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -63,18 +63,18 @@ def publishing(home: Home, study: FakeStudy) -> Publisher:
 
 
 def statuses(home: Home) -> dict[str, tuple[str, str]]:
-    """Return the status of each run, and its mark of interruption."""
+    """Return the status of each run, and its tag for an interruption."""
     return {name: (run.info.status, run.data.tags.get("interrupted", "")) for name, run in runs(home).items()}
 
 
-def test_the_drivers_side_loads_nothing_heavy() -> None:
+def test_the_handle_of_the_publisher_loads_no_heavy_library() -> None:
     heavy = "{'mlflow', 'optuna', 'matplotlib', 'pandas', 'numpy.testing'}"
     program = f"import studies.tracking.publisher, sys; print(sorted({heavy} & sys.modules.keys()))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
 
 
-def test_a_study_is_mirrored_while_it_runs_and_whole_when_it_is_finished(home: Home) -> None:
+def test_a_study_is_published_while_it_runs_and_completely_when_it_finishes(home: Home) -> None:
     study = FakeStudy(home, trials=3)
     study.advance(0, 1)
     publisher = publishing(home, study)
@@ -100,20 +100,17 @@ def test_a_study_is_mirrored_while_it_runs_and_whole_when_it_is_finished(home: H
 
 
 @pytest.mark.slow
-def test_when_all_trials_have_ended_they_are_published_before_the_study_is_closed(home: Home) -> None:
+def test_a_finished_study_has_its_configuration_table_and_plots_as_artifacts(home: Home) -> None:
     study = FakeStudy(home, trials=8)
     for number in range(3):
         study.advance(number, 1, COMPLETE)
     publisher = publishing(home, study)
     for number in range(3, 8):
         study.advance(number, 2, COMPLETE)
-    publisher.announce_end()
-    wait_until(lambda: "trial 0007" in runs(home) and runs(home)["trial 0007"].info.status == "FINISHED")
-    assert statuses(home)["digits"] == ("RUNNING", "")
     study.folder.best.write_text("seed = 3\n")
     assert publisher.finish() == PublishOutcome(drained=True)
     assert set(statuses(home).values()) == {("FINISHED", "")}
-    for name in ("best.toml", "history.png", "importance.png"):
+    for name in ("best.toml", "trials.csv", "history.png", "importance.png"):
         assert len(list(home.artifacts.rglob(name))) == 1
 
 
@@ -128,7 +125,7 @@ def test_an_interrupted_study_is_marked(home: Home) -> None:
     assert publisher.interrupt() == PublishOutcome(drained=True)
     assert time.monotonic() - started < 5
     beside = home.mlflow_db.with_name("mlflow.db-wal")
-    assert not beside.exists() or not beside.stat().st_size, "the database is whole without SQLite's side files"
+    assert not beside.exists() or not beside.stat().st_size, "the database is complete without SQLite's side files"
     assert statuses(home) == {
         "digits": ("KILLED", "true"),
         "trial 0000": ("KILLED", "true"),
@@ -137,7 +134,7 @@ def test_an_interrupted_study_is_marked(home: Home) -> None:
     }
 
 
-def test_a_server_that_is_away_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_does_not_delay_the_end_of_a_study(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     study = four_trials(home)
     publisher = Publisher.start(home, study.folder)
@@ -151,7 +148,7 @@ def test_a_server_that_is_away_costs_nothing(home: Home, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_the_publisher_leaves_with_its_driver(home: Home) -> None:
+def test_the_publisher_exits_when_its_driver_dies(home: Home) -> None:
     study = FakeStudy(home, trials=2)
     study.advance(0, 1)
     command = [sys.executable, "-c", DRIVER, str(home.root), "publishing"]
@@ -165,11 +162,11 @@ def test_the_publisher_leaves_with_its_driver(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_the_publisher_leaves_with_its_driver_even_when_the_server_hangs(
+def test_the_publisher_exits_when_its_driver_dies_even_if_the_server_hangs(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = four_trials(home)
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts connections and never answers
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         command = [sys.executable, "-c", DRIVER, str(home.root), "starting"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
@@ -185,9 +182,7 @@ def test_the_publisher_leaves_with_its_driver_even_when_the_server_hangs(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["finish", "interrupt"])
-def test_a_server_that_hangs_does_not_hold_up_the_driver(
-    home: Home, monkeypatch: pytest.MonkeyPatch, order: str
-) -> None:
+def test_a_server_that_hangs_does_not_block_the_driver(home: Home, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
     study = four_trials(home)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -201,7 +196,7 @@ def test_a_server_that_hangs_does_not_hold_up_the_driver(
 
 
 @pytest.mark.slow
-def test_a_publisher_that_is_killed_leaves_nothing_twice(home: Home) -> None:
+def test_a_publisher_that_is_killed_leaves_no_duplicate_runs(home: Home) -> None:
     study = FakeStudy(home, trials=4)
     for number in range(3):
         study.advance(number, 3, COMPLETE)
@@ -221,7 +216,7 @@ def test_a_publisher_that_is_killed_leaves_nothing_twice(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_that_goes_on_has_its_runs_running_again(home: Home) -> None:
+def test_the_runs_of_a_resumed_study_are_running_again(home: Home) -> None:
     study = FakeStudy(home, trials=2)
     study.advance(0, 1)
     assert publishing(home, study).interrupt().drained
@@ -234,7 +229,7 @@ def test_a_study_that_goes_on_has_its_runs_running_again(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_left_to_the_driver(home: Home) -> None:
+def test_the_publisher_ignores_ctrl_c(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     publisher = publishing(home, study)
     assert os.getpgid(publisher.process.pid) != os.getpgid(0)
@@ -244,7 +239,7 @@ def test_ctrl_c_is_left_to_the_driver(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_publishing_goes_on_when_the_server_comes(
+def test_publishing_resumes_when_the_server_comes_up(
     new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, server = new_home("home"), new_home("server")
@@ -262,10 +257,10 @@ def test_publishing_goes_on_when_the_server_comes(
 
 
 @pytest.mark.slow
-def test_a_publisher_that_does_not_leave_in_time_is_ended(home: Home) -> None:
+def test_a_publisher_that_does_not_exit_in_time_is_killed(home: Home) -> None:
     study = four_trials(home)
     publisher = publishing(home, study)
     publisher.process.send_signal(signal.SIGSTOP)
     outcome = publisher.interrupt(1.0)
-    assert outcome == PublishOutcome(drained=False, error="it was not done after 1 s")
+    assert outcome == PublishOutcome(drained=False, error="the publisher did not finish within 1 s")
     assert not is_alive(publisher.process.pid)
