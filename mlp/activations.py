@@ -65,7 +65,7 @@ AbstractActivation.family = activations
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return a shared, read-only array of zeros.
 
-    NumPy takes the maximum of two arrays four times faster than that of an array and a number.
+    NumPy compares two arrays four times faster than an array and a number.
     """
     array = np.zeros(shape, dtype)
     array.flags.writeable = False

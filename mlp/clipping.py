@@ -17,7 +17,7 @@ def clip_by_value(grad: Array, limit: float) -> None:
 
 
 def clip_by_norm(grad: Array, limit: float) -> None:
-    """Scale the gradient in place so that its norm is at most `limit`: Pascanu et al. 2013, arXiv:1211.5063."""
+    """Scale the gradient in place to a norm of at most `limit`: Algorithm 1 of Pascanu et al. 2013, arXiv:1211.5063."""
     info = np.finfo(grad.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(np.dot(grad, grad))

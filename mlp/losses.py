@@ -24,7 +24,7 @@ Output = Literal["identity", "sigmoid", "tanh", "relu", "softplus", "softmax"]
 
 # All output functions but softmax are activations.
 ELEMENTWISE = {name: activations.decode(name) for name in get_args(Output) if name != "softmax"}
-SAFE = 1e37  # a sum of squares below this has not overflowed in float32, the largest number of which is 3.4e38
+SAFE = 1e37  # a sum of squares below this has not overflowed, even in float32 (3.4e38 at most)
 
 
 class AbstractLoss(AbstractPart):

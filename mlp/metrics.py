@@ -346,7 +346,8 @@ class R2(AbstractErrorMetric):
 
     def summarize(self, errors: Array, targets: Array) -> float:
         error = np.square(errors).sum(axis=0)
-        shifted = targets - targets[0]  # the rounded mean of equal numbers may differ from them, that of zeros cannot
+        # The rounded mean of equal numbers may differ from them, but not if they are all 0.
+        shifted = targets - targets[0]
         spread = np.square(shifted - shifted.mean(axis=0)).sum(axis=0)
         ratio = np.divide(error, spread, out=(error > 0).astype(np.float64), where=spread > 0)
         return float(np.mean(1.0 - ratio))

@@ -126,7 +126,7 @@ class LayerNormalization(AbstractNormalization):
     def forward(
         self, z: Array, scale: Array, shift: Array | None, statistics: Array, space: NormSpace, *, training: bool
     ) -> None:
-        normed = space.centred
+        normed = space.centred  # divided by the standard deviation below
         np.subtract(z, np.dot(z, space.mean_of_units)[:, None], out=normed)
         np.multiply(normed, normed, out=z)
         variance = np.dot(z, space.mean_of_units)
@@ -181,8 +181,10 @@ class BatchNormalization(AbstractNormalization):
             if shift is not None:
                 np.add(z, shift, out=z)
             running_mean += self.momentum * (mean - running_mean)
-            running_variance += self.momentum * (variance * (b / max(1, b - 1)) - running_variance)
+            unbiased = variance * (b / max(1, b - 1))
+            running_variance += self.momentum * (unbiased - running_variance)
         else:
+            # Scale and normalisation are one product, shift and mean one sum: two passes instead of four.
             coefficient = scale / np.sqrt(running_variance + self.eps)
             np.multiply(z, coefficient, out=z)
             np.add(z, (0.0 if shift is None else shift) - running_mean * coefficient, out=z)

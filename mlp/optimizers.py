@@ -31,8 +31,7 @@ class AbstractOptimizer(AbstractPart):
         weight_decay: decoupled weight decay (equation 12 of Loshchilov & Hutter 2019, arXiv:1711.05101): each step
             multiplies weights, not biases, by 1 - learning rate · weight_decay.
         l2: the L2 penalty of weights, not biases: l2 · w, the derivative of l2/2 · |w|², is added to their gradient.
-        clip_norm: the largest norm of the gradient; 0 for no limit (Algorithm 1 of Pascanu et al. 2013,
-            arXiv:1211.5063).
+        clip_norm: the largest norm of the gradient; 0 for no limit.
         clip_value: the largest absolute value of each derivative; 0 for no limit.
     """
 
@@ -105,19 +104,21 @@ def descend(theta: Array, direction: Array, rate: float, out: Array) -> None:
 
 
 def descend_with_momentum(
-    theta: Array, grad: Array, v: Array, scratch: Array, rate: float, momentum: float, *, nesterov: bool
+    theta: Array, grad: Array, slots: Slots, scratch: Array, rate: float, momentum: float, *, nesterov: bool = False
 ) -> None:
-    """Set v to momentum · v + g, and move by -rate · v, or with Nesterov by -rate · (g + momentum · v).
+    """Set the velocity v, the only slot, to momentum · v + g, and move by -rate · v; overwrite `grad` and `scratch`.
 
-    `grad`, and with Nesterov `scratch`, are overwritten.
+    With Nesterov, move by -rate · (g + momentum · v). Without momentum there is no slot; move by -rate · g.
     """
+    if not momentum:
+        descend(theta, grad, rate, grad)
+        return
+    (v,) = slots
     accumulate(v, momentum, grad)
     if nesterov:
         np.multiply(v, momentum, out=scratch)
         np.add(grad, scratch, out=grad)
-        descend(theta, grad, rate, grad)
-    else:
-        descend(theta, v, rate, grad)
+    descend(theta, grad if nesterov else v, rate, grad)
 
 
 class AbstractMomentum(AbstractOptimizer):
@@ -127,8 +128,7 @@ class AbstractMomentum(AbstractOptimizer):
 
     Attributes:
         momentum: the factor by which the velocity decays in each step; 0 for plain gradient descent.
-        nesterov: whether the gradient is taken at the point to which the velocity leads. `theta` is then that point,
-            theta + momentum · v of their equation 3.
+        nesterov: whether `theta` is the point theta + momentum · v of their equation 3, to which the velocity leads.
     """
 
     momentum: float
@@ -139,10 +139,7 @@ class AbstractMomentum(AbstractOptimizer):
         return 1 if self.momentum else 0
 
     def update(self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float) -> None:
-        if self.momentum:
-            descend_with_momentum(theta, grad, slots[0], scratch, rate, self.momentum, nesterov=self.nesterov)
-        else:
-            descend(theta, grad, rate, grad)
+        descend_with_momentum(theta, grad, slots, scratch, rate, self.momentum, nesterov=self.nesterov)
 
 
 @optimizers.register("sgd")
@@ -217,10 +214,7 @@ class Rmsprop(AbstractOptimizer):
         np.sqrt(v, out=scratch)
         np.add(scratch, self.eps, out=scratch)
         np.divide(grad, scratch, out=grad)
-        if self.momentum:
-            descend_with_momentum(theta, grad, slots[1], scratch, rate, self.momentum, nesterov=False)
-        else:
-            descend(theta, grad, rate, grad)
+        descend_with_momentum(theta, grad, slots[1:], scratch, rate, self.momentum)
 
 
 @optimizers.register("adadelta")
@@ -278,8 +272,7 @@ class Lion(AbstractOptimizer):
 class AbstractMoments(AbstractOptimizer):
     """A rule of the family of Kingma & Ba 2015, arXiv:1412.6980: a first moment divided by the root of a second one.
 
-    The slots hold m / (1 - beta1) and v / (1 - beta2). This saves two passes over the arrays, because the factors and
-    the bias corrections together become scalars.
+    The slots hold m / (1 - beta1) and v / (1 - beta2), which saves two passes over the arrays.
     """
 
     beta1: float = number(0.9, at_least=0.0, below=1.0)
@@ -303,7 +296,7 @@ class AbstractMoments(AbstractOptimizer):
 
 
 def bias_correction(beta: float, step: int) -> float:
-    """Return the factor that turns a slot, which holds a moment / (1 - beta), into the bias-corrected moment."""
+    """Return the scalar that turns a slot, which holds a moment / (1 - beta), into the bias-corrected moment."""
     return (1.0 - beta) / (1.0 - beta**step)
 
 
@@ -325,10 +318,7 @@ class Adam(AbstractAdam):
 @optimizers.register("adamw")
 @dataclass(frozen=True)
 class Adamw(AbstractAdam):
-    """Adam with decoupled weight decay by default: Algorithm 2 of Loshchilov & Hutter 2019, arXiv:1711.05101.
-
-    As in PyTorch, the decay is multiplied by the learning rate.
-    """
+    """Adam that by default decays weights: Algorithm 2 of Loshchilov & Hutter 2019, arXiv:1711.05101."""
 
     weight_decay: float = number(0.01, at_least=0.0)
 
