@@ -99,7 +99,7 @@ def test_name_and_set_make_another_study(finished: Shell) -> None:
     answer = finished.studies("run", "study.toml", "--name", "other", *changes, "--no-publish")
     assert (answer.returncode, answer.stderr) == (0, "")
     other = load_study("other", finished.home.root)
-    assert list(other.record["space"]) == ["optimizer.learning_rate"], "a searched path becomes fixed"
+    assert list(other.record.space) == ["optimizer.learning_rate"], "a searched path becomes fixed"
     assert other.config(0).network.to_mapping()["activation"] == "tanh"
     assert other.config(0).network.hidden == (12,)
     assert outcome(load_study("digits", finished.home.root)) == before
