@@ -25,7 +25,6 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 app = typer.Typer(
     help="Search the hyperparameters of a NumPy multi-layer perceptron, compare the trials in MLflow, and train the "
     "best configuration again.",
-    epilog="Start with: studies run experiments/digits.toml",
     context_settings={"max_content_width": 100},
     no_args_is_help=True,
     add_completion=False,

@@ -81,10 +81,10 @@ def run(
             on_change=shown.update,
             on_notice=shown.notice,
         )
-    raise typer.Exit(_report(console, launch, home))
+    raise typer.Exit(_report(console, launch, home, is_published=publish))
 
 
-def _report(console: Console, launch: Launch, home: Path | None) -> int:
+def _report(console: Console, launch: Launch, home: Path | None, *, is_published: bool) -> int:
     """Show the result of a launch and what to do next; return the exit code."""
     from studies.commands.views import duration, summary_view
     from studies.hints import command_line, short_path
@@ -106,7 +106,10 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
         export = short_path(launch.export)
         print_line(console, f"best configuration  {export}")
         print_line(console, f"train it again      {command_line('train', export, '--test')}")
-    print_line(console, f"browse in MLflow    {command_line('ui', launch.name, home=place)}")
+    if is_published:
+        print_line(console, f"browse in MLflow    {command_line('ui', launch.name, home=place)}")
+    else:
+        print_line(console, f"publish to MLflow   {command_line('sync', launch.name, home=place)}")
     if launch.pending:
         print_line(console, f"Not everything is in MLflow yet: {launch.pending}", style="yellow")
         later = "The next run will publish it. To publish it now" if is_unfinished else "To publish it"
@@ -121,12 +124,12 @@ def _report(console: Console, launch: Launch, home: Path | None) -> int:
 
 
 def _point_to_first_trial(console: Console, results: StudyResults, home: Home) -> None:
-    """Print how to see why trials ended, if none of them is complete."""
+    """Print how to see why a trial ended, if trials have ended and none is complete."""
     from studies.hints import command_line
 
-    if results.trials and results.best is None:
-        first = str(results.trials[0].number)
-        print_line(console, f"why a trial ended   {command_line('show', results.name, first, home=home)}")
+    ended = [str(trial.number) for trial in results.trials if trial.ending]
+    if ended and results.best is None:
+        print_line(console, f"why a trial ended   {command_line('show', results.name, ended[0], home=home)}")
 
 
 def parse_duration(text: str) -> float:

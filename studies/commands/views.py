@@ -21,6 +21,7 @@ from studies.records.trial_log import TrialRecord
 from studies.search.domains import Choices, Range
 from studies.search.spec import StudySpec
 
+PRUNED_BY_PRUNER = "pruner"  # the reason of most pruned trials; showing it would say nothing new
 STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -94,7 +95,8 @@ def summary_view(results: StudyResults) -> RenderableType:
 
 
 def _without_complete_trial(results: StudyResults) -> str:
-    reasons = Counter(trial.ending.reason for trial in results.trials if trial.ending)
+    endings = [trial.ending for trial in results.trials if trial.ending]
+    reasons = Counter("pruned" if ending.reason == PRUNED_BY_PRUNER else ending.reason for ending in endings)
     if not reasons:
         return "No trial is complete."
     listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
@@ -138,7 +140,8 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
 def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
     """Return one trial in full: how it ended, its configuration, and its epochs."""
     ending = trial.ending
-    reason = f" ({ending.reason})" if ending and ending.reason else ""
+    has_reason = ending and ending.reason not in ("", PRUNED_BY_PRUNER)
+    reason = f" ({ending.reason})" if ending and has_reason else ""
     value = "" if trial.value is None else f", {results.metric} {trial.value:.6g}"
     state = (trial.state, STATE_STYLES[trial.state])
     started = datetime.fromtimestamp(trial.started).strftime("%Y-%m-%d %H:%M:%S")
@@ -190,7 +193,7 @@ def training_view(result: RetrainResult, provenance: Provenance | None) -> Rende
 
 def list_view(studies: list[StudyResults]) -> RenderableType:
     """Return a table with one row per study."""
-    table = _table("study", "trials", "best", "metric", "created")
+    table = _table("study", "trials", "best", "metric", "created", padding=1)  # fits into 80 columns
     for results in studies:
         created = datetime.fromtimestamp(results.record.created).strftime("%Y-%m-%d %H:%M")
         best = f"{results.best.value:.4f} (trial {results.best.number})" if results.best else ""

@@ -36,10 +36,11 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         ConfigError: when there is nothing to show, or the port is taken.
     """
     if not home.mlflow_db.exists():
-        raise ConfigError(
-            f"nothing has been published from {home.root} yet. "
-            f"Run a study, or publish one with: {command_line('sync', 'NAME', home=home)}"
+        studies = home.studies()
+        advice = (
+            f"Publish one with: {command_line('sync', studies[0].name, home=home)}" if studies else "Run one first."
         )
+        raise ConfigError(f"no study in {home.root} has been published yet. {advice}")
     folder = home.existing_study(name) if name is not None else None
     _check_port(port)
     from studies.tracking.mlflow_store import experiment_id, ui_command
@@ -58,7 +59,7 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         _await_port(server, port, str(log.name))
         path = f"/#/experiments/{experiment}/runs?{_view(folder)}" if folder else ""
         console.print(f"MLflow UI  http://127.0.0.1:{port}{path}", highlight=False, soft_wrap=True)
-        console.print("Ctrl-C ends it.", style="dim")
+        console.print("Press Ctrl-C to stop it.", style="dim")
         return server.wait()
     except KeyboardInterrupt:
         return 0

@@ -101,7 +101,7 @@ def test_missing_data_is_reported_with_where_to_put_it(shell: Shell) -> None:
         "STUDIES_CACHE": str(shell.folder / "empty cache"),
     }
     answer = shell.studies("run", "study.toml", "--set", "data.name=mnist", **unreachable)
-    assert_refused(answer, "Put its four files into DIR/mnist/ and point to them: --data-dir DIR or STUDIES_DATA=DIR.")
+    assert_refused(answer, "Put the four files into DIR/mnist/ and set --data-dir DIR or STUDIES_DATA=DIR.")
     assert "train-images-idx3-ubyte.gz is not in" in answer.stderr
     assert not shell.home.root.exists()
 
@@ -223,7 +223,7 @@ def test_an_error_that_a_person_can_act_on_is_printed_in_one_line(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["ui", "--help"]])
 def test_help_pages_load_nothing_heavy(shell: Shell, arguments: Sequence[str]) -> None:
-    heavy = {"numpy", "optuna", "mlflow", "pandas", "matplotlib", "sklearn", "sqlalchemy"}
+    heavy = {"rich", "numpy", "optuna", "mlflow", "pandas", "matplotlib", "sklearn", "sqlalchemy"}
     script = (
         "import sys\nfrom studies.commands.app import main\n"
         "try:\n    main()\n"

@@ -314,7 +314,7 @@ def test_the_ui_answers_only_on_this_machine_and_leaves_no_process(finished: She
         rf"MLflow UI  (http://127\.0\.0\.1:{port})/#/experiments/\d+/runs\?\S+\n", ui.stdout.readline()
     )
     assert address, ui.communicate()
-    assert ui.stdout.readline() == "Ctrl-C ends it.\n"
+    assert ui.stdout.readline() == "Press Ctrl-C to stop it.\n"
     status, page = fetch(address[1])
     assert (status, b"<title>MLflow</title>" in page) == (200, True)
     assert fetch(address[1], Host=f"evil.example:{port}")[0] == 403
@@ -328,5 +328,7 @@ def test_the_ui_answers_only_on_this_machine_and_leaves_no_process(finished: She
     wait_until(lambda: not alive(servers), 5)
 
 
-def test_the_ui_without_published_studies_prints_what_to_do(shell: Shell) -> None:
-    assert_refused(shell.studies("ui"), "nothing has been published from")
+def test_the_ui_without_published_studies_prints_what_to_do(shell: Shell, finished_once: Path) -> None:
+    assert_refused(shell.studies("ui"), "Run one first.")
+    shutil.copytree(finished_once / "mlruns/studies", shell.home.root / "studies")
+    assert_refused(shell.studies("ui"), "Publish one with: studies sync digits\n")
