@@ -60,7 +60,8 @@ def write_study(folder: Path) -> Path:
 
 
 def start(file: Path, home: Path, segments: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(CHILD), str(file), str(home), str(segments), *arguments]
+    # With -P the child's own folder is not searched for modules: it has folders named like the packages.
+    command = [sys.executable, "-P", str(CHILD), str(file), str(home), str(segments), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 

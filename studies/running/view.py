@@ -2,9 +2,8 @@
 
 Every question to Optuna (what to try next, whether to prune, what to remember at the end of a trial) is asked of a new
 Optuna study over a snapshot of the trials. What sampler and pruner write to the snapshot is read back afterwards. So
-no sampler outlives a question, and replaying the same events leads to the same answers. A snapshot copies
-one pointer per trial, which takes microseconds; an in-memory study of Optuna's own, filled trial by trial, would take
-milliseconds.
+no sampler outlives a question, and replaying the same events leads to the same answers. A snapshot copies one pointer
+per trial, which takes microseconds; filling one of Optuna's in-memory studies trial by trial would take milliseconds.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ ONE_STUDY = "A view has one study, and only the ledger adds trials and reports v
 class StudyView:
     """Asks sampler and pruner, and keeps what they may know: all trials so far and the attributes of the study.
 
-    A sampler with a memory (such as the position in a quasi-random sequence) keeps it in the system attributes of the
+    What a sampler has to remember, such as its position in a quasi-random sequence, is in the system attributes of the
     study. What an ask changes there is recorded among the system attributes of the new trial, and so in the same
     transaction as its row: a kill can neither repeat nor skip a position. What `tell` and `should_prune` change is not
     recorded, because the replay of a resumed study changes it again.
@@ -48,7 +47,7 @@ class StudyView:
         self._attributes: dict[str, Any] = {}
 
     def ask(self) -> FrozenTrial:
-        """Let the sampler choose the next trial; return it as it has to be recorded."""
+        """Let the sampler choose the next trial; return the trial, to be recorded."""
         number = len(self._trials)
         snapshot = self._snapshot(_trial(number, TrialState.RUNNING))
         study = self._study(snapshot, self._sampler(number))
@@ -77,7 +76,7 @@ class StudyView:
         return trial
 
     def add_unknown(self) -> FrozenTrial:
-        """Add a base outside the space: it takes a number, and sampler and pruner ignore it as a failed trial."""
+        """Add a base outside the space: it has a number, but sampler and pruner ignore it, as they ignore failures."""
         trial = _trial(len(self._trials), TrialState.FAIL)
         self._trials.append(trial)
         return trial

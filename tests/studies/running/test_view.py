@@ -1,6 +1,6 @@
-"""The study as sampler and pruner see it: samplers built for each trial behave like one that is never rebuilt.
+"""The study as sampler and pruner see it: samplers that are built for each trial behave like one kept for all trials.
 
-The reference is a study of Optuna's own, in which one sampler is kept throughout.
+The reference is an in-memory study of Optuna, in which a single sampler is kept for all trials.
 """
 
 from __future__ import annotations
@@ -82,16 +82,15 @@ def ask_in_view(spec: StudySpec, n_trials: int = N_TRIALS, recorded: Sequence[Fr
 
 
 def ask_one_sampler(spec: StudySpec, n_trials: int = N_TRIALS) -> Params:
-    """Return what one sampler suggests that is kept throughout, in a study of Optuna's own.
+    """Return the suggestions of a single sampler that is kept for all trials, in an in-memory study of Optuna.
 
-    All that it remembers is its own, except for its random generators: for each trial it takes those of a new sampler.
-    A sampler whose draws are independent from trial to trial is thereby given the seed of that trial, as the study
-    gives it, and nothing else.
+    The sampler keeps everything it remembers, except its random generators: for each trial it gets those of a new
+    sampler. In this way, a sampler without memory gets the seed of each trial, and needs no special case.
     """
     samplers = [spec.study.sampler.build(SEED, number, PARALLELISM) for number in range(n_trials)]
     kept = samplers[0]
     study = optuna.create_study(direction=spec.direction, sampler=kept)
-    study.stop = lambda: None  # a sampler that has nothing left to suggest ends neither study
+    study.stop = lambda: None  # a sampler cannot end a study of this program either
     study.enqueue_trial(spec.space.params_of_base())
     trials: list[optuna.Trial] = []
     running = deque[int]()
@@ -123,7 +122,7 @@ def params_of(trials: list[FrozenTrial]) -> Params:
 
 
 def check_law(sampler: AbstractSampler) -> None:
-    """Check that samplers built for each trial suggest what one kept throughout does, and so after a resume."""
+    """Check that samplers built for each trial suggest what a single one suggests, also in a resumed study."""
     spec = study_with(sampler)
     asked = ask_in_view(spec)
     assert params_of(asked) == ask_one_sampler(spec)
@@ -132,13 +131,13 @@ def check_law(sampler: AbstractSampler) -> None:
 
 
 @pytest.mark.parametrize("name", list(samplers))
-def test_samplers_built_for_each_trial_suggest_what_one_kept_throughout_does(name: str) -> None:
+def test_samplers_built_for_each_trial_suggest_what_a_single_one_suggests(name: str) -> None:
     check_law(samplers.decode(name))
 
 
 @pytest.mark.parametrize("name", list(samplers))
 def test_no_parameter_repeats_from_trial_to_trial(name: str) -> None:
-    """A sampler that took the study's seed for independent draws would suggest the same values again and again."""
+    """A sampler that used the study's seed for independent draws would suggest the same values in every trial."""
     asked = params_of(ask_in_view(study_with(samplers.decode(name))))[1:]
     for path in ("network.dropout", "optimizer.learning_rate", "optimizer.momentum"):
         values = [params[path] for params in asked if path in params]
@@ -153,7 +152,7 @@ def test_a_sampler_with_a_memory_continues_its_sequence(quasi_random: AbstractSa
 
 @dataclass(frozen=True)
 class NewSequenceForEachTrial(AbstractSampler):
-    """A quasi-random sampler as it was built when samplers got one seed per trial and no other."""
+    """A quasi-random sampler that does not know the study's seed, only a new one for each trial."""
 
     name = "new_sequence_for_each_trial"
 
@@ -164,7 +163,7 @@ class NewSequenceForEachTrial(AbstractSampler):
 
 @dataclass(frozen=True)
 class RemembersInItself(AbstractSampler):
-    """A sampler that counts its trials in an attribute of its own, which no other sampler of the study sees."""
+    """A sampler that counts trials in its own attribute, where the samplers of later trials do not see the count."""
 
     name = "remembers_in_itself"
 
@@ -286,7 +285,7 @@ class _LooksAtTrials(RandomSampler):
 
 @dataclass(frozen=True)
 class LooksAtTrials(AbstractSampler):
-    """A sampler that keeps the lists of trials that it was shown."""
+    """A sampler that keeps the lists of trials that it sees."""
 
     name = "looks_at_trials"
     sampler = _LooksAtTrials(seed=0)
