@@ -10,6 +10,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
+from mlp.conversion import column_names
 from mlp.data import Dataset, Examples
 from mlp.data_checks import check_inputs
 from mlp.errors import ConfigError
@@ -78,16 +79,13 @@ class Model:
         metrics: the scores to save with the model, by metric key.
 
     Example:
-        >>> import numpy as np
-        >>> from mlp import Dataset, TrainConfig, train
-        >>> from mlp.model import Model
-        >>> x = np.array([[0, 0], [0, 255], [255, 0], [255, 255]], np.uint8)
-        >>> y = np.array([0, 1, 1, 1])
-        >>> dataset = Dataset("or", x, y, x[:0], y[:0], ("no", "yes"), largest=255.0, digest="")
-        >>> config = TrainConfig.from_mapping({"data": {"name": "or", "validation": 0}, "epochs": 300})
+        >>> from mlp import Dataset, Model, TrainConfig, train
+        >>> x = [[0, 0], [0, 1], [1, 0], [1, 1]]
+        >>> dataset = Dataset.from_arrays(x, ["no", "yes", "yes", "yes"])
+        >>> config = TrainConfig.from_mapping({"data": {"validation": 0}, "epochs": 300})
         >>> model = Model.of(train(config, dataset), dataset)
-        >>> [model.classes[i] for i in model.predict([[0, 0], [255, 255]])]
-        ['no', 'yes']
+        >>> [model.classes[i] for i in model.predict(x)]
+        ['no', 'yes', 'yes', 'yes']
     """
 
     manifest: Manifest
@@ -134,16 +132,20 @@ class Model:
         Several threads may call this at the same time.
 
         Args:
-            inputs: raw inputs, shape (n, d); pixels as in the training data, not divided by 255.
+            inputs: raw inputs, shape (n, d), as in the training data: pixels are not divided by 255, for example. The
+                columns of a pandas frame must be those of the training data, in the same order.
 
         Raises:
-            ValueError: if the inputs have another shape, or are not finite numbers.
+            ConfigError: if the inputs have another shape or other columns, or are not finite numbers.
         """
+        d, columns = self.manifest.sizes[0], self.manifest.columns
+        names = column_names(inputs)
+        if names and columns and names != columns:
+            raise ConfigError(f"inputs must have the columns {', '.join(columns)}, got {', '.join(names)}.")
         inputs = np.asarray(inputs)
-        d = self.manifest.sizes[0]
         if inputs.ndim != 2 or inputs.shape[1] != d:
-            raise ValueError(f"inputs must have shape (n, {d}), one row per example, got {inputs.shape}.")
-        check_inputs(inputs)
+            raise ConfigError(f"inputs must have shape (n, {d}), one row per example, got {inputs.shape}.")
+        check_inputs(inputs, path="", columns=columns)
         rows = np.arange(len(inputs))
         # Each call builds a network of its own, because threads cannot share a network's work memory.
         return compute_outputs(self.build_network(), Examples(inputs, rows, rows, self.manifest.scaling))
@@ -152,14 +154,14 @@ class Model:
         """Return probabilities or values.
 
         Args:
-            inputs: raw inputs, shape (n, d).
+            inputs: raw inputs, shape (n, d), as for `outputs`.
 
         Returns:
             The probability of each class, shape (n, k), in the order of `classes`; the probability of each label,
             shape (n, m); or the values, shape (n, m).
 
         Raises:
-            ValueError: if the inputs have another shape, or are not finite numbers.
+            ConfigError: if the inputs have another shape or other columns, or are not finite numbers.
         """
         loss, outputs = self.manifest.config.loss, self.outputs(inputs)
         return loss.probabilities(outputs) if self.manifest.task == "classes" else loss.predictions(outputs)
@@ -168,7 +170,7 @@ class Model:
         """Return the predicted class of each example, its labels or its values.
 
         Args:
-            inputs: raw inputs, shape (n, d).
+            inputs: raw inputs, shape (n, d), as for `outputs`.
 
         Returns:
             The indices of the most probable classes, integers in 0..k-1 of shape (n,), where `classes[i]` is the name
@@ -176,6 +178,6 @@ class Model:
             target.
 
         Raises:
-            ValueError: if the inputs have another shape, or are not finite numbers.
+            ConfigError: if the inputs have another shape or other columns, or are not finite numbers.
         """
         return self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)

@@ -61,10 +61,7 @@ def read_inputs(file: str | Path, model: Model, *, label: str | None = None, arr
             raise ConfigError("must have one row per example, got a scalar.")
         rows = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))  # -1 would fail for no examples
         _check_width(rows, model)
-        try:
-            check_inputs(rows)
-        except ConfigError as error:  # without its path, the data of a configuration
-            raise ConfigError(error.problem) from None
+        check_inputs(rows, path="")
     return rows
 
 

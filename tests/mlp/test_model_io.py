@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlp.model
-from mlp import ConfigError, Training
+from mlp import ConfigError, Dataset, Model, Training, load_model, save_model
 from mlp.activations import activations
 from mlp.arrays import digest
-from mlp.model import Model
-from mlp.model_io import check_writable, load_model, save_model
+from mlp.model_io import check_writable
 from mlp.scaling import Scaling
 from mlp.training import train
 from tests.mlp_data import blobs, small_config
@@ -505,7 +505,20 @@ def test_a_damaged_byte_is_refused_or_has_no_effect(
         assert "weights.npz" in str(refused)  # noqa: PT017 - either outcome is right
 
 
+def test_a_model_of_a_frame_predicts_from_its_columns_only(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"length": [0.1, 0.2, 2.1, 2.2], "width": [1, 2, 3, 4]})
+    dataset = Dataset.from_arrays(frame, ["short", "short", "long", "long"])
+    training = train(small_config({"data": {"validation": 0}, "epochs": 1}), dataset)
+    model = load_model(save_model(Model.of(training, dataset), str(tmp_path / "model.json")))
+    assert (model.classes, model.manifest.columns) == (("long", "short"), ("length", "width"))
+    assert model.predict(frame).tolist() == model.predict(frame.to_numpy()).tolist()
+    with pytest.raises(ConfigError, match=r"^inputs must have the columns length, width, got width, length\.$"):
+        model.predict(frame[["width", "length"]])
+    with pytest.raises(ConfigError, match=r'^inputs must be finite .* got nan in row 1, column "length"\.$'):
+        model.predict(frame.assign(length=[1, None, 1, 1]))
+
+
 def test_the_docstring_example_of_a_model_runs() -> None:
     results = doctest.testmod(mlp.model)
-    assert results.attempted >= 8
+    assert results.attempted == 6
     assert results.failed == 0
