@@ -111,7 +111,7 @@ class TrainingState:
             history = dict(zip(header["keys"], values, strict=True))
             record = {key: header[key] for key in ("config", "epoch", "status", "seconds")}
             return cls(theta=theta, slots=slots, best_theta=best_theta, history=history, **record)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise CorruptStateError(f"this is not a saved training state: {error}") from error
 
 

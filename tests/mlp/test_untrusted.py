@@ -170,14 +170,27 @@ def test_a_changed_byte_is_refused_or_does_no_harm(position: int, mask: int) -> 
         np.testing.assert_array_equal(read(bytes(damaged)), np.arange(2_000.0))
 
 
-def test_a_hostile_checkpoint_with_a_valid_seal_is_refused_and_costs_no_memory() -> None:
+def sealed(**members: bytes) -> bytes:
+    """Return a checkpoint of these members whose SHA-256 is right."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as writer:
-        writer.writestr("header.npy", npy_header(f"({1 << 40},)"))
+    with zipfile.ZipFile(file, "w") as writer:
+        for name, content in members.items():
+            writer.writestr(f"{name}.npy", content)
         writer.comment = bytes(32)
     body = file.getvalue()[:-32]
+    return body + hashlib.sha256(body).digest()
+
+
+def test_a_checkpoint_that_declares_a_terabyte_is_refused_and_costs_no_memory() -> None:
     with memory_below(MIB), pytest.raises(CorruptStateError, match="must contain 1099511627776 values of type uint8"):
-        TrainingState.from_bytes(body + hashlib.sha256(body).digest())
+        TrainingState.from_bytes(sealed(header=npy_header(f"({1 << 40},)")))
+
+
+@pytest.mark.parametrize("text", ["[]", "1", '{"version": 2, "keys": 3}'])
+def test_a_checkpoint_with_another_header_is_refused(text: str) -> None:
+    arrays = dict.fromkeys(("theta", "slots", "best_theta", "history"), npy_header("(0,)"))
+    with pytest.raises(CorruptStateError, match="not a saved training state"):
+        TrainingState.from_bytes(sealed(header=npy_header(f"({len(text)},)") + text.encode(), **arrays))
 
 
 def test_an_npy_file_with_a_long_header_is_refused_and_costs_no_memory(tmp_path: Path) -> None:
