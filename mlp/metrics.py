@@ -118,6 +118,7 @@ class TopKAccuracy(AbstractMetric):
         scores = outputs if outputs.shape[1] > 1 else loss.probabilities(outputs)
         own = scores[np.arange(len(targets)), targets][:, None]
         is_earlier = np.arange(scores.shape[1]) < targets[:, None]
+        # The rank of the own class in a stable descending sort, without sorting.
         n_before = ((scores > own) | ((scores == own) & is_earlier)).sum(axis=1)
         return float(np.mean(n_before < self.k))
 
@@ -372,6 +373,7 @@ def _probabilities(outputs: Array, targets: Array, loss: AbstractLoss) -> Array:
 
 def _area_under_roc(true: Array, others: Array) -> float:
     """Return the fraction of pairs in which the true example has the larger score: Mann & Whitney 1947."""
+    # Half the sum of two counts counts ties half; sorting makes it n log n instead of a comparison of all pairs.
     others = np.sort(others)
     n_below, n_not_above = (np.searchsorted(others, true, side).mean() for side in ("left", "right"))
     return float((n_below + n_not_above) / (2 * len(others)))

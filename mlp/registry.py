@@ -76,7 +76,7 @@ class Registry(Generic[PartT]):
         """Return a class decorator that adds a part under `name`."""
 
         def add(part: type[PartT]) -> type[PartT]:
-            if name in self._parts:
+            if name in self._parts:  # a mistake in the code, not in a configuration, hence no ConfigError
                 raise ValueError(f'there is already {with_article(self.kind)} called "{name}".')
             part.name = name
             part.family = self

@@ -175,7 +175,7 @@ class CosineRestarts(AbstractSchedule):
 
     def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
         period = float(self.period)
-        if self.multiplier == 1:
+        if self.multiplier == 1:  # periods do not grow, and there may be many
             epoch %= period
         while epoch >= period:
             epoch, period = epoch - period, period * self.multiplier
@@ -239,6 +239,7 @@ class ReduceOnPlateau(AbstractSchedule):
         return base
 
     def reduction(self, history: Mapping[str, list[float]]) -> float:
+        # Computed from the start in every epoch, so that a resumed training needs nothing but its history.
         sign = 1.0 if direction(self.metric) == "maximize" else -1.0
         best, n_waited, reduced = -math.inf, 0, 1.0
         for value in history.get(self.metric, ()):
