@@ -1,8 +1,8 @@
-"""What publishing to MLflow costs a study: its wall time with publishing, drained, over the same without.
+"""The cost of publishing to MLflow: the wall time of a study with publishing, relative to the same study without.
 
-The study has many short trials, the worst case, and every epoch is published: the more of them in a second of work,
-the more there is to do. `python benchmarks/tracking.py` takes about eight minutes. Wall times hang on what else the
-machine does; the publisher's own seconds of CPU, and those between the end of the last trial and the exit, hang less.
+The study has many short trials, which is the worst case, because every epoch of every trial is published.
+`python benchmarks/tracking.py` takes about eight minutes. Wall times depend on the load of the machine; the CPU time
+of the publisher and the time between the last trial and the exit depend on it less.
 """
 
 from __future__ import annotations
@@ -40,7 +40,13 @@ schedule = ["cosine", "constant"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a launch took: seconds from start to exit, those of them after the last trial, and the publisher's CPU."""
+    """The cost of a launch, in seconds.
+
+    Attributes:
+        seconds: the wall time from start to exit.
+        tail: the part of it after the last trial has ended.
+        publisher: the CPU time of the publisher.
+    """
 
     seconds: float
     tail: float
@@ -48,7 +54,7 @@ class Cost:
 
     def __str__(self) -> str:
         return (
-            f"{self.seconds:7.1f} s, of them {self.tail:.1f} after the last trial; publisher {self.publisher:.1f} s CPU"
+            f"{self.seconds:7.1f} s, {self.tail:.1f} of them after the last trial; publisher {self.publisher:.1f} s CPU"
         )
 
 
@@ -63,15 +69,15 @@ def run(file: Path, home: Path, publish: bool) -> Cost:
                 time.sleep(0.1)
             ended = time.time()
         output.seek(0)
-        told = output.read()
-    if launch.returncode or "pending" in told:
-        raise RuntimeError(told)
+        text = output.read()
+    if launch.returncode or "pending" in text:
+        raise RuntimeError(text)
     last = max(log.stat().st_mtime for log in home.rglob("trials/*.jsonl"))
     return Cost(ended - started, ended - last, publisher)
 
 
 def publisher_cpu(parent: int) -> float:
-    """Return the seconds of CPU that the publisher of a launch has taken so far, where `/proc` tells."""
+    """Return the CPU time of a launch's publisher so far, in seconds; 0 on systems without `/proc`."""
     for child in Path(f"/proc/{parent}/task/{parent}").glob("children"):
         for process in child.read_text().split():
             try:
@@ -79,7 +85,7 @@ def publisher_cpu(parent: int) -> float:
                 if b"studies.tracking.publisher" in (folder / "cmdline").read_bytes():
                     times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
                     return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-            except OSError:  # it has just ended
+            except OSError:  # the process has just ended
                 continue
     return 0.0
 
@@ -88,7 +94,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=20, help="of each trial")
-    parser.add_argument("--width", type=int, default=380, help="20 epochs at 380, or 60 at 128, are about a second")
+    parser.add_argument(
+        "--width",
+        type=int,
+        default=380,
+        help="of the layers; 20 epochs of width 380, or 60 of width 128, take about a second",
+    )
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
     os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -106,7 +117,7 @@ def main() -> None:
     with_it, without = (statistics.median(cost.seconds for cost in costs[publish]) for publish in (True, False))
     cpu = statistics.median(cost.publisher for cost in costs[True]) / options.trials
     print(f"{options.trials} trials of {options.epochs} epochs; with over without, medians: {with_it / without:.3f}")
-    print(f"the publisher: {cpu * 1000:.0f} ms of CPU a trial, its start and the plots among them")
+    print(f"the publisher: {cpu * 1000:.0f} ms of CPU per trial, including its start and the plots")
 
 
 if __name__ == "__main__":

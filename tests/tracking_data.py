@@ -1,4 +1,4 @@
-"""A home with studies that look like those a driver leaves, and an MLflow database that is migrated once."""
+"""Studies as a driver would leave them, and an MLflow database that is migrated once per test session."""
 
 import json
 import os
@@ -57,11 +57,13 @@ DIVERGED, FAILED = Ending("pruned", "diverged", seconds=0.1), Ending("failed", "
 
 
 class FakeStudy:
-    """Writes what a driver would, with its own clock.
+    """Writes the files that a driver would write, with its own clock.
 
     Args:
-        home: where the study lives.
-        trials: the total.
+        home: the home of the study.
+        name: the name of the study.
+        trials: the total of trials.
+        metric: the metric that decides.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class FakeStudy:
         self.folder.record.write_text(json.dumps(record), encoding="utf-8")
 
     def params(self, number: int) -> dict[str, Any]:
-        """Return the parameters of a trial: some pure function of its number."""
+        """Return the parameters of a trial, a pure function of its number."""
         params = {
             "network.activation": ("relu", "tanh", "leaky_relu(slope=0.1)")[number % 3],
             "network.hidden.width": 16 + (number * 37) % 240,
@@ -105,7 +107,7 @@ class FakeStudy:
     def advance(
         self, number: int, epochs: int, ending: Ending | None = None, *, value: float | None = None
     ) -> TrialLog:
-        """Bring a trial up to an epoch, and to its end if one is given; a value of its own makes it the last one."""
+        """Log the epochs of a trial up to `epochs` and, if given, its ending, with `value` or the last metric."""
         log = TrialLog(self.folder.log(number))
         with patch.object(trial_log, "time", SimpleNamespace(time=self.tick)):
             log.asked(number, self.params(number), self.config(number))
@@ -121,7 +123,7 @@ class FakeStudy:
 
     @staticmethod
     def metrics(number: int, epoch: int) -> dict[str, float]:
-        """Return the metrics of an epoch: some pure function of trial and epoch."""
+        """Return the metrics of an epoch, a pure function of trial and epoch."""
         reach = 0.9 + 0.08 * ((number * 29) % 17) / 17
         accuracy = round(reach * (1 - 0.8 / (epoch + 1)), 6)
         losses = {"train/loss": 2.3 / (epoch + number % 5), "validation/loss": 2.4 / (epoch + number % 5)}
@@ -134,7 +136,7 @@ class FakeStudy:
 
 
 def four_trials(home: Home) -> FakeStudy:
-    """Return a finished study with a trial of each kind."""
+    """Return a finished study with one trial of each kind."""
     study = FakeStudy(home)
     for number, (epochs, ending) in enumerate([(3, COMPLETE), (2, PRUNED), (1, DIVERGED), (1, FAILED)]):
         study.advance(number, epochs, ending)
@@ -154,12 +156,12 @@ def runs(home: Home) -> dict[str, Any]:
     client = TrackingStore(home).client
     found = client.search_runs([experiment_id(home, "digits")])
     names = [run.info.run_name for run in found]
-    assert len(names) == len(set(names)), "no run is there twice"
+    assert len(names) == len(set(names)), "no run exists twice"
     return {run.info.run_name: run for run in found}
 
 
 def content(home: Home) -> dict[str, Any]:
-    """Return all that the runs hold, without the ids that MLflow makes up."""
+    """Return the content of all runs, without the identifiers that MLflow generates."""
     client = TrackingStore(home).client
     result = {}
     for name, run in runs(home).items():
@@ -175,7 +177,7 @@ def content(home: Home) -> dict[str, Any]:
 
 @pytest.fixture(scope="session", name="migrated_db")
 def migrated_db_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a fresh MLflow database, made once for all processes of a test session."""
+    """Return an empty MLflow database, created once for all processes of a test session."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
@@ -187,7 +189,7 @@ def migrated_db_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def home_with(migrated_db: Path, root: Path) -> Home:
-    """Return a home whose MLflow database is ready, so that nobody waits for its migrations."""
+    """Return a home whose MLflow database is ready, so that no test waits for its migrations."""
     home = Home(root / "my runs")
     home.create()
     shutil.copy(migrated_db, home.mlflow_db)
@@ -196,7 +198,7 @@ def home_with(migrated_db: Path, root: Path) -> Home:
 
 @pytest.fixture(name="new_home")
 def new_home_fixture(tmp_path: Path, migrated_db: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Home]:
-    """Return what makes homes by name."""
+    """Return a function that creates homes by name."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return lambda name: home_with(migrated_db, tmp_path / name)
 

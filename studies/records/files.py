@@ -1,4 +1,4 @@
-"""Reading TOML, and replacing files atomically."""
+"""Read TOML files, and replace files atomically."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mlp.errors import ConfigError
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """Return what a TOML file holds.
+    """Return the content of a TOML file.
 
     Raises:
-        ConfigError: when it cannot be read or is no TOML; the message names the file and the line.
+        ConfigError: if it cannot be read or is not TOML; the message names the file and the line.
     """
     try:
         with file.open("rb") as stream:
@@ -34,7 +34,7 @@ def _toml_hint(error: str) -> str:
 
 
 def write_atomically(file: Path, content: str | bytes) -> None:
-    """Replace a file whole: a reader, or a kill in the middle, sees the old content or the new."""
+    """Replace a file so that a reader, or a crash, sees either the complete old content or the complete new one."""
     data = content.encode() if isinstance(content, str) else content
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_bytes(data)

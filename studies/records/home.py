@@ -1,4 +1,4 @@
-"""Where runs live: the home folder, the folder of each study in it, and the lock that keeps a study to one driver."""
+"""The home directory, the folder of each study in it, and the lock that allows a study one driver at a time."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of all studies, `./mlruns` unless told otherwise."""
+    """The directory that contains all studies and databases; `./mlruns` by default.
+
+    Attributes:
+        root: its path.
+    """
 
     root: Path
 
     @classmethod
     def find(cls, given: str | Path | None = None) -> Home:
-        """Return the home that was given, or `STUDIES_HOME`, or `./mlruns`."""
+        """Return the given home, or else `STUDIES_HOME`, or else `./mlruns`."""
         return cls(Path(given or os.environ.get("STUDIES_HOME") or "mlruns").absolute())
 
     def create(self) -> None:
-        """Make the folder.
+        """Create the directory.
 
         Raises:
-            ConfigError: when it cannot be made or written.
+            ConfigError: if it cannot be created or written to.
         """
         try:
             (self.root / "studies").mkdir(parents=True, exist_ok=True)
@@ -49,7 +53,7 @@ class Home:
 
     @property
     def optuna_url(self) -> str:
-        """The database of Optuna."""
+        """The address of Optuna's database."""
         return f"sqlite:///{self.root / 'optuna.db'}"
 
     @property
@@ -59,7 +63,7 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
-        """Where runs are published: `MLFLOW_TRACKING_URI`, else the home's own store."""
+        """The address of the tracking store: `MLFLOW_TRACKING_URI`, or else the home's own store."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlflow_db}"
 
     @property
@@ -68,10 +72,10 @@ class Home:
         return self.root / "artifacts"
 
     def study(self, name: str) -> StudyFolder:
-        """Return the folder of a study, which need not exist.
+        """Return the folder of a study, which may not exist yet.
 
         Raises:
-            ConfigError: when the name is no file name.
+            ConfigError: if the name contains other characters than those allowed.
         """
         if not STUDY_NAME.fullmatch(name):
             problem = f"a study's name is made of letters, digits, dots, dashes and underscores, got {name!r}."
@@ -86,20 +90,37 @@ class Home:
         """Return the folder of a study that exists.
 
         Raises:
-            ConfigError: when there is none of this name.
+            ConfigError: if there is no study with this name; the message lists the existing ones.
         """
         folder = self.study(name)
         if not folder.record.exists():
             names = [study.name for study in self.studies()]
-            there_are = f"There are: {', '.join(names)}." if names else "There are none yet."
+            existing = f"There are: {', '.join(names)}." if names else "There are none yet."
             hint = did_you_mean(name, names)
-            raise ConfigError(f'there is no study "{name}" in {self.root}.{hint} {there_are}')
+            raise ConfigError(f'there is no study "{name}" in {self.root}.{hint} {existing}')
         return folder
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """The files of one study."""
+    """The files of one study.
+
+    A driver writes them in an order in which a crash at any point loses nothing:
+
+    1. `study.json`, before anything else. A folder without it is not a study.
+    2. For each trial the row in Optuna's database, then the event "asked" in the trial's log. If the event is missing,
+       the next driver finds the row, asks the trial again and writes the event.
+    3. After each segment the checkpoint, and for each processed epoch an event. Epochs that are in the checkpoint but
+       not in the log are processed again from the checkpoint, and events that exist are not written twice.
+    4. At the end of a trial the event "ended", then the row's final values and last its state, then the checkpoint is
+       deleted. A row with a final state therefore has everything. Without one, the trial ends again in the same way.
+
+    Files that are replaced (`study.json`, checkpoints, `best.toml`) get their name only when they are complete; logs
+    only grow, and an incomplete last line is cut off. MLflow is not part of this order: it is derived from the files.
+
+    Attributes:
+        root: the path of the folder.
+    """
 
     root: Path
 
@@ -110,7 +131,7 @@ class StudyFolder:
 
     @property
     def record(self) -> Path:
-        """What the study is: its specification, fingerprint and total of trials."""
+        """The study record, `study.json`."""
         return self.root / "study.json"
 
     @property
@@ -125,7 +146,7 @@ class StudyFolder:
 
     @property
     def publisher_log(self) -> Path:
-        """What the publisher had to say."""
+        """The log of the publisher."""
         return self.root / "publisher.log"
 
     def log(self, number: int) -> Path:
@@ -137,7 +158,7 @@ class StudyFolder:
         return self.trials / f"{number:04d}.npz"
 
     def logs(self) -> list[Path]:
-        """Return the event logs that exist, by trial number."""
+        """Return the existing event logs, by trial number."""
         return sorted(self.trials.glob("*.jsonl"), key=lambda path: int(path.stem))
 
     def read_record(self) -> StudyRecord:
@@ -161,10 +182,10 @@ class StudyFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Own the study while the context lasts.
+        """Own the study inside the context, so that no other process can run it.
 
         Raises:
-            StudyLockedError: when another process does, naming it.
+            StudyLockedError: if another process owns it; the message names the process.
         """
         from filelock import FileLock, Timeout
 

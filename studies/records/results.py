@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATES: tuple[State, ...] = ("complete", "pruned", "failed", "running")
-N_SHOWN = 5  # trials in the notebook's table
+N_SHOWN = 5  # trials in the table that notebooks show
 
 
 def rank(metric: str, number: int, value: float) -> tuple[float, int]:
@@ -194,7 +194,7 @@ class StudyResults:
         top = self.top(N_SHOWN)
         paths = list(dict.fromkeys(path for trial in top for path in trial.params))
         rows = [
-            [str(trial.number), f"{trial.value:.6g}", *(str(trial.params.get(path, "")) for path in paths)]
+            [str(trial.number), f"{trial.value:.6g}", *(_short(trial.params.get(path, "")) for path in paths)]
             for trial in top
         ]
         caption = f"{self.name}: {self.metric}, {self.direction}d; {self._standing()}"
@@ -212,6 +212,10 @@ class StudyResults:
 
 def _html_row(tag: str, cells: Iterable[str]) -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _floats(values: Sequence[float | None]) -> Array:

@@ -1,10 +1,12 @@
-"""The event log of a trial: an append-only file of JSON lines, from which MLflow and every table are made.
+"""The event log of a trial: an append-only file of JSON lines. MLflow and every table are derived from it.
 
     {"event": "asked", "time": ..., "trial": 7, "params": {...}, "config": {...}}
     {"event": "epoch", "time": ..., "epoch": 1, "metrics": {"train/loss": ..., "validation/accuracy": ...}}
     {"event": "ended", "time": ..., "state": "complete", "reason": "", "value": 0.97, "kept_epoch": 1, ...}
 
-An event is written when the driver processes it, and once: a driver that replays a study finds it already there.
+An event is written when the driver processes it. A driver that replays a study after a crash finds the events that
+exist and does not write them again, so times are those of the first processing. A crash while a line is written leaves
+an incomplete last line: readers skip it, and the next driver cuts it off before it appends.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ class Ending:
 
     Attributes:
         state: `complete`, `pruned` or `failed`.
-        reason: of a pruned trial `pruner` or `diverged`; of a failed one the class of its error; else empty.
-        value: the metric of the weights that are kept; of a pruned trial its last one.
-        kept_epoch: the epoch whose weights are kept; 0 without any.
-        weight_digest: the SHA-256 of these weights; empty unless complete.
-        error: the traceback of a failed trial.
-        seconds: time spent computing.
+        reason: `pruner` or `diverged` if pruned, the class of the error if failed, else empty.
+        value: the metric at the kept epoch if complete, at the last epoch if pruned, else None.
+        kept_epoch: the epoch whose weights are kept, counted from 1; 0 if no weights are kept.
+        weight_digest: the SHA-256 of the kept weights; empty unless complete.
+        error: the traceback if failed, else empty.
+        seconds: the compute time.
     """
 
     state: State
@@ -45,13 +47,17 @@ class Ending:
 
 @dataclass
 class TrialRecord:
-    """A trial as its log tells it.
+    """A trial, as read from its log.
 
     Attributes:
-        params: what was chosen, by dotted path, as recorded and shown.
+        number: the number of the trial in its study, counted from 0.
+        params: the searched parameters by dotted path, as recorded and shown.
         config: the complete configuration, as a mapping.
-        history: a value an epoch, by metric key.
-        epoch_times: when each epoch was processed, in seconds since 1970.
+        started: the time of the event "asked", in seconds since 1970.
+        history: one value per epoch, by metric key.
+        epoch_times: the time at which each epoch was processed, in seconds since 1970.
+        ending: how the trial ended; None while it is running.
+        ended: the time of the end, in seconds since 1970; None while it is running.
     """
 
     number: int
@@ -65,17 +71,17 @@ class TrialRecord:
 
     @property
     def state(self) -> State:
-        """The state; `running` until the end is recorded."""
+        """The state of the trial; `running` until its end is logged."""
         return self.ending.state if self.ending else "running"
 
     @property
     def value(self) -> float | None:
-        """The value of a trial that has ended."""
+        """The value of the trial; None while it is running, and if it has none."""
         return self.ending.value if self.ending else None
 
     @property
     def n_epochs(self) -> int:
-        """Epochs processed."""
+        """The number of logged epochs."""
         return len(self.epoch_times)
 
     @property
@@ -84,42 +90,50 @@ class TrialRecord:
         return max(self.started, *self.epoch_times[-1:], self.ended or 0.0)
 
     def summary(self) -> dict[str, float]:
-        """Return `best/...` and `final/...` of every metric; best is the best epoch of that metric."""
-        judged = [key for key in self.history if key.split("/")[0] in PARTS]
-        best = {f"best/{key}": self.history[key][best_epoch(key, self.history) - 1] for key in judged}
+        """Return `best/...` and `final/...` of every metric: its value at its own best epoch, and at the last epoch."""
+        scored = [key for key in self.history if key.split("/")[0] in PARTS]
+        best = {f"best/{key}": self.history[key][best_epoch(key, self.history) - 1] for key in scored}
         return {f"final/{key}": values[-1] for key, values in self.history.items()} | best
 
 
 class TrialLog:
-    """Writes the log of one trial. What an earlier driver has written stays; a line it tore is cut off."""
+    """Writes the log of one trial. Events of an earlier driver are kept; an incomplete last line is cut off.
+
+    Args:
+        file: the log, which may exist.
+
+    Attributes:
+        file: as given.
+        record: the trial as logged so far; None before its first event.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.record = read_log(file)
         if file.exists():
-            _cut_torn_line(file)
+            _cut_incomplete_line(file)
 
     def asked(self, number: int, params: dict[str, Any], config: dict[str, Any]) -> None:
-        """Record the beginning of the trial."""
+        """Log the start of the trial, unless it is logged."""
         if self.record is None:
             event = self._append("asked", {"trial": number, "params": params, "config": config})
             self.record = TrialRecord(number, params, config, event["time"])
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Record an epoch, counted from 1."""
-        record = self._begun()
+        """Log the metrics of an epoch (counted from 1), unless they are logged."""
+        record = self._started_record()
         if epoch > record.n_epochs:
             _apply(record, self._append("epoch", {"epoch": epoch, "metrics": metrics}))
 
     def ended(self, ending: Ending) -> None:
-        """Record the end."""
-        record = self._begun()
+        """Log the end of the trial, unless it is logged."""
+        record = self._started_record()
         if record.ending is None:
             _apply(record, self._append("ended", asdict(ending)))
 
-    def _begun(self) -> TrialRecord:
+    def _started_record(self) -> TrialRecord:
         if self.record is None:
-            raise RuntimeError(f"{self.file} has no beginning.")
+            raise RuntimeError(f'{self.file} has no "asked" event.')
         return self.record
 
     def _append(self, event: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +144,7 @@ class TrialLog:
 
 
 def read_log(file: Path) -> TrialRecord | None:
-    """Return the trial that a log tells, or None before its first whole line."""
+    """Return the trial in a log, or None if the log has no complete line yet."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -155,9 +169,9 @@ def _apply(record: TrialRecord, line: dict[str, Any]) -> None:
         record.ended = line["time"]
 
 
-def _cut_torn_line(file: Path) -> None:
+def _cut_incomplete_line(file: Path) -> None:
     data = file.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        with file.open("r+b") as torn:
-            torn.truncate(whole)
+    length = data.rfind(b"\n") + 1
+    if length < len(data):
+        with file.open("r+b") as log:
+            log.truncate(length)

@@ -1,4 +1,4 @@
-"""The MLflow UI over the home, on the loopback interface only."""
+"""The MLflow UI for a home, on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ STOP_SECONDS = 10.0
 
 
 def serve(console: Console, home: Home, name: str | None, port: int) -> int:
-    """Run the UI until Ctrl-C; print its address once it answers.
+    """Run the UI until Ctrl-C, and print its address as soon as it answers.
 
     Args:
-        console: where the address goes.
-        home: what to show.
-        name: the study to point at; all experiments unless given.
-        port: of the loopback interface.
+        console: the console that the address is printed to.
+        home: the home whose runs to show.
+        name: the study to open; all experiments if None.
+        port: the port on 127.0.0.1.
 
     Raises:
-        ConfigError: when there is nothing to show, or the port is taken.
+        ConfigError: if there is nothing to show, or the port is in use.
+        ServerError: if the server does not start.
     """
     if not home.mlflow_db.exists():
         studies = home.studies()
@@ -68,7 +69,7 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
 
 
 def _view(folder: StudyFolder) -> str:
-    """Return the query that opens an experiment at its trials, the best first, instead of at MLflow's traces."""
+    """Return the query that opens an experiment at its trials, best first, instead of at MLflow's traces."""
     ascending = folder.read_record().direction == "minimize"
     return urlencode(
         {
@@ -102,7 +103,7 @@ def _await_port(server: subprocess.Popen[bytes], port: int, log: str) -> None:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and the processes that it started."""
+    """Stop the server and the processes that it started."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
     try:

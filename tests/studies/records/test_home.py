@@ -1,4 +1,4 @@
-"""The home folder: which names it takes, who owns a study, and that files are replaced whole."""
+"""The home directory: names of studies, their owner, and files that are replaced atomically."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def add_study(home: Home, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "a", "0", "A-b_c.d", "v1..2", "x" * 100, "con.toml", "a-"])
-def test_a_name_of_letters_digits_dots_dashes_and_underscores_is_taken(home: Home, name: str) -> None:
+def test_a_name_of_letters_digits_dots_dashes_and_underscores_is_accepted(home: Home, name: str) -> None:
     assert home.study(name).name == name
     assert home.study(name).root == home.root / "studies" / name
 
@@ -91,7 +91,7 @@ def test_any_other_name_is_refused(home: Home, name: str) -> None:
         assert (error.value.path, error.value.problem) == ("name", expected)
 
 
-def test_the_home_is_what_was_given_else_the_environment_else_mlruns(
+def test_the_home_is_the_given_one_or_that_of_the_environment_or_mlruns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,7 +102,7 @@ def test_the_home_is_what_was_given_else_the_environment_else_mlruns(
     assert Home.find(Path("given")).root == tmp_path / "given"
 
 
-def test_runs_are_published_to_the_home_unless_the_environment_says_otherwise(
+def test_runs_are_published_to_the_home_unless_the_environment_names_a_server(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -111,14 +111,14 @@ def test_runs_are_published_to_the_home_unless_the_environment_says_otherwise(
     assert home.tracking_uri == "http://127.0.0.1:5000"
 
 
-def test_a_home_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+def test_a_home_is_created_with_its_parent_folders(tmp_path: Path) -> None:
     home = Home(tmp_path / "a" / "b")
     home.create()
     home.create()
     assert (home.root / "studies").is_dir()
 
 
-def test_a_home_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_created_is_explained(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(ConfigError, match=r"the home .*file/home cannot be written: .* Choose another with --home\."):
@@ -131,14 +131,14 @@ def test_a_study_that_exists_is_found(home: Home) -> None:
     assert home.existing_study("digits").read_record() == study_record()
 
 
-def test_studies_are_listed_by_name_and_folders_without_a_record_are_none(home: Home) -> None:
+def test_studies_are_listed_by_name_without_folders_that_have_no_record(home: Home) -> None:
     for name in ("mnist", "digits"):
         add_study(home, name)
     home.study("empty").root.mkdir()
     assert [study.name for study in home.studies()] == ["digits", "mnist"]
 
 
-def test_a_study_that_does_not_exist_is_explained_with_the_nearest_name(home: Home) -> None:
+def test_an_unknown_study_is_refused_with_the_closest_name(home: Home) -> None:
     for name in ("mnist", "digits"):
         add_study(home, name)
     with pytest.raises(ConfigError) as error:
@@ -147,7 +147,7 @@ def test_a_study_that_does_not_exist_is_explained_with_the_nearest_name(home: Ho
     assert str(error.value) == expected
 
 
-def test_a_home_without_studies_says_so(home: Home) -> None:
+def test_an_unknown_study_in_an_empty_home_is_refused(home: Home) -> None:
     with pytest.raises(ConfigError) as error:
         home.existing_study("digits")
     assert str(error.value) == f'there is no study "digits" in {home.root}. There are none yet.'
@@ -163,7 +163,7 @@ def test_logs_are_in_the_order_of_their_trials(home: Home) -> None:
     assert (study.log(7).name, study.checkpoint(7).name) == ("0007.jsonl", "0007.npz")
 
 
-def test_a_study_has_one_owner_and_others_are_told_who(home: Home) -> None:
+def test_a_study_has_one_owner_and_others_are_refused_with_its_process(home: Home) -> None:
     with owner_process(home) as process:
         with pytest.raises(StudyLockedError) as error, home.study("digits").lock():
             pass
@@ -175,14 +175,14 @@ def test_a_study_has_one_owner_and_others_are_told_who(home: Home) -> None:
         )
 
 
-def test_an_attempt_to_own_a_study_leaves_it_with_its_owner(home: Home) -> None:
+def test_a_refused_attempt_does_not_take_a_study_from_its_owner(home: Home) -> None:
     with owner_process(home):
         for _ in range(3):
             with pytest.raises(StudyLockedError), home.study("digits").lock():
                 pass
 
 
-def test_another_study_can_be_owned_meanwhile(home: Home) -> None:
+def test_another_study_can_be_owned_at_the_same_time(home: Home) -> None:
     with owner_process(home), home.study("mnist").lock():
         assert (home.study("mnist").root / "owner.json").exists()
 
@@ -204,14 +204,14 @@ def test_a_study_is_free_again_when_its_owner_is_done_or_fails(home: Home) -> No
         assert not (study.root / "owner.json").exists()
 
 
-def test_an_owner_whose_record_is_torn_is_another_process(home: Home) -> None:
+def test_an_owner_whose_file_is_incomplete_is_called_another_process(home: Home) -> None:
     with owner_process(home):
         (home.study("digits").root / "owner.json").write_text('{"pid": 1')
         with pytest.raises(StudyLockedError, match="is being run by another process"), home.study("digits").lock():
             pass
 
 
-def test_a_file_is_replaced_whole_however_often_it_is_read(tmp_path: Path) -> None:
+def test_a_reader_never_sees_a_partly_replaced_file(tmp_path: Path) -> None:
     file = tmp_path / "state"
     contents = {bytes([n]) * (100_000 + n) for n in range(4)}
     write_atomically(file, min(contents))

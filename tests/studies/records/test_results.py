@@ -1,4 +1,4 @@
-"""Reading a study from its record and its logs."""
+"""The results of a study, read from its record and its logs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def complete(value: float, epoch: int = 1) -> Ending:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A study of six, five of them begun: one in each state, and two complete ones with the same value."""
+    """A study of six trials: at least one in each state, and two complete ones with the same value."""
     folder = write_record(tmp_path)
     write_trial(folder, 0, [0.5, 0.8, 0.7], complete(0.8, 2), {"epochs": 3})
     write_trial(folder, 1, [0.4, 0.9], Ending("pruned", "pruner", 0.9, 2, seconds=1.0), {"epochs": 2, "seed": 7})
@@ -60,7 +60,7 @@ def read(folder: Path) -> StudyResults:
     return load_study(folder.name, folder.parent.parent)
 
 
-def test_the_best_is_complete_and_the_first_of_equals(folder: Path) -> None:
+def test_the_best_trial_is_complete_and_has_the_lowest_number_among_equals(folder: Path) -> None:
     results = read(folder)
     assert results.best is not None
     assert results.best.number == 2
@@ -69,7 +69,7 @@ def test_the_best_is_complete_and_the_first_of_equals(folder: Path) -> None:
     assert [trial.number for trial in results.top(100)] == [2, 3, 0]
 
 
-def test_where_less_is_better_the_least_is_best(folder: Path) -> None:
+def test_the_lowest_value_is_best_if_the_metric_is_minimised(folder: Path) -> None:
     write_record(folder.parent.parent, metric="validation/loss")
     results = read(folder)
     assert results.direction == "minimize"
@@ -132,12 +132,12 @@ def test_the_home_of_a_study_may_be_given_as_text(folder: Path) -> None:
     assert load_study("digits", str(folder.parent.parent)) == read(folder)
 
 
-def test_counts_name_every_state(folder: Path) -> None:
+def test_counts_include_every_state(folder: Path) -> None:
     assert read(folder).counts() == {"complete": 3, "pruned": 1, "failed": 1, "running": 1}
 
 
 def test_a_study_is_complete_when_all_its_trials_have_ended(folder: Path) -> None:
-    assert not read(folder).is_complete  # trial 5 runs
+    assert not read(folder).is_complete  # trial 5 is running
     write_trial(folder, 5, [0.95], complete(0.95))
     assert read(folder).is_complete
     write_record(folder.parent.parent, trials=7)
@@ -150,20 +150,20 @@ def test_a_trial_is_found_by_its_number(folder: Path) -> None:
     assert results.config(2) == TrainConfig.from_mapping(CONFIG)
 
 
-def test_a_trial_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
+def test_an_unknown_trial_is_refused_with_the_existing_numbers(folder: Path) -> None:
     write_trial(folder, 8, [])
     with pytest.raises(ConfigError, match=r'study "digits" has no trial 7\. It has: 0 to 5, 8\.'):
         read(folder).trial(7)
 
 
-def test_trials_come_by_number_even_past_four_digits(tmp_path: Path) -> None:
+def test_trials_are_in_order_of_their_numbers_even_past_four_digits(tmp_path: Path) -> None:
     folder = write_record(tmp_path)
     for number in (10000, 9999, 2):
         write_trial(folder, number, [])
     assert [trial.number for trial in read(folder).trials] == [2, 9999, 10000]
 
 
-def test_the_frame_has_a_row_a_trial(folder: Path) -> None:
+def test_the_frame_has_one_row_per_trial(folder: Path) -> None:
     frame = read(folder).trials_frame()
     assert frame["number"].tolist() == [0, 1, 2, 3, 4, 5]
     assert frame["state"].tolist() == ["complete", "pruned", "complete", "complete", "failed", "running"]
@@ -176,14 +176,14 @@ def test_the_frame_has_a_row_a_trial(folder: Path) -> None:
     assert frame.loc[[4], "best/validation/loss"].isna().all()
 
 
-def test_the_frame_tells_the_time_in_utc(folder: Path) -> None:
+def test_the_times_in_the_frame_are_in_utc(folder: Path) -> None:
     frame = read(folder).trials_frame()
     now = pd.Timestamp(datetime.now(UTC))
     assert ((now - frame["started"]).dt.total_seconds().between(0, 60)).all()
     assert frame["ended"].isna().tolist() == [False] * 5 + [True]
 
 
-def test_parameters_stand_in_the_order_of_the_space_and_whole_numbers_stay_whole(folder: Path) -> None:
+def test_parameters_are_in_the_order_of_the_space_and_integers_stay_integers(folder: Path) -> None:
     frame = read(folder).trials_frame()
     assert [name for name in frame if str(name).startswith("params.")] == ["params.seed", "params.epochs"]
     assert frame["params.seed"].dtype == "Int64"
@@ -197,12 +197,12 @@ def test_the_frame_of_a_study_without_trials_has_its_columns(tmp_path: Path) -> 
     assert {"number", "started", "params.seed"} <= set(frame)
 
 
-def test_a_log_whose_beginning_is_being_written_is_no_trial_yet(folder: Path) -> None:
+def test_a_log_without_a_complete_line_is_not_a_trial_yet(folder: Path) -> None:
     (folder / "trials" / "0006.jsonl").write_text('{"event": "asked", "ti')
     assert len(read(folder).trials) == 6
 
 
-def test_a_damaged_log_is_refused_by_its_name(folder: Path) -> None:
+def test_a_damaged_log_is_refused_with_its_name(folder: Path) -> None:
     file = folder / "trials" / "0003.jsonl"
     file.write_text("{}\n")
     with pytest.raises(ConfigError) as refused:
@@ -210,7 +210,7 @@ def test_a_damaged_log_is_refused_by_its_name(folder: Path) -> None:
     assert str(refused.value) == f"{file}: is not the event log of a trial: 'trial' is missing."
 
 
-def test_a_study_that_does_not_exist_is_refused_with_a_near_name(folder: Path) -> None:
+def test_an_unknown_study_is_refused_with_a_similar_name(folder: Path) -> None:
     with pytest.raises(ConfigError, match='Did you mean "digits"'):
         load_study("digit", folder.parent.parent)
 
@@ -221,5 +221,5 @@ def test_all_studies_of_a_home_are_listed_by_name(folder: Path) -> None:
     assert [(study.name, len(study.trials), study.total) for study in studies] == [("a", 0, 6), ("digits", 6, 6)]
 
 
-def test_a_home_without_studies_lists_none(tmp_path: Path) -> None:
+def test_a_home_without_studies_has_an_empty_list(tmp_path: Path) -> None:
     assert load_studies(tmp_path / "nowhere") == []

@@ -1,4 +1,4 @@
-"""The event log of a trial: what is written is read back, once, whatever moment the writer is killed at."""
+"""The event log of a trial: round trips, replay, and crashes of the writer at any moment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ N_EVENTS = len(EPOCHS) + 2
 
 
 def write(log: TrialLog, ending: Ending | None = ENDING) -> None:
-    """Write all events, as a driver does that replays a study from its beginning."""
+    """Write all events, as a driver that replays a study does."""
     log.asked(7, PARAMS, CONFIG)
     for epoch, metrics in enumerate(EPOCHS, start=1):
         log.epoch(epoch, metrics)
@@ -44,13 +44,13 @@ def read(file: Path) -> TrialRecord:
     return record
 
 
-def timeless(file: Path) -> list[dict[str, object]]:
+def events_without_times(file: Path) -> list[dict[str, object]]:
     """Return the events of a log without their times."""
     return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in file.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
-def whole_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def complete_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     file = tmp_path_factory.mktemp("log") / "0007.jsonl"
     write(TrialLog(file))
     return file.read_bytes()
@@ -82,7 +82,7 @@ def test_every_number_is_read_back_to_the_last_bit(
     assert [value.hex() for value in read(log.file).history["train/loss"]] == [value.hex() for value in values]
 
 
-def test_each_event_is_a_line_of_json_with_its_time(tmp_path: Path) -> None:
+def test_each_event_is_one_line_of_json_with_its_time(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "0007.jsonl")
     write(log)
     events = [json.loads(line) for line in log.file.read_text().split("\n")[:-1]]
@@ -93,7 +93,7 @@ def test_each_event_is_a_line_of_json_with_its_time(tmp_path: Path) -> None:
     assert [record.started, *record.epoch_times, record.ended] == times
 
 
-def test_times_stay_those_at_which_things_happened(tmp_path: Path) -> None:
+def test_replaying_keeps_the_times_of_the_events(tmp_path: Path) -> None:
     file = tmp_path / "0007.jsonl"
     write(TrialLog(file))
     before = read(file)
@@ -101,7 +101,7 @@ def test_times_stay_those_at_which_things_happened(tmp_path: Path) -> None:
     assert read(file) == before
 
 
-def test_an_event_that_is_replayed_is_not_written_again(tmp_path: Path) -> None:
+def test_a_replayed_event_is_not_written_again(tmp_path: Path) -> None:
     file = tmp_path / "0007.jsonl"
     write(TrialLog(file))
     content = file.read_bytes()
@@ -118,7 +118,7 @@ def test_events_are_in_the_file_as_soon_as_they_are_written(tmp_path: Path) -> N
     assert read(log.file).n_epochs == 1
 
 
-def test_a_log_that_is_missing_or_empty_tells_no_trial(tmp_path: Path) -> None:
+def test_a_log_that_is_missing_or_empty_has_no_trial(tmp_path: Path) -> None:
     file = tmp_path / "0007.jsonl"
     assert read_log(file) is None
     assert TrialLog(file).record is None
@@ -128,21 +128,21 @@ def test_a_log_that_is_missing_or_empty_tells_no_trial(tmp_path: Path) -> None:
     assert read(file).ending == ENDING
 
 
-def test_nothing_is_written_before_something_happens(tmp_path: Path) -> None:
+def test_no_file_is_created_before_the_first_event(tmp_path: Path) -> None:
     assert not TrialLog(tmp_path / "0007.jsonl").file.exists()
 
 
-def test_an_epoch_before_the_beginning_is_an_error(tmp_path: Path) -> None:
+def test_an_epoch_or_end_before_the_first_event_is_an_error(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "0007.jsonl")
-    with pytest.raises(RuntimeError, match=r"0007\.jsonl has no beginning"):
+    with pytest.raises(RuntimeError, match=r'0007\.jsonl has no "asked" event'):
         log.epoch(1, EPOCHS[0])
-    with pytest.raises(RuntimeError, match=r"0007\.jsonl has no beginning"):
+    with pytest.raises(RuntimeError, match=r'0007\.jsonl has no "asked" event'):
         log.ended(ENDING)
     assert not log.file.exists()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_metric_that_is_not_finite_is_refused_and_the_log_stays_whole(tmp_path: Path, value: float) -> None:
+def test_a_metric_that_is_not_finite_is_refused_and_the_log_is_unchanged(tmp_path: Path, value: float) -> None:
     log = TrialLog(tmp_path / "0007.jsonl")
     log.asked(7, PARAMS, CONFIG)
     before = log.file.read_bytes()
@@ -153,9 +153,9 @@ def test_a_metric_that_is_not_finite_is_refused_and_the_log_stays_whole(tmp_path
     assert read(log.file).n_epochs == len(EPOCHS)
 
 
-def test_a_torn_last_line_is_cut_and_the_log_goes_on(tmp_path: Path, whole_log: bytes) -> None:
+def test_an_incomplete_last_line_is_cut_off_before_the_log_continues(tmp_path: Path, complete_log: bytes) -> None:
     file = tmp_path / "0007.jsonl"
-    lines = whole_log.splitlines(keepends=True)
+    lines = complete_log.splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:2]) + b'{"event": "epo')
     assert read(file).n_epochs == 1
     log = TrialLog(file)
@@ -166,23 +166,23 @@ def test_a_torn_last_line_is_cut_and_the_log_goes_on(tmp_path: Path, whole_log: 
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
-def test_a_log_that_is_cut_anywhere_is_read_up_to_there_and_completed(
-    data: st.DataObject, whole_log: bytes, tmp_path_factory: pytest.TempPathFactory
+def test_a_log_that_is_cut_anywhere_can_be_read_and_completed(
+    data: st.DataObject, complete_log: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cut = data.draw(st.integers(0, len(whole_log)))
+    cut = data.draw(st.integers(0, len(complete_log)))
     file = tmp_path_factory.mktemp("log") / "0007.jsonl"
-    file.write_bytes(whole_log[:cut])
-    n_whole = whole_log[:cut].count(b"\n")
+    file.write_bytes(complete_log[:cut])
+    n_complete = complete_log[:cut].count(b"\n")
     record = read_log(file)
     events = 0 if record is None else 1 + record.n_epochs + (record.ending is not None)
-    assert events == n_whole
+    assert events == n_complete
     write(TrialLog(file))
-    kept = b"".join(whole_log.splitlines(keepends=True)[:n_whole])
+    kept = b"".join(complete_log.splitlines(keepends=True)[:n_complete])
     assert file.read_bytes().startswith(kept)
     complete = file.with_name("complete.jsonl")
-    complete.write_bytes(whole_log)
-    assert timeless(file) == timeless(complete)
-    assert len(timeless(file)) == N_EVENTS
+    complete.write_bytes(complete_log)
+    assert events_without_times(file) == events_without_times(complete)
+    assert len(events_without_times(file)) == N_EVENTS
 
 
 def test_the_summary_has_the_best_and_the_last_value_of_every_metric(tmp_path: Path) -> None:

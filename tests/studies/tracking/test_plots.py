@@ -94,7 +94,7 @@ def test_the_parameter_that_decides_the_value_has_the_largest_importance(fake: F
 @pytest.mark.slow
 def test_importances_do_not_load_scikit_learn_and_do_not_block_it_later() -> None:
     program = "import sys, studies.tracking.plots as plots\n"
-    program += "with plots._absent('sklearn'): import optuna.importance\n"
+    program += "with plots._import_blocked('sklearn'): import optuna.importance\n"
     program += "print('sklearn' in sys.modules); import sklearn"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"
