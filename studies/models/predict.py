@@ -138,7 +138,7 @@ def _csv_rows(model: Model, inputs: Array) -> Iterator[list[str]]:
 
 def evaluate_model(
     model: Model,
-    data: str,
+    data: str | Path,
     *,
     part: Part | None = None,
     label: str | None = None,
@@ -166,6 +166,7 @@ def evaluate_model(
     extra_metrics = tuple(metrics.decode(name) for name in extra)
     for metric in extra_metrics:
         metric.check_task(task)
+    data = str(data)
     is_own_data = data == config.data.name
     data_config = config.data if is_own_data else DataConfig(data)
     if not data_config.is_table or (is_own_data and label in (None, config.data.label)):

@@ -319,7 +319,7 @@ def test_the_csv_file_of_a_model_has_parts_and_any_other_is_used_in_full(
         np.mean(fitted.predict(x) == y)
         for x, y in ((dataset.test_inputs, dataset.test_targets), (dataset.inputs, dataset.targets))
     ]
-    assert evaluate_model(fitted, str(file))["test/accuracy"] == accuracy[0]
+    assert evaluate_model(fitted, file)["test/accuracy"] == accuracy[0]
     assert evaluate_model(fitted, str(file), part="train")["train/accuracy"] == accuracy[1]
     in_full = evaluate_model(fitted, "other.csv", data_dir=tmp_path)
     assert in_full["data/accuracy"] == pytest.approx((4 * accuracy[0] + 16 * accuracy[1]) / 20)
