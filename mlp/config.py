@@ -21,7 +21,13 @@ from mlp.scores import check_metric, standard
 
 @dataclass(frozen=True)
 class Taper(AbstractRecord):
-    """Hidden layers by depth, width and taper: layer i has max(1, round(width · taper^i)) units."""
+    """Hidden layers by depth, width and taper: layer i, counted from 0, has max(1, round(width · taper^i)) units.
+
+    Attributes:
+        depth: the number of hidden layers.
+        width: the units of the first hidden layer.
+        taper: the ratio of the widths of consecutive layers.
+    """
 
     depth: int = number(1, at_least=0, at_most=64)
     width: int = number(128, at_least=1, at_most=65536)

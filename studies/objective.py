@@ -1,4 +1,4 @@
-"""The objective as a plain callable, for those who drive Optuna themselves."""
+"""The objective of a study as a plain callable, for users who drive Optuna themselves."""
 
 from __future__ import annotations
 
@@ -17,22 +17,30 @@ if TYPE_CHECKING:
 class Objective:
     """Trains the configuration that a trial suggests; for `optuna.Study.optimize`.
 
-    The study's direction is `objective.spec.direction`; its sampler and pruner are whatever you gave it.
+    The sampler and the pruner are those of the Optuna study; the ones in the study file are ignored.
+
+    Example:
+        objective = Objective("experiments/digits.toml")
+        study = optuna.create_study(direction=objective.spec.direction)
+        study.optimize(objective, n_trials=20)
 
     Args:
-        spec: the study, or the file that describes it.
-        data_dir: where data files are, if not in the cache.
+        spec: the study, or the path of the study file.
+        data_dir: a folder with data files; by default the environment variable `STUDIES_DATA`.
+
+    Raises:
+        ConfigError: if the study file is not valid, or its data is missing.
     """
 
-    def __init__(self, spec: StudySpec | Path | str, *, data_dir: Path | None = None) -> None:
+    def __init__(self, spec: StudySpec | Path | str, *, data_dir: Path | str | None = None) -> None:
         self.spec = spec if isinstance(spec, StudySpec) else read_spec(Path(spec))
         self._dataset = open_dataset(self.spec.base.data, data_dir=data_dir)
 
     def __call__(self, trial: Trial) -> float:
-        """Return the metric of the weights that are kept.
+        """Train one trial, and return the study's metric at the kept epoch.
 
         Raises:
-            optuna.TrialPruned: when the pruner gives the trial up, or the training diverges.
+            optuna.TrialPruned: if the pruner stops the trial, or the training diverges.
         """
         from optuna import TrialPruned
 
@@ -40,8 +48,8 @@ class Objective:
         training = Training(config, self._dataset.split(config.data, config.seed))
         metric = self.spec.study.metric
 
-        def report(epoch: EpochMetrics) -> None:
-            trial.report(epoch.values[metric], epoch.epoch)
+        def report(metrics: EpochMetrics) -> None:
+            trial.report(metrics.values[metric], metrics.epoch)
             if training.is_running and trial.should_prune():
                 raise TrialPruned
 

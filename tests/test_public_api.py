@@ -39,11 +39,10 @@ def test_mlp_needs_numpy_and_threadpoolctl_and_nothing_else() -> None:
 def test_a_training_loads_nothing_that_importing_mlp_does_not() -> None:
     statement = """
 import numpy as np, mlp
-inputs, labels = np.zeros((40, 3), np.uint8), np.arange(40) % 2
-data = mlp.Dataset(name="none", inputs=inputs, targets=labels, test_inputs=inputs, test_targets=labels,
-                   classes=("a", "b"), largest=1.0, digest="")
-config = mlp.TrainConfig.from_mapping({"data": {"name": "none"}, "epochs": 1, "network": {"hidden": [4]}})
-assert len(mlp.train(config, data).history["train/loss"]) == 1
+x, y = np.zeros((40, 3), np.uint8), np.array(["a", "b"] * 20)
+dataset = mlp.Dataset.from_arrays(x, y, test=(x, y))
+training = mlp.train(mlp.TrainConfig(epochs=1), dataset)
+assert mlp.Model.of(training, dataset).classes == ("a", "b")
 """
     assert loaded_by(statement) <= {"mlp", "numpy", "threadpoolctl"}
 
@@ -60,6 +59,13 @@ def test_reading_a_study_loads_neither_optuna_nor_mlflow() -> None:
     heavy = {"optuna", "mlflow", "pandas", "matplotlib", "sklearn", "sqlalchemy"}
     assert not heavy & loaded_by("from studies import load_study")
     assert not heavy & loaded_by("from studies import run_study")
+
+
+def test_mlp_has_a_front_door() -> None:
+    assert set(mlp.__all__) >= {
+        *("ConfigError", "DataConfig", "Dataset", "DivergedError", "EarlyStopping", "Model", "NetworkConfig"),
+        *("TrainConfig", "Training", "advance", "load_model", "save_model", "train"),
+    }
 
 
 def test_mlp_offers_what_it_lists_and_nothing_more() -> None:

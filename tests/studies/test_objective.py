@@ -51,7 +51,7 @@ def study_of(objective: Objective, pruner: optuna.pruners.BasePruner | None = No
     )
 
 
-def test_a_trial_is_worth_what_training_its_configuration_gives(digits: Path) -> None:
+def test_the_value_of_a_trial_is_the_metric_of_training_its_configuration(digits: Path) -> None:
     objective = Objective(small_study())
     study = study_of(objective)
     study.optimize(objective, n_trials=4)
@@ -64,7 +64,7 @@ def test_a_trial_is_worth_what_training_its_configuration_gives(digits: Path) ->
     assert study.best_value == max(trial.value for trial in study.trials)
 
 
-def test_a_trial_is_worth_what_a_study_says_it_is(digits: Path, tmp_path: Path) -> None:
+def test_the_value_of_a_trial_is_the_same_as_in_a_launched_study(digits: Path, tmp_path: Path) -> None:
     spec = small_study({"pruner": "none", "trials": 4})
     run(spec, tmp_path, digits)
     objective = Objective(spec)
@@ -72,7 +72,7 @@ def test_a_trial_is_worth_what_a_study_says_it_is(digits: Path, tmp_path: Path) 
         assert objective(FixedTrial(row.params)) == row.value
 
 
-def test_the_value_is_that_of_the_weights_that_are_kept(digits: Path) -> None:
+def test_the_value_is_the_metric_at_the_kept_epoch(digits: Path) -> None:
     base = {
         "epochs": 20,
         "optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.9},
@@ -86,7 +86,7 @@ def test_the_value_is_that_of_the_weights_that_are_kept(digits: Path) -> None:
 
 
 @pytest.mark.usefixtures("digits")
-def test_a_trial_is_pruned_when_the_pruner_says_so() -> None:
+def test_a_trial_is_pruned_when_the_pruner_decides_so() -> None:
     objective = Objective(small_study())
     study = study_of(objective, optuna.pruners.ThresholdPruner(lower=2.0, n_warmup_steps=2))
     study.optimize(objective, n_trials=2)
@@ -125,7 +125,7 @@ def test_a_trial_that_diverges_is_pruned_with_its_last_finite_value(base: dict[s
 
 
 @pytest.mark.usefixtures("digits")
-def test_a_file_is_as_good_as_a_study(tmp_path: Path) -> None:
+def test_the_path_of_a_study_file_can_be_given_instead_of_a_study(tmp_path: Path) -> None:
     file = tmp_path / "file.toml"
     file.write_text(STUDY_FILE)
     objective = Objective(str(file))
@@ -136,7 +136,7 @@ def test_a_file_is_as_good_as_a_study(tmp_path: Path) -> None:
     assert Objective(file).spec.study == objective.spec.study
 
 
-def test_data_that_is_missing_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_is_an_error_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match=r'"digitz" is not a data set\. Did you mean "digits"'):
         Objective(small_study(base={"data": {"name": "digitz"}}, space={}))
