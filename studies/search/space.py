@@ -177,4 +177,5 @@ def errors_of_choices(chosen: Params) -> Iterator[None]:
             raise
         choices = " and ".join(f"{path} = {key}" for path, key in chosen.items())
         hint = " Guard one of them with `when`, or remove it." if len(chosen) > 1 else ""
-        raise ConfigError(f"{error.problem} This happens with {choices}.{hint}", path=error.path) from None
+        problem = f"{error.problem} This happens with {choices}.{hint}"
+        raise ConfigError(problem, path=error.path, place=error.place) from None
