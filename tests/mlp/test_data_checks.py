@@ -34,7 +34,7 @@ BAD_TARGETS = {
     "too few": (np.array([0]), "classes", r"targets must have shape \(2,\), got \(1,\)"),
     "labels of 2": (np.array([[0, 1, 2], [0, 0, 0]]), "labels", r"targets must be 0 or 1"),
     "a missing value": (np.array([[0.0, 1.0, np.nan]] * 2), "values", r"targets must be finite .* row 0, column 2"),
-    "whole values": (np.zeros((2, 3), int), "values", r"targets must be floating point"),
+    "integers": (np.zeros((2, 3), int), "values", r"targets must be floating point"),
     "another width": (np.zeros((2, 2)), "values", r"targets must have shape \(2, 3\), got \(2, 2\)"),
 }
 

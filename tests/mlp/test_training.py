@@ -132,13 +132,13 @@ def test_a_training_that_is_saved_and_loaded_ends_with_the_same_bits(
     optimizer: Any, schedule: str, stopping: Any
 ) -> None:
     config = small_config({"optimizer": optimizer, "schedule": schedule, "early_stopping": stopping})
-    whole, data = start(config), small_split(config)
-    state = save_and_load(whole.state())
-    while whole.status == "running":
-        whole.run_epoch()
+    uninterrupted_run, data = start(config), small_split(config)
+    state = save_and_load(uninterrupted_run.state())
+    while uninterrupted_run.status == "running":
+        uninterrupted_run.run_epoch()
         state = save_and_load(advance(state, data, 1))
-        assert bits(state) == bits(whole.state())
-    assert whole.epoch > 2
+        assert bits(state) == bits(uninterrupted_run.state())
+    assert uninterrupted_run.epoch > 2
 
 
 @pytest.mark.parametrize("name", list(activations))
@@ -175,16 +175,16 @@ def test_any_small_configuration_trains_to_the_same_bits_at_once_and_epoch_by_ep
         data=replace(small_config().data, scale=data.draw(st.sampled_from(["unit", "standard", "example", "none"]))),
     )
     split = small_split(config)
-    whole = advance(Training(config, split).state(), split, 3)
+    at_once = advance(Training(config, split).state(), split, 3)
     state = Training(config, split).state()
     for _ in range(3):
         state = advance(save_and_load(state), split, 1)
-    assert bits(state) == bits(whole)
-    assert whole.status != "running"
+    assert bits(state) == bits(at_once)
+    assert at_once.status != "running"
     # Learning rates up to 1e308 are drawn, so some of these trainings diverge. The history is always finite.
-    for values in whole.history.values():
+    for values in at_once.history.values():
         assert np.isfinite(values).all()
-        assert len(values) == whole.epoch - (whole.status == "diverged")
+        assert len(values) == at_once.epoch - (at_once.status == "diverged")
 
 
 def test_advance_does_not_change_its_argument() -> None:
@@ -344,19 +344,19 @@ def test_objects_that_only_pickle_could_load_are_refused() -> None:
 @thorough
 @given(data=st.data())
 def test_truncated_bytes_are_refused(data: st.DataObject) -> None:
-    _, whole = saved_state()
-    cut = data.draw(st.integers(0, len(whole) - 1))
-    assert outcome(whole[:cut]) == "refused"
+    _, complete = saved_state()
+    cut = data.draw(st.integers(0, len(complete) - 1))
+    assert outcome(complete[:cut]) == "refused"
 
 
 @quick
 @given(data=st.data())
 def test_bytes_whose_middle_is_lost_or_zeroed_are_refused(data: st.DataObject) -> None:
-    _, whole = saved_state()
-    low = data.draw(st.integers(0, len(whole) - 2))
-    high = data.draw(st.integers(low + 1, len(whole)))
-    assert outcome(whole[:low] + whole[high:]) == "refused"
-    assert outcome(whole[:low] + bytes(high - low) + whole[high:]) in ("refused", "unharmed")
+    _, complete = saved_state()
+    low = data.draw(st.integers(0, len(complete) - 2))
+    high = data.draw(st.integers(low + 1, len(complete)))
+    assert outcome(complete[:low] + complete[high:]) == "refused"
+    assert outcome(complete[:low] + bytes(high - low) + complete[high:]) in ("refused", "unharmed")
 
 
 @quick
@@ -373,18 +373,18 @@ def test_bytes_of_another_format_are_refused(junk: bytes) -> None:
 @thorough
 @given(data=st.data(), mask=st.integers(1, 255))
 def test_a_changed_byte_is_refused_or_changes_nothing(data: st.DataObject, mask: int) -> None:
-    _, whole = saved_state()
-    position = data.draw(st.integers(0, len(whole) - 1) | st.sampled_from(delicate_positions()))
-    assert outcome(flip(whole, position, mask)) in ("refused", "unharmed")
+    _, complete = saved_state()
+    position = data.draw(st.integers(0, len(complete) - 1) | st.sampled_from(delicate_positions()))
+    assert outcome(flip(complete, position, mask)) in ("refused", "unharmed")
 
 
 @pytest.mark.parametrize("mask", [2, 3, 64])
 def test_a_changed_byte_in_the_structure_of_the_file_is_refused_or_changes_nothing(mask: int) -> None:
-    _, whole = saved_state()
+    _, complete = saved_state()
     harm = {}
     for position in delicate_positions():
         try:
-            found = outcome(flip(whole, position, mask))
+            found = outcome(flip(complete, position, mask))
         except Exception as error:  # this test looks for any error but CorruptStateError
             found = f"{type(error).__name__}: {error}"
         if found not in ("refused", "unharmed"):
@@ -489,11 +489,11 @@ def test_a_large_batch_computed_in_blocks_gives_the_same_gradient(
     weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config({"batch_size": "full", "dtype": "float64", "class_weights": [1.0, 3.0, 0.0] * weighted})
-    whole = run(start(config), 3).network.theta
+    in_one_piece = run(start(config), 3).network.theta
     monkeypatch.setattr("mlp.training.PAGE_ROWS", 9)
     in_blocks = start(config)
     assert in_blocks._block_rows == 9
-    np.testing.assert_allclose(run(in_blocks, 3).network.theta, whole, rtol=1e-11)
+    np.testing.assert_allclose(run(in_blocks, 3).network.theta, in_one_piece, rtol=1e-11)
 
 
 # Batches of one example
@@ -753,10 +753,10 @@ def test_validation_metrics_use_the_parameters_at_the_end_of_the_epoch() -> None
 
 def test_evaluation_in_blocks_gives_the_outputs_of_each_example(monkeypatch: pytest.MonkeyPatch) -> None:
     training = run(start(small_config({"dtype": "float64"})), 1)
-    whole = training.outputs(training.data.train)
+    in_one_piece = training.outputs(training.data.train)
     for rows in (1, 5, 55, 56):
         monkeypatch.setattr("mlp.training.PAGE_ROWS", rows)
-        np.testing.assert_allclose(training.outputs(training.data.train), whole, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(training.outputs(training.data.train), in_one_piece, rtol=1e-12, atol=1e-14)
 
 
 def test_evaluating_does_not_change_the_training() -> None:
