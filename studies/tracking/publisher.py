@@ -21,6 +21,8 @@ The publisher writes its state to its standard output whenever the state changes
 Until an order comes, the publisher compares the logs with the store, publishes the difference, and waits
 `PAUSE_SECONDS`. A lock file keeps it and `studies sync` from publishing the same study at the same time. Being killed
 at any point is harmless: the next publisher, or `studies sync`, publishes whatever is missing.
+
+It runs at normal priority. At a lower one it would starve on a busy machine, and the driver waits for it at the end.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 FINISH, INTERRUPT, ORPHANED = "finish", "interrupt", "orphaned"
 EXIT_DRAINED, EXIT_PENDING = 0, 3
+# A pass takes 20 ms of CPU per running trial. With four of them every 2 s, that is 4 % of one core; without a pause
+# the publisher would keep one core busy.
 PAUSE_SECONDS = 2.0
 LOCK_SECONDS = 1.0  # how long it waits for a `studies sync` of the same study before it reports that as an error
 STOP_SECONDS = 3.5  # after `interrupt` or the driver's death the process exits within this time, finished or not
@@ -264,7 +268,8 @@ def main(arguments: list[str]) -> NoReturn:
     orders = _Orders(os.fdopen(0, "rb", buffering=0), give_up)
     code = run(home, home.study(arguments[1]), orders, states)
     settle_store(home)
-    os._exit(code)  # a regular exit would first take down everything that MLflow has imported
+    # A regular exit first takes down everything that MLflow has imported: 1.4 s of CPU, while the driver waits.
+    os._exit(code)
 
 
 if __name__ == "__main__":
