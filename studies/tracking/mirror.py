@@ -27,12 +27,10 @@ from studies.records.home import StudyFolder
 from studies.records.results import StudyResults
 from studies.records.trial_log import TrialRecord, read_log
 from studies.tracking import projection
-from studies.tracking.projection import BEST_SO_FAR, Point
+from studies.tracking.projection import BEST_SO_FAR, INTERRUPTED, KEY, STATUSES, STUDY_KEY, Point
 from studies.tracking.store import Run, Store
 
-KEY, STUDY_KEY, ARTIFACTS = "studies.key", "studies.study", "studies.artifacts"
-INTERRUPTED, NOTE = "interrupted", "mlflow.note.content"
-STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+ARTIFACTS, NOTE = "studies.artifacts", "mlflow.note.content"
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +171,7 @@ class Mirror:
             self._resume(store, key)
         if run.n_steps is None:
             # The metrics of an epoch are written in order of their keys, so the last key is there if all are there.
-            run.n_steps = (store.last_step(run.id, max(trial.history)) or 0) if trial.history else 0
+            run.n_steps = max(store.history(run.id, max(trial.history)), default=0) if trial.history else 0
         points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial)
         parameters = {} if run.described else projection.trial_parameters(trial)
         self._log(store, key, points, parameters, projection.ending_tags(trial))
@@ -187,8 +185,7 @@ class Mirror:
             return
         with _refusals_logged("the study's own run"):
             if parent.n_steps is None:
-                last = store.last_step(parent.id, BEST_SO_FAR)
-                parent.n_steps = 0 if last is None else last + 1
+                parent.n_steps = max(store.history(parent.id, BEST_SO_FAR), default=-1) + 1
             self._log(store, self._key, [point for point in points if point.step >= parent.n_steps], {}, {})
             parent.n_steps = points[-1].step + 1
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -22,8 +21,11 @@ from filelock import FileLock, Timeout
 from mlp.errors import ConfigError
 from studies.errors import RefusedError, StudyLockedError
 from studies.records.home import Home, StudyFolder
-from studies.tracking.mirror import STUDY_KEY, Mirror
-from studies.tracking.projection import Point, milliseconds, study_key
+from studies.records.results import read_results
+from studies.tracking.children import child_environment, module_command
+from studies.tracking.comparison import differences, missing_epochs
+from studies.tracking.mirror import Mirror
+from studies.tracking.projection import STUDY_KEY, Point, milliseconds, study_key
 from studies.tracking.store import Run
 
 METRICS_PER_CALL, PAIRS_PER_CALL, RUNS_PER_PAGE = 800, 100, 1000  # MLflow's limit is 1000 entities per call
@@ -92,6 +94,7 @@ class TrackingStore:
                     found.info.status,
                     described=bool(found.data.params) and bool(found.inputs.dataset_inputs),
                     n_steps=None,
+                    last_steps={metric.key: metric.step for metric in found.data.to_proto().metrics},
                     is_deleted=found.info.lifecycle_stage == "deleted",
                 )
             token = page.token
@@ -127,9 +130,9 @@ class TrackingStore:
         with _refusals_raised():
             self.client.log_inputs(run_id, [DatasetInput(Dataset(**fields), context)])
 
-    def last_step(self, run_id: str, metric: str) -> int | None:
-        """Return the last step of a metric, or None if it has no value."""
-        return max((entry.step for entry in self.client.get_metric_history(run_id, metric)), default=None)
+    def history(self, run_id: str, metric: str) -> dict[int, float]:
+        """Return the values of a metric by step."""
+        return {entry.step: entry.value for entry in self.client.get_metric_history(run_id, metric)}
 
     def set_status(self, run_id: str, status: str, ended: float | None = None) -> None:
         """Set the status of a run and, for a run that has ended, the time of its end."""
@@ -246,6 +249,29 @@ def sync(home: Home, folder: StudyFolder) -> int:
     return len(mirror.touched)
 
 
+def compare(home: Home, folder: StudyFolder) -> list[str]:
+    """Return the differences between the logs of a study and the tracking store, one line for each; change nothing.
+
+    Args:
+        home: the home of the study.
+        folder: the folder of the study. If a driver is running it, what has not been published yet is a difference.
+
+    Raises:
+        ConfigError: if the tracking store or a file of the study cannot be read.
+    """
+    results = read_results(folder)
+    nothing = [f'MLflow has no experiment "{folder.name}"']
+    if home.tracking_uri == own_store(home) and not home.mlflow_db.exists():
+        return nothing
+    with _errors_explained(home.tracking_uri, folder.publisher_log):
+        store = TrackingStore(home)
+        experiment = store.client.get_experiment_by_name(folder.name)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            return nothing
+        runs = list(store.runs(str(experiment.experiment_id), (STUDY_KEY, study_key(results.record))))
+        return differences(results, runs) + missing_epochs(results, runs, store)
+
+
 def experiment_id(home: Home, name: str) -> str | None:
     """Return the id of a study's experiment in the home's own store, or None if it has none."""
     if not home.mlflow_db.exists():
@@ -253,21 +279,6 @@ def experiment_id(home: Home, name: str) -> str | None:
     with _errors_explained(own_store(home), home.root / "mlflow.log"):
         experiment = TrackingStore(home, own_store(home)).client.get_experiment_by_name(name)
     return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else None
-
-
-def ui_command(home: Home, port: int) -> tuple[list[str], dict[str, str]]:
-    """Return the command and the environment of MLflow's server for the home's own store, on 127.0.0.1 only."""
-    options = {
-        "--backend-store-uri": own_store(home),
-        "--artifacts-destination": home.artifacts.as_uri(),
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": "1",
-        "--allowed-hosts": f"127.0.0.1:{port},localhost:{port}",
-    }
-    flags = [item for option in options.items() for item in option]
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return [sys.executable, "-m", "mlflow", "server", *flags], {**os.environ, **environment}
 
 
 def delete_experiment(home: Home, name: str) -> None:
@@ -308,7 +319,8 @@ def _erase(home: Home, identifier: str) -> None:
     """Remove the rows of a deleted experiment. MLflow offers only a command for it; if it fails, hidden rows remain."""
     store = own_store(home)
     options = ["--backend-store-uri", store, "--tracking-uri", store, "--experiment-ids", identifier]
-    subprocess.run([sys.executable, "-m", "mlflow", "gc", *options], check=False, capture_output=True)
+    command = module_command("mlflow", "gc", *options)
+    subprocess.run(command, env=child_environment(), check=False, capture_output=True)
 
 
 def _is_running(folder: StudyFolder) -> bool:

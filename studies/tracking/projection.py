@@ -24,6 +24,8 @@ from studies.records.trial_log import TrialRecord
 VALUE_LENGTH = 5000  # MLflow accepts 6000 characters in a parameter and 8000 in a tag
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set
 BEST_SO_FAR = "best_value"
+KEY, STUDY_KEY, INTERRUPTED = "studies.key", "studies.study", "interrupted"  # tags
+STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from studies.records.home import Home, StudyFolder
+from studies.tracking.children import child_environment, module_command
 
 if TYPE_CHECKING:
     from studies.tracking.mirror import Mirror
@@ -90,11 +91,14 @@ class Publisher:
     @classmethod
     def start(cls, home: Home, folder: StudyFolder) -> Publisher:
         """Start the publisher of a study whose `study.json` has been written."""
-        command = [sys.executable, "-m", __name__, str(home.root), folder.name]
+        command = module_command("studies.tracking.publisher", str(home.root), folder.name)
         pipe = subprocess.PIPE
         with folder.publisher_log.open("ab") as log:
             # In its own process group it does not receive Ctrl-C; the driver decides what happens then.
-            return cls(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True, process_group=0))
+            process = subprocess.Popen(
+                command, env=child_environment(), stdin=pipe, stdout=pipe, stderr=log, text=True, process_group=0
+            )
+        return cls(process)
 
     def finish(self, timeout: float = 120.0) -> PublishOutcome:
         """Have everything published, with the study's artifacts; return when the publisher has exited."""

@@ -20,6 +20,7 @@ class Run:
         status: `RUNNING`, `FINISHED`, `KILLED` or `FAILED`.
         described: whether its parameters and its data set are in the store.
         n_steps: how many steps of its metrics are in the store; None if that is not known yet.
+        last_steps: the last step of each metric, at the time the run was read from the store.
         is_deleted: whether a person deleted it; a deleted run is not changed any more.
     """
 
@@ -28,6 +29,7 @@ class Run:
     status: str = "RUNNING"
     described: bool = False
     n_steps: int | None = 0
+    last_steps: dict[str, int] = field(default_factory=dict)
     is_deleted: bool = False
 
 
@@ -49,8 +51,8 @@ class Store(Protocol):
     def log_dataset(self, run_id: str, fields: Mapping[str, str]) -> None:
         """Add the data set as an input; adding it again changes nothing."""
 
-    def last_step(self, run_id: str, metric: str) -> int | None:
-        """Return the last step of a metric, or None if it has no value."""
+    def history(self, run_id: str, metric: str) -> dict[int, float]:
+        """Return the values of a metric by step."""
 
     def set_status(self, run_id: str, status: str, ended: float | None = None) -> None:
         """Set the status of a run and, for a run that has ended, the time of its end."""

@@ -8,13 +8,15 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from mlp.errors import ConfigError
 from studies.errors import ServerError
 from studies.hints import command_line
 from studies.records.home import Home, StudyFolder
+from studies.tracking.children import child_environment, module_command, neutral_directory
+from studies.tracking.mlflow_store import experiment_id, own_store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,18 +46,14 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         raise ConfigError(f"no study in {home.root} has been published yet. {advice}")
     folder = home.existing_study(name) if name is not None else None
     _check_port(port)
-    from studies.tracking.mlflow_store import experiment_id, ui_command
 
     experiment = experiment_id(home, name) if name is not None else None
     if name is not None and experiment is None:
         raise ConfigError(
             f'study "{name}" is not published yet. Publish it with: {command_line("sync", name, home=home)}'
         )
-    command, environment = ui_command(home, port)
     with home.root.joinpath("ui.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        server = start_server(home, port, log)
     try:
         _await_port(server, port, str(log.name))
         path = f"/#/experiments/{experiment}/runs?{_view(folder)}" if folder else ""
@@ -66,6 +64,34 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         return 0
     finally:
         _stop(server)
+
+
+def start_server(home: Home, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start MLflow's server for the home's own store, on 127.0.0.1 only, as the leader of a new session.
+
+    Args:
+        home: the home.
+        port: the port on 127.0.0.1.
+        log: receives the output of the server.
+    """
+    options = {
+        "--backend-store-uri": own_store(home),
+        "--artifacts-destination": home.artifacts.as_uri(),
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": "1",
+        "--allowed-hosts": f"127.0.0.1:{port},localhost:{port}",
+    }
+    flags = [item for option in options.items() for item in option]
+    return subprocess.Popen(
+        module_command("mlflow", "server", *flags),
+        env=child_environment(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        cwd=neutral_directory(),
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _view(folder: StudyFolder) -> str:

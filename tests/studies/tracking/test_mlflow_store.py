@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,16 @@ from mlp.errors import ConfigError
 from studies.records.home import Home
 from studies.tracking.mlflow_store import (
     TrackingStore,
+    compare,
     create_store,
     delete_experiment,
     experiment_id,
     publishing_lock,
     sync,
-    ui_command,
 )
+from studies.tracking.ui import start_server
 from tests.tracking_data import (
+    COMPLETE,
     FakeStudy,
     content,
     dump,
@@ -120,15 +123,48 @@ def test_a_process_killed_while_it_creates_the_database_leaves_no_partial_one(tm
     assert TrackingStore(home, f"sqlite:///{home.mlflow_db}").client.get_experiment_by_name("Default") is not None
 
 
+def test_comparing_finds_nothing_in_a_published_study(home: Home) -> None:
+    study = four_trials(home)
+    assert compare(home, study.folder) == ['MLflow has no experiment "digits"']
+    sync(home, study.folder)
+    before = dump(home.mlflow_db)
+    assert compare(home, study.folder) == []
+    assert dump(home.mlflow_db) == before
+
+
+def test_comparing_names_missing_runs_wrong_statuses_and_missing_epochs(home: Home) -> None:
+    study = FakeStudy(home, trials=5)
+    for number in range(4):
+        study.advance(number, 3, COMPLETE)
+    sync(home, study.folder)
+    client, found = TrackingStore(home).client, runs(home)
+    client.set_terminated(found["trial 0001"].info.run_id, "FAILED")
+    identifier = found["trial 0002"].info.run_id
+    with closing(sqlite3.connect(home.mlflow_db)) as database, database:
+        change = "UPDATE metrics SET value = 0.5 WHERE key = 'train/loss' AND step = 2 AND run_uuid = ?"
+        database.execute(change, [identifier])
+        database.execute("DELETE FROM metrics WHERE key = 'train/accuracy' AND step < 3 AND run_uuid = ?", [identifier])
+    client.delete_run(found["trial 0000"].info.run_id)
+    study.advance(3, 3, COMPLETE)
+    study.folder.log(3).write_text(study.folder.log(3).read_text().replace('"trial": 3', '"trial": 4'))
+    study.folder.log(3).rename(study.folder.log(4))
+    study.advance(3, 4)
+    assert compare(home, study.folder) == [
+        "trial 1: MLflow shows FAILED instead of FINISHED",
+        "trial 3: MLflow shows FINISHED, but it has not ended",
+        "trial 3: MLflow has 3 of 4 epochs of train/loss",
+        "trial 4: MLflow has no run",
+        "trial 2: MLflow differs from the log in train/loss, epochs 2",
+        "trial 2: MLflow differs from the log in train/accuracy, epochs 1, 2",
+    ]
+
+
 @contextmanager
 def serving(home: Home, port: int) -> Iterator[str]:
     """Run MLflow's server as `studies ui` does."""
-    command, environment = ui_command(home, port)
     url = f"http://127.0.0.1:{port}"
     with (home.root / "ui.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, env=environment, cwd=home.root, stdout=log, stderr=log, start_new_session=True
-        )
+        server = start_server(home, port, log)
     try:
         while True:
             assert server.poll() is None, (home.root / "ui.log").read_text()
