@@ -57,7 +57,9 @@ class DataConfig(AbstractRecord):
         if not self.is_table:
             for f in fields(self):
                 if f.name in ("label", "task", "test") and getattr(self, f.name) != f.default:
-                    problem = f'applies to CSV files only, and data.name is "{self.name}". Remove it.'
+                    advice = "Save the file with commas as separators and a name that ends in .csv"
+                    advice = advice if "." in self.name else "Remove it"
+                    problem = f'applies to CSV files only, and data.name is "{self.name}". {advice}.'
                     raise ConfigError(problem, path=f.name)
         if self.folds == 1:
             raise ConfigError("must be 0 (no folds) or at least 2, got 1.", path="folds")

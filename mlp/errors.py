@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,5 +74,35 @@ def errors_in(place: str = "", *, path: str = "") -> Iterator[None]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` Did you mean "relu"?`, or an empty string if no known word is close."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f' Did you mean "{close[0]}"?' if close else ""
+    nearest = nearest_word(word, known)
+    return f' Did you mean "{nearest}"?' if nearest else ""
+
+
+def nearest_word(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is probably meant, or an empty string.
+
+    That is the same word in another case or with other separators, a word that it abbreviates (`lr`, `acc`), or the
+    most similar word. Of a dotted path, `optimizer.learning_rate`, the last step may be abbreviated or given alone.
+    """
+    words = list(known)
+    for is_meant in (_is_same_word, _is_last_step, _is_abbreviation):
+        if meant := [other for other in words if is_meant(word, other)]:
+            return meant[0]
+    return next(iter(difflib.get_close_matches(word, words, n=1)), "")
+
+
+def _is_same_word(word: str, other: str) -> bool:
+    return re.sub(r"[\W_]", "", word).casefold() == re.sub(r"[\W_]", "", other).casefold() != ""
+
+
+def _is_last_step(word: str, other: str) -> bool:
+    return word.casefold() == other.rpartition(".")[2].casefold()
+
+
+def _is_abbreviation(word: str, other: str) -> bool:
+    """Return whether a word has the initials of another one, its first letters, or one of its parts (`auc`)."""
+    (place, _, short), (other_place, _, full) = word.casefold().rpartition("."), other.casefold().rpartition(".")
+    if place not in ("", other_place) or len(short) < 2:
+        return False
+    parts = full.split("_")
+    return short == "".join(part[:1] for part in parts) or short in parts or full.startswith(short)

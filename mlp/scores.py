@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from mlp.arrays import Array
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import ConfigError, errors_in, nearest_word
 from mlp.losses import AbstractLoss, Task
 from mlp.metrics import (
     R2,
@@ -18,6 +19,7 @@ from mlp.metrics import (
 )
 
 PARTS = ("train", "validation")
+PART_WORDS = re.compile(r"(?:(train|training|val|valid|validation|test|best|final)[/_.-])+", re.I)  # as other programs write
 STANDARD: dict[Task, tuple[AbstractMetric, ...]] = {
     "classes": (Loss(), Accuracy()),
     "labels": (Loss(), LabelAccuracy()),
@@ -62,10 +64,20 @@ def direction(key: str) -> Direction:
     """
     known = [f"{part}/{name}" for part in PARTS for name in metrics]
     if key not in known:
-        hint = did_you_mean(key, known)
         starts = " or ".join(f"{part}/" for part in PARTS)
-        raise ConfigError(f'there is no metric "{key}".{hint} Available, after {starts}: {", ".join(metrics)}.')
+        problem = f'there is no metric "{key}".{_metric_hint(key)}'
+        raise ConfigError(f"{problem} Available, after {starts}: {', '.join(metrics)}.")
     return metrics.lookup(key.split("/")[1]).direction
+
+
+def _metric_hint(key: str) -> str:
+    """Return the suggestion for an unknown metric: of the training part if the key names it, else of validation."""
+    beginning, name = "", key
+    if match := PART_WORDS.match(key):
+        beginning, name = match[1].lower(), key[match.end() :]
+    nearest = nearest_word(name, metrics)
+    part = "train" if beginning.startswith("train") else "validation"
+    return f' Did you mean "{part}/{nearest}"?' if nearest else ""
 
 
 def check_metric(key: str) -> None:

@@ -18,6 +18,7 @@ from mlp.data import Dataset, Split
 from mlp.errors import ConfigError, errors_in
 from mlp.losses import Task
 from mlp.metrics import metrics
+from mlp.paths import value_at
 from mlp.preparation import check_fit
 from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
@@ -83,6 +84,25 @@ class Plan:
     record: StudyRecord
     split: Split
 
+    def notices(self, workers: int | None = None) -> list[str]:
+        """Return what a user should know before the study starts: settings that have no effect.
+
+        Args:
+            workers: the number of workers asked for.
+        """
+        study, found = self.spec.study, []
+        if outside := self.spec.space.why_base_is_outside():
+            found.append(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
+        least = value_at(study.pruner, "min_epochs")
+        epochs = max(config.epochs for config in (self.spec.base, *(e.config for e in self.spec.space.examples)))
+        if least is not None and least >= epochs:
+            problem = f"pruner.min_epochs = {least} is not below epochs = {epochs}"
+            found.append(f"{problem}, so that no trial is pruned.")
+        if workers is not None and workers > study.parallelism:
+            problem = f"{study.parallelism} of {workers} workers are used, because parallelism is {study.parallelism}"
+            found.append(f"{problem}. To use more, set parallelism in [study] and start a new study.")
+        return found
+
     def epoch_cost(self, config: TrainConfig) -> int:
         """Return the virtual cost of one epoch of a configuration."""
         split = self.split
@@ -112,7 +132,20 @@ def plan_study(
     """
     spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
     with errors_in(f"{file}:"):
+        _check_space(spec)
         return _plan(spec, None if data_dir is None else Path(data_dir))
+
+
+def _check_space(spec: StudySpec) -> None:
+    """Refuse a study of several trials that would all be the same.
+
+    Raises:
+        ConfigError: if nothing is searched.
+    """
+    examples = spec.space.examples
+    if spec.study.trials > 1 and all(example.config == examples[0].config for example in examples):
+        problem = f"has only one configuration, so that the {spec.study.trials} trials would be the same"
+        raise ConfigError(f"[space]: {problem}. Add a path with several values, or use `studies train` instead.")
 
 
 def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
@@ -235,9 +268,9 @@ def run_study(
         stack.callback(opened.shutdown)
         folder.write_record((recorded or plan.record).with_total(spec.study.trials))
         publisher = Publisher.start(runs, folder) if publish else None
-        outside = spec.space.why_base_is_outside()
-        if on_notice and outside:
-            on_notice(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
+        for notice in plan.notices(workers):
+            if on_notice:
+                on_notice(notice)
         table = StudyTable(open_storage(runs.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)
         finished = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due).run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp.errors import DivergedError
+from mlp.errors import ConfigError, DivergedError
 from mlp.training import EpochMetrics, Training
 from studies.data.prepare import open_dataset
 from studies.search.spec import StudySpec, read_spec
@@ -40,10 +40,12 @@ class Objective:
         """Train one trial, and return the study's metric at the kept epoch.
 
         Raises:
+            ConfigError: if the Optuna study optimises in the other direction.
             optuna.TrialPruned: if the pruner stops the trial, or the training diverges.
         """
         from optuna import TrialPruned
 
+        self._check_direction(trial)
         config = self.spec.space.configure(self.spec.space.suggest(trial))
         training = Training(config, self._dataset.split(config.data, config.seed))
         metric = self.spec.study.metric
@@ -58,3 +60,17 @@ class Objective:
         except DivergedError as error:
             raise TrialPruned(str(error)) from error
         return training.kept_scores()[metric]
+
+    def _check_direction(self, trial: Trial) -> None:
+        """Refuse a trial of a study that minimises a metric to be maximised, or the other way round.
+
+        Raises:
+            ConfigError: with the call that creates a suitable study.
+        """
+        study = getattr(trial, "study", None)
+        if study is None:  # a FixedTrial, which belongs to no study
+            return
+        wanted, given = self.spec.direction, [direction.name.lower() for direction in study.directions]
+        if given != [wanted]:
+            problem = f"{self.spec.study.metric} is {wanted}d, but the Optuna study is created to {' and '.join(given)}"
+            raise ConfigError(f'{problem}. Create it with optuna.create_study(direction="{wanted}").')

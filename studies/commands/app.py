@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -33,6 +34,24 @@ app = typer.Typer(
 )
 for command in (run, list_studies, show, ui, export, train, predict, evaluate, sync, delete):
     app.command(command.__name__.partition("_")[0], cls=PlainCommand)(accept_places(command))
+
+
+def print_version(is_asked: bool) -> None:
+    """Print the version and exit, if `--version` is given."""
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"studies {version('mlp-studies')}")
+        raise typer.Exit
+
+
+@app.callback()
+def accept_version(
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Accept the options of the program itself. Its help text is that of `app`."""
 
 
 def main() -> None:

@@ -121,7 +121,7 @@ def read_targets_as(table: Table, label: str, task: str, classes: Sequence[str])
     Raises:
         ConfigError: if a row has another class, or a text where a value is expected.
     """
-    check_label(table, label)
+    check_label(table, label, advice="Name it with --label.")
     column = table.column(label)
     if task == "values":
         return _to_values(table, label, column)
@@ -134,16 +134,20 @@ def read_targets_as(table: Table, label: str, task: str, classes: Sequence[str])
     return np.array([number[text] for text in texts], np.int64)
 
 
-def check_label(table: Table, label: str) -> None:
+def check_label(table: Table, label: str, *, advice: str = "Set data.label to the column to predict.") -> None:
     """Refuse a table without the column to predict.
 
+    Args:
+        table: the table.
+        label: the name of the column.
+        advice: how to name another column.
+
     Raises:
-        ConfigError: with the most similar name.
+        ConfigError: with the most similar name and all columns.
     """
     if label not in table.names:
-        hint = did_you_mean(label, table.names)
-        problem = f'there is no column "{label}" to predict.{hint} Set data.label to the column to predict.'
-        raise ConfigError(f"{table.file}: {problem}")
+        problem = f'there is no column "{label}" to predict.{did_you_mean(label, table.names)}'
+        raise ConfigError(f"{table.file}: {problem} {advice} {table.list_columns()}")
 
 
 def _encode_targets(table: Table, label: str, task: str) -> tuple[Array, tuple[str, ...]]:

@@ -128,7 +128,15 @@ def find_source(name: str) -> AbstractSource:
         ConfigError: if there is no data set of this name.
     """
     if name not in SOURCES:
-        hint = did_you_mean(name, SOURCES)
+        hint = did_you_mean(name, SOURCES) or _file_hint(name)
         problem = f'"{name}" is not a data set.{hint} Available: {", ".join(SOURCES)}, or the path of a CSV file.'
         raise ConfigError(problem, path="name")
     return SOURCES[name]
+
+
+def _file_hint(name: str) -> str:
+    """Return what to do with a file that is not a CSV file."""
+    ending = Path(name).suffix
+    if ending.casefold() in (".tsv", ".tab"):
+        return " A table must be separated by commas, not by tabs, and its name must end in .csv."
+    return f" A table must be separated by commas, and its name must end in .csv, not in {ending}." if ending else ""

@@ -47,6 +47,11 @@ class Table:
         """The names of the columns."""
         return list(self.frame.columns)
 
+    def list_columns(self, most: int = 12) -> str:
+        """Return a sentence that lists the columns, at most the first few."""
+        more = f" and {len(self.names) - most} more" if len(self.names) > most else ""
+        return f"Its columns are: {', '.join(self.names[:most])}{more}."
+
     def without(self, name: str) -> Table:
         """Return the table without a column; a column that does not exist is ignored."""
         return replace(self, frame=self.frame.drop(columns=name, errors="ignore"))

@@ -74,7 +74,8 @@ def _check_width(inputs: Array, model: Model) -> None:
 def _read_csv(file: Path, model: Model, label: str | None) -> Array:
     table = read_table(file)
     if label is not None and label not in table.names:
-        raise ConfigError(f'{file}: there is no column "{label}".{did_you_mean(label, table.names)}')
+        problem = f'there is no column "{label}".{did_you_mean(label, table.names)}'
+        raise ConfigError(f"{file}: {problem} {table.list_columns()}")
     return _encode_inputs(table.without(_target_column(model) if label is None else label), model)
 
 

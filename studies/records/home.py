@@ -18,7 +18,26 @@ from studies.errors import StudyLockedError
 from studies.records.files import write_atomically
 from studies.records.study_record import StudyRecord
 
-STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LONGEST_NAME = 100  # characters of the name of a study, which names a folder and an MLflow experiment
+
+
+def check_study_name(name: str) -> None:
+    """Refuse a name that no study can have.
+
+    Raises:
+        ConfigError: with the rule that the name breaks.
+    """
+    if not name:
+        rule, got = "must not be empty", "an empty string"
+    elif len(name) > LONGEST_NAME:
+        rule, got = f"must have at most {LONGEST_NAME} characters", str(len(name))
+    elif wrong := re.search(r"[^A-Za-z0-9._-]", name):
+        rule, got = "must consist of ASCII letters, digits, dots, dashes and underscores", f"{wrong[0]!r} in {name!r}"
+    elif not re.match(r"[A-Za-z0-9]", name):
+        rule, got = "must begin with a letter or a digit", repr(name)
+    else:
+        return
+    raise ConfigError(f"{rule}, got {got}.", path="name")
 
 
 @dataclass(frozen=True)
@@ -75,11 +94,10 @@ class Home:
         """Return the folder of a study, which may not exist yet.
 
         Raises:
-            ConfigError: if the name contains other characters than those allowed.
+            ConfigError: if no study can have this name.
         """
-        if not STUDY_NAME.fullmatch(name):
-            problem = f"a study's name is made of letters, digits, dots, dashes and underscores, got {name!r}."
-            raise ConfigError(problem, path="name")
+        with errors_in("study"):
+            check_study_name(name)
         return StudyFolder(self.root / "studies" / name)
 
     def studies(self) -> list[StudyFolder]:

@@ -15,7 +15,7 @@ from mlp.paths import flatten, merge, value_at
 from mlp.records import AbstractRecord, field_types, number
 from mlp.scores import check_metric, direction
 from studies.records.files import read_toml
-from studies.records.home import STUDY_NAME
+from studies.records.home import check_study_name
 from studies.search.pruners import AbstractPruner, NoPruner
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
@@ -53,9 +53,7 @@ class StudyConfig(AbstractRecord):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not STUDY_NAME.fullmatch(self.name):
-            problem = f"must consist of letters, digits, dots, dashes and underscores, got {self.name!r}."
-            raise ConfigError(problem, path="name")
+        check_study_name(self.name)
         check_metric(self.metric)
 
 
@@ -191,7 +189,9 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set takes path=value, such as optimizer.learning_rate=0.01, got {text!r}.")
     first = path.split(".")[0]
     if first not in field_types(TrainConfig):
-        raise ConfigError(f'--set: "{path}" is not a field of [base].{did_you_mean(first, field_types(TrainConfig))}')
+        known = [*field_types(TrainConfig), *flatten(TrainConfig().to_mapping())]
+        hint = did_you_mean(path, known) or did_you_mean(first, known)
+        raise ConfigError(f'--set: "{path}" is not a field of [base].{hint}')
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

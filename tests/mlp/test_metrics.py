@@ -341,3 +341,22 @@ def test_a_metric_for_another_task_names_those_for_the_task() -> None:
 def test_an_unknown_metric_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f'there is no metric "{key}"'):
         direction(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "suggested"),
+    [
+        ("accuracy", "validation/accuracy"),
+        ("test/accuracy", "validation/accuracy"),
+        ("val_accuracy", "validation/accuracy"),
+        ("acc", "validation/accuracy"),
+        ("val_loss", "validation/loss"),
+        ("train_loss", "train/loss"),
+        ("train/acc", "train/accuracy"),
+        ("AUC", "validation/roc_auc"),
+        ("best/validation/f1_macro", "validation/f1_macro"),
+    ],
+)
+def test_a_validation_metric_is_suggested_unless_the_key_names_the_training_part(key: str, suggested: str) -> None:
+    with pytest.raises(ConfigError, match=rf'there is no metric "{key}"\. Did you mean "{suggested}"\?'):
+        direction(key)

@@ -136,6 +136,23 @@ def test_the_path_of_a_study_file_can_be_given_instead_of_a_study(tmp_path: Path
     assert Objective(file).spec.study == objective.spec.study
 
 
+@pytest.mark.usefixtures("digits")
+@pytest.mark.parametrize("directions", [["minimize"], ["maximize", "maximize"]])
+def test_a_study_in_the_other_direction_is_refused_in_its_first_trial(directions: list[str]) -> None:
+    objective = Objective(small_study())
+    study = optuna.create_study(directions=directions)
+    with pytest.raises(ConfigError, match=r'validation/accuracy is maximized, .* create_study\(direction="maximize"\)'):
+        study.optimize(objective, n_trials=3)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_metric_to_be_minimised_is_refused_by_a_study_that_maximises() -> None:
+    objective = Objective(small_study({"metric": "validation/loss"}))
+    with pytest.raises(ConfigError, match=r"validation/loss is minimized, but the Optuna study is created to maximize"):
+        optuna.create_study(direction="maximize").optimize(objective, n_trials=1)
+
+
 def test_missing_data_is_an_error_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match=r'"digitz" is not a data set\. Did you mean "digits"'):

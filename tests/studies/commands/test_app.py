@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_mistake_in_the_file_is_reported_in_one_line_before_anything_is_writte
         (["nowhere.toml"], "nowhere.toml: there is no such file."),
         (
             ["study.toml", "--set", "networ.hidden=3"],
-            '"networ.hidden" is not a field of [base]. Did you mean "network"?',
+            '"networ.hidden" is not a field of [base]. Did you mean "network.hidden"?',
         ),
         (
             ["study.toml", "--set", "epochs"],
@@ -238,3 +239,8 @@ def test_help_pages_load_nothing_heavy(shell: Shell, arguments: Sequence[str]) -
     )
     assert "Usage:" in answer.stdout
     assert answer.stderr == "[]\n"
+
+
+def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+    answer = shell.studies("--version")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"studies {version('mlp-studies')}\n", "")

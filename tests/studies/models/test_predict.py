@@ -150,7 +150,9 @@ def test_the_column_with_the_answers_is_ignored(tmp_path: Path) -> None:
     assert refusal(file).startswith(
         "column \"answer\": must contain numbers, got '?'. If it contains the answers, ignore it with --label answer."
     )
-    assert refusal(file, label="anser") == 'there is no column "anser". Did you mean "answer"?'
+    assert refusal(file, label="anser") == (
+        'there is no column "anser". Did you mean "answer"? Its columns are: a, b, c, d, e, f, answer.'
+    )
 
 
 def test_an_array_of_several_is_chosen_by_name(tmp_path: Path) -> None:
@@ -326,7 +328,7 @@ def test_the_csv_file_of_a_model_has_parts_and_any_other_is_used_in_full(
     with pytest.raises(ConfigError, match=r"other.csv: has no parts, because the model was not trained on it"):
         evaluate_model(fitted, str(other), part="test")
     other.write_text(FLOWERS.replace("kind", "sort").replace("red,b", "red,c"))
-    with pytest.raises(ConfigError, match=r'there is no column "kind" to predict'):
+    with pytest.raises(ConfigError, match=r'column "kind" to predict. Name it with --label. Its columns are: .*sort'):
         evaluate_model(fitted, str(other))
     with pytest.raises(
         ConfigError, match=r"column \"sort\", line 3: 'c' is not one of the classes of the model: a, b."

@@ -18,13 +18,13 @@ import pytest
 from mlp.errors import ConfigError
 from studies.errors import StudyLockedError
 from studies.records.files import write_atomically
-from studies.records.home import Home
+from studies.records.home import Home, check_study_name
 from tests.record_data import study_record
 
 OWNER = """
 import sys
 from pathlib import Path
-from studies.records.home import Home
+from studies.records.home import Home, check_study_name
 
 with Home(Path(sys.argv[1])).study("digits").lock():
     print("locked", flush=True)
@@ -87,8 +87,24 @@ def test_any_other_name_is_refused(home: Home, name: str) -> None:
     for find in (home.study, home.existing_study):
         with pytest.raises(ConfigError) as error:
             find(name)
-        expected = f"a study's name is made of letters, digits, dots, dashes and underscores, got {name!r}."
-        assert (error.value.path, error.value.problem) == ("name", expected)
+        assert (error.value.place, error.value.path) == ("study", "name")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "must not be empty, got an empty string."),
+        ("-x", "must begin with a letter or a digit, got '-x'."),
+        (".hidden", "must begin with a letter or a digit, got '.hidden'."),
+        ("x" * 300, "must have at most 100 characters, got 300."),
+        ("a b", "must consist of ASCII letters, digits, dots, dashes and underscores, got ' ' in 'a b'."),
+        ("naïve", "must consist of ASCII letters, digits, dots, dashes and underscores, got 'ï' in 'naïve'."),
+    ],
+)
+def test_the_error_of_a_name_states_the_rule_that_it_breaks(name: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_study_name(name)
+    assert error.value.problem == problem
 
 
 def test_the_home_is_the_given_one_or_that_of_the_environment_or_mlruns(

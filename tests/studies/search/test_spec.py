@@ -210,8 +210,10 @@ def test_an_override_of_a_searched_part_keeps_the_parameters_that_apply_to_it(tm
     [
         (
             "optimzer.learning_rate=1",
-            '--set: "optimzer.learning_rate" is not a field of [base]. Did you mean "optimizer"?',
+            '--set: "optimzer.learning_rate" is not a field of [base]. Did you mean "optimizer.learning_rate"?',
         ),
+        ("lr=1", '--set: "lr" is not a field of [base]. Did you mean "optimizer.learning_rate"?'),
+        ("learning_rate=1", '--set: "learning_rate" is not a field of [base]. Did you mean "optimizer.learning_rate"?'),
         ("epoch=1", '--set: "epoch" is not a field of [base]. Did you mean "epochs"?'),
         ("epochs", "--set takes path=value, such as optimizer.learning_rate=0.01, got 'epochs'."),
         ("=3", "--set takes path=value, such as optimizer.learning_rate=0.01, got '=3'."),
@@ -361,7 +363,7 @@ def test_the_error_of_an_unquoted_path_says_to_quote_it(tmp_path: Path, lines: s
         ({"base": ""}, "has no [base]. A study file has [study], [base] and [space]."),
         ({"study": ""}, '[study] "name": is missing and has no default.'),
         ({"study": "[study]\n"}, '[study] "name": is missing and has no default.'),
-        ({"study": '[study]\nname = "a b"\n'}, '[study] "name": must consist of letters, digits, dots, dashes and und'),
+        ({"study": '[study]\nname = "a b"\n'}, '[study] "name": must consist of ASCII letters, digits, dots, dash'),
         ({"study": f"{STUDY}trails = 3\n"}, '[study] "trails": is not a field of '),
         ({"study": STUDY.replace("12", '"12"')}, "[study] \"trials\": must be a whole number, got '12'."),
         ({"study": STUDY.replace("12", "0")}, '[study] "trials": must be at least 1 and at most '),
