@@ -19,7 +19,9 @@ from mlp.metrics import (
 )
 
 PARTS = ("train", "validation")
-PART_WORDS = re.compile(r"(?:(train|training|val|valid|validation|test|best|final)[/_.-])+", re.I)  # as other programs write
+PART_WORDS = re.compile(
+    r"(?:(train|training|val|valid|validation|test|best|final)[/_.-])+", re.I
+)  # as other programs write
 STANDARD: dict[Task, tuple[AbstractMetric, ...]] = {
     "classes": (Loss(), Accuracy()),
     "labels": (Loss(), LabelAccuracy()),

@@ -24,7 +24,7 @@ PATHS = ["optimizer", "optimizer.l2", "optimizer.learning_rate", "network.hidden
         ("lr", PATHS, "optimizer.learning_rate"),
         ("hidden", PATHS, "network.hidden"),
         ("networ.hidden", PATHS, "network.hidden"),
-        ("l", FIELDS, ""),
+        ("q", FIELDS, ""),
         ("", FIELDS, ""),
         ("xyzzy", PATHS, ""),
     ],

@@ -301,20 +301,20 @@ def test_a_notice_names_the_value_of_base_that_is_outside_the_space(run: Run, fi
     ]
 
 
-def test_a_notice_names_settings_without_effect(run: Run, file: Path) -> None:
+def test_a_notice_names_settings_without_effect(run: Run) -> None:
     notices: list[str] = []
     run(trials=1, on_notice=notices.append, workers=99, overrides=["epochs=1"])
-    assert notices == [
-        "pruner.min_epochs = 1 is not below epochs = 1, so that no trial is pruned.",
-        "3 of 99 workers are used, because parallelism is 3. "
-        "To use more, set parallelism in [study] and start a new study.",
-    ]
+    never_pruned, unused_workers = notices
+    assert never_pruned == "pruner.min_epochs = 1 is not below epochs = 1, so that no trial is pruned."
+    assert unused_workers.startswith("3 of 99 workers are used, because parallelism is 3.")
 
 
 @pytest.mark.parametrize("space", ["", "[space]\n", "[space]\nbatch_size = [32]\n"])
 def test_several_trials_of_the_same_configuration_are_refused(run: Run, file: Path, root: Path, space: str) -> None:
     file.write_text(STUDY.partition("[space]")[0] + space)
-    with pytest.raises(ConfigError, match=r"\[space\]: has only one configuration, so that the \d+ trials would be the"):
+    with pytest.raises(
+        ConfigError, match=r"\[space\]: has only one configuration, so that the \d+ trials would be the"
+    ):
         run()
     assert not Home(root).study(NAME).record.exists()
     assert run(trials=1).status == "complete"

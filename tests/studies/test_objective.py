@@ -141,7 +141,7 @@ def test_the_path_of_a_study_file_can_be_given_instead_of_a_study(tmp_path: Path
 def test_a_study_in_the_other_direction_is_refused_in_its_first_trial(directions: list[str]) -> None:
     objective = Objective(small_study())
     study = optuna.create_study(directions=directions)
-    with pytest.raises(ConfigError, match=r'validation/accuracy is maximized, .* create_study\(direction="maximize"\)'):
+    with pytest.raises(ConfigError, match=r'validation/accuracy is maximized, .*create_study\(direction="maximize"\)'):
         study.optimize(objective, n_trials=3)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
 
