@@ -43,18 +43,23 @@ class Recording(AbstractEngine):
         self.engine.shutdown(wait, cancel_futures=cancel_futures)
 
 
-def kill_workers(engine: LocalProcesses, times: int, file: Path) -> None:
-    """Kill one worker after another, at random moments."""
-    n_killed = 0
-    while n_killed < times:
-        time.sleep(random.uniform(0.6, 1.2))
+def kill_workers(engine: LocalProcesses, times: int, segments: Path) -> None:
+    """Kill one worker after another at random moments, and let some segments be computed between two kills.
+
+    Otherwise, on a busy machine, one segment could lose so many workers in a row that its trial fails.
+    """
+    n_before = 0
+    while times > 0:
+        time.sleep(random.uniform(0.0, 0.6))
+        n_started = len(set(segments.read_text().splitlines())) if segments.exists() else 0
         process_ids = engine.process_ids()
-        if process_ids:  # a dead worker is replaced when the driver needs it next, which can take a while at the start
+        if process_ids and n_started >= n_before + 4:
             victim = random.choice(process_ids)
             os.kill(victim, signal.SIGKILL)
-            with file.open("a") as kills:
+            with Path(f"{segments}.kills").open("a") as kills:
                 kills.write(f"{victim}\n")
-            n_killed += 1
+            n_before = n_started
+            times -= 1
 
 
 def main() -> None:
@@ -62,7 +67,7 @@ def main() -> None:
     file, home, segments, engine_name, *kills = sys.argv[1:]
     engine = open_engine("in-process", 1) if engine_name == "in-process" else open_engine("processes", int(engine_name))
     if kills and isinstance(engine, LocalProcesses):
-        arguments = (engine, int(kills[0]), Path(f"{segments}.kills"))
+        arguments = (engine, int(kills[0]), Path(segments))
         threading.Thread(target=kill_workers, args=arguments, daemon=True).start()
     launch = run_study(file, home=Path(home), engine=Recording(engine, Path(segments)))
     print(launch.status)
