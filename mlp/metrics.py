@@ -126,7 +126,8 @@ class TopKAccuracy(AbstractMetric):
 class AbstractCountMetric(AbstractMetric):
     """A metric of three counts per class or label: how often it is true, predicted, and both; 0 / 0 counts as 0.
 
-    A class that is neither true nor predicted anywhere is left out of averages; a label never is.
+    A class that is neither true nor predicted anywhere is left out of averages; a label never is. Counts are float64,
+    because the product of four counts of a large data set overflows int64.
     """
 
     direction: ClassVar[Direction] = "maximize"
@@ -134,13 +135,14 @@ class AbstractCountMetric(AbstractMetric):
 
     @abstractmethod
     def summarize(self, right: Array, predicted: Array, true: Array) -> float:
-        """Return the metric, given three counts for each class or label."""
+        """Return the metric, given three counts for each class or label, each of shape (k,) and float64."""
 
     def compute(self, outputs: Array, targets: Array, loss: AbstractLoss, weights: Array | None = None) -> float:
         if targets.ndim == 2:
             decided, true = loss.decide(outputs, "labels") > 0, targets > 0
-            return self.summarize((decided & true).sum(axis=0), decided.sum(axis=0), true.sum(axis=0))
-        matrix = confusion_matrix(targets, loss.decide(outputs, "classes"), max(2, outputs.shape[1]))
+            counts = [of.sum(axis=0, dtype=np.float64) for of in (decided & true, decided, true)]
+            return self.summarize(*counts)
+        matrix = confusion_matrix(targets, loss.decide(outputs, "classes"), max(2, outputs.shape[1])).astype(np.float64)
         right, predicted, true = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
         occurs = predicted + true > 0
         return self.summarize(right[occurs], predicted[occurs], true[occurs])

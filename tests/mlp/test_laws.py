@@ -318,6 +318,16 @@ def test_a_metric_prefers_perfect_outputs_in_its_direction(name: str, task: Task
     assert best > random if metric.direction == "maximize" else best < random
 
 
+@pytest.mark.parametrize(("name", "task"), METRIC_TASKS)
+def test_a_metric_of_the_same_examples_many_times_is_the_same(name: str, task: Task) -> None:
+    metric, repeats = metrics.decode(name), 10_000
+    loss = next(loss for loss, supported in LOSS_TASKS if supported == task)
+    part, outputs, targets = learnable(losses.decode(loss), task, np.float64)
+    many_targets = np.tile(targets, (repeats,) + (1,) * (targets.ndim - 1))
+    value = metric.compute(outputs, targets, part)
+    assert metric.compute(np.tile(outputs, (repeats, 1)), many_targets, part) == pytest.approx(value, rel=1e-9)
+
+
 @pytest.mark.parametrize("key", [f"{part}/{metric}" for part in PARTS for metric in metrics])
 def test_the_best_epoch_is_the_first_of_equal_ones_in_the_direction_of_the_metric(key: str) -> None:
     assert direction(key) == metrics.lookup(key.partition("/")[2]).direction
