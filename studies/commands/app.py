@@ -6,6 +6,7 @@ are imported inside the command that needs them, so that `studies --help` answer
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -16,11 +17,13 @@ from mlp.errors import ConfigError
 from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
 from studies.commands.study_commands import delete, export, list_studies, run, show, sync, ui
-from studies.commands.terminal import open_console, print_line
+from studies.commands.terminal import accept_any_character, open_console, print_line, short
 from studies.errors import HistoryMismatchError, ServerError
 
 # Errors that a person can act on. They are printed in one line; every other exception is a bug and keeps its traceback.
 EXIT_CODES: dict[type[Exception], int] = {ConfigError: 2, HistoryMismatchError: 1, ServerError: 1}
+# A path that a person gave cannot be used. Any other error of the system is a bug, unless the code explains it.
+PATH_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 app = typer.Typer(
@@ -56,6 +59,7 @@ def accept_version(
 
 def main() -> None:
     """Run the command that was typed; end with the exit code of its error."""
+    accept_any_character()
     try:
         app()
     except tuple(EXIT_CODES) as error:
@@ -67,3 +71,8 @@ def main() -> None:
         # The reader has left, as in `studies show x | head`. Python would complain when it flushes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in PATH_ERRORS or error.filename is None:
+            raise
+        print_line(open_console(stderr=True), f"error: {short(str(error.filename))}: {error.strerror}.", style="red")
+        sys.exit(2)

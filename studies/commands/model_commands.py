@@ -89,6 +89,8 @@ def predict(
     loaded = load_model(model)
     inputs = read_inputs(data, loaded, label=label, array=array)
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as in a file: names of classes must not be escaped
         write_predictions(loaded, inputs, sys.stdout)
         return
     text = io.StringIO()

@@ -223,12 +223,15 @@ def export(
 
 def sync(name: StudyArgument, home: HomeOption = None) -> None:
     """Publish anything MLflow does not have yet."""
+    from studies.records.addresses import mask_secrets
     from studies.records.home import Home
     from studies.tracking.mlflow_store import sync as publish
 
     place = Home.find(home)
     n_runs = publish(place, place.existing_study(name))
-    print_line(open_console(), f"Study {name} is up to date in {place.tracking_uri}; runs written: {n_runs}.")
+    print_line(
+        open_console(), f"Study {name} is up to date in {mask_secrets(place.tracking_uri)}; runs written: {n_runs}."
+    )
 
 
 def delete(

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+FALLBACK = "studies.ascii"  # the name of the error handler of the streams
+ASCII = {"·": "|", "…": "...", "–": "-", "—": "-", "×": "x", "²": "2"}  # everything else is escaped: `\\xe9`
+
+
+def accept_any_character() -> None:
+    """Let standard output and standard error escape the characters that their encoding lacks, instead of failing."""
+    codecs.register_error(FALLBACK, _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=FALLBACK)
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -21,3 +35,17 @@ def open_console(*, stderr: bool = False) -> Console:
 def print_line(console: Console, line: str, style: str | None = None) -> None:
     """Print a line without wrapping it, so that paths and commands in it can be copied."""
     console.print(line, style=style, soft_wrap=True)
+
+
+def short(text: str, longest: int = 200) -> str:
+    """Return a text with its middle left out if it is long, for errors."""
+    return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding cannot express, the handler of `codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    escaped = (ASCII.get(one) or one.encode("ascii", "backslashreplace").decode() for one in characters)
+    return "".join(escaped), error.end

@@ -15,9 +15,12 @@ from pathlib import Path
 
 from mlp.errors import ConfigError, did_you_mean, errors_in
 from studies.errors import StudyLockedError
+from studies.records.addresses import sqlite_url
 from studies.records.files import write_atomically
 from studies.records.study_record import StudyRecord
 
+LONGEST_ROOT = 470  # bytes: SQLite opens paths of up to 504, and `mlflow.draft/migrated.db` is in the home for a while
+LOCK_SECONDS = 0.2  # `is_locked` of another process may hold the lock for a moment
 LONGEST_NAME = 100  # characters of the name of a study, which names a folder and an MLflow experiment
 
 
@@ -59,8 +62,11 @@ class Home:
         """Create the directory.
 
         Raises:
-            ConfigError: if it cannot be created or written to.
+            ConfigError: if it cannot be created or written to, or its path is too long for the databases in it.
         """
+        if (length := len(os.fsencode(self.root))) > LONGEST_ROOT:
+            problem = f"the path of the home must have at most {LONGEST_ROOT} bytes, because SQLite cannot open longer"
+            raise ConfigError(f"{problem} paths, got {length}: {str(self.root)[:40]}... Choose another with --home.")
         try:
             (self.root / "studies").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
@@ -73,7 +79,7 @@ class Home:
     @property
     def optuna_url(self) -> str:
         """The address of Optuna's database."""
-        return f"sqlite:///{self.root / 'optuna.db'}"
+        return sqlite_url(self.root / "optuna.db")
 
     @property
     def mlflow_db(self) -> Path:
@@ -83,7 +89,7 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         """The address of the tracking store: `MLFLOW_TRACKING_URI`, or else the home's own store."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlflow_db}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(self.mlflow_db)
 
     @property
     def artifacts(self) -> Path:
@@ -198,22 +204,38 @@ class StudyFolder:
         """Write or replace `study.json`."""
         write_atomically(self.record, json.dumps(record.to_mapping(), indent=1))
 
+    def is_locked(self) -> bool:
+        """Return whether a process runs the study. Nothing is written, so this also works on a read-only disk."""
+        import fcntl
+
+        try:
+            with (self.root / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as filelock does, but without excluding readers
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # no process has ever locked it
+        return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Own the study inside the context, so that no other process can run it.
 
         Raises:
             StudyLockedError: if another process owns it; the message names the process.
+            ConfigError: if the folder cannot be written.
         """
         from filelock import FileLock, Timeout
 
-        self.trials.mkdir(parents=True, exist_ok=True)
         owner_file = self.root / "owner.json"
-        lock = FileLock(self.root / "lock", timeout=0)
+        lock = FileLock(self.root / "lock", timeout=LOCK_SECONDS)
         try:
+            self.trials.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
             raise StudyLockedError(f'study "{self.name}" is being run by {_owner(owner_file)}.') from None
+        except OSError as error:
+            raise ConfigError(f'study "{self.name}": {self.root} cannot be written: {error.strerror}.') from None
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
             write_atomically(

@@ -20,10 +20,12 @@ from filelock import FileLock, Timeout
 
 from mlp.errors import ConfigError
 from studies.errors import RefusedError, StudyLockedError
+from studies.records.addresses import MaskingFormatter, mask_secrets, sqlite_url
 from studies.records.home import Home, StudyFolder
 from studies.records.results import read_results
 from studies.tracking.children import child_environment, module_command
 from studies.tracking.comparison import differences, missing_epochs
+from studies.tracking.explanation import explain
 from studies.tracking.mirror import Mirror
 from studies.tracking.projection import STUDY_KEY, Point, milliseconds, study_key
 from studies.tracking.store import Run
@@ -159,7 +161,7 @@ class TrackingStore:
 
 def own_store(home: Home) -> str:
     """Return the address of the home's own store."""
-    return f"sqlite:///{home.mlflow_db}"
+    return sqlite_url(home.mlflow_db)
 
 
 def create_store(home: Home) -> None:
@@ -199,7 +201,7 @@ def _migrate(file: Path) -> None:
 
     event.listen(Engine, "connect", _turn_off_synchronous)
     try:
-        MlflowClient(tracking_uri=f"sqlite:///{file}")
+        MlflowClient(tracking_uri=sqlite_url(file))
     finally:
         event.remove(Engine, "connect", _turn_off_synchronous)
 
@@ -356,7 +358,9 @@ def _errors_explained(uri: str, log: Path) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    handler = logging.FileHandler(log, delay=True)
+    is_writable = os.access(log.parent, os.W_OK)  # false for a home on a read-only disk
+    handler = logging.FileHandler(log, delay=True) if is_writable else logging.NullHandler()
+    handler.setFormatter(MaskingFormatter())
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "studies")]
     for each in loggers:
         each.addHandler(handler)
@@ -364,8 +368,7 @@ def _errors_explained(uri: str, log: Path) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        problem = str(error).strip().split("\n")[0]
-        raise ConfigError(f"the tracking store {uri} cannot be used: {problem}") from None
+        raise ConfigError(f"the tracking store {mask_secrets(uri)} cannot be used: {explain(error)}") from None
     finally:
         for each in loggers:
             each.removeHandler(handler)

@@ -41,8 +41,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
+from studies.records.addresses import MaskingFormatter
 from studies.records.home import Home, StudyFolder
 from studies.tracking.children import child_environment, module_command
+from studies.tracking.explanation import explain
 
 if TYPE_CHECKING:
     from studies.tracking.mirror import Mirror
@@ -246,7 +248,7 @@ def _report_error(error: Exception, states: _States) -> None:
     """Report an error to the driver in one line, and once with its traceback in the log."""
     from filelock import Timeout
 
-    problem = str(error).strip().split("\n")[0] or type(error).__name__
+    problem = explain(error)
     if isinstance(error, Timeout):
         problem = "another process is publishing this study"
     if states.report("pending", error=problem):
@@ -256,7 +258,9 @@ def _report_error(error: Exception, states: _States) -> None:
 def main(arguments: list[str]) -> NoReturn:
     """Run as `python -m studies.tracking.publisher HOME NAME`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     home = Home(Path(arguments[0]))
     states = _States(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)  # what libraries print goes to the log, not to the driver

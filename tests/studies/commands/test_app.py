@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from mlp.errors import ConfigError
 from studies.commands import app as program
 from studies.commands.app import app
+from studies.commands.terminal import accept_any_character
 from studies.errors import HistoryMismatchError, ServerError
 from tests.studies.commands.shell import (
     COMMAND,
@@ -244,3 +246,23 @@ def test_help_pages_load_nothing_heavy(shell: Shell, arguments: Sequence[str]) -
 def test_the_version_is_that_of_the_package(shell: Shell) -> None:
     answer = shell.studies("--version")
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"studies {version('mlp-studies')}\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_the_encoding_of_the_terminal_lacks_are_escaped(shell: Shell, encoding: str) -> None:
+    answer = shell.studies("run", "学习.toml", PYTHONIOENCODING=encoding)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == r"error: \u5b66\u4e60.toml: there is no such file." + "\n"
+
+
+def test_common_signs_become_similar_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    accept_any_character()
+    print("5/6 · 2 × 3 …", flush=True)
+    assert written.getvalue() == b"5/6 | 2 x 3 ...\n"
+
+
+@pytest.mark.parametrize("command", [["show", "x", "--home"], ["sync", "x", "--home"], ["delete", "x", "--home"]])
+def test_a_path_that_is_too_long_is_reported_in_one_line(shell: Shell, command: list[str]) -> None:
+    assert_refused(shell.studies(*command, "a" * 300), "File name too long")

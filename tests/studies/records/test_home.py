@@ -262,3 +262,26 @@ def test_text_and_bytes_are_written_as_they_are(tmp_path: Path) -> None:
     write_atomically(tmp_path / "bytes", b"\x00\xff")
     assert (tmp_path / "text").read_text(encoding="utf-8") == "µ\n"
     assert (tmp_path / "bytes").read_bytes() == b"\x00\xff"
+
+
+def test_a_home_whose_path_is_too_long_for_sqlite_is_refused(tmp_path: Path) -> None:
+    home = Home(tmp_path.joinpath(*["x" * 50] * 10))
+    with pytest.raises(ConfigError, match=r"path of the home must have at most 470 bytes.* Choose another with --home"):
+        home.create()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_study_is_locked_as_long_as_a_process_runs_it(home: Home) -> None:
+    home.create()
+    folder = home.study("digits")
+    assert not folder.is_locked()
+    with folder.lock():
+        assert folder.is_locked()
+    assert not folder.is_locked()
+
+
+def test_a_study_in_a_place_that_cannot_be_written_is_refused() -> None:
+    folder = Home(Path("/proc/self/home")).study("digits")
+    with pytest.raises(ConfigError, match=r'study "digits": .* cannot be written: '), folder.lock():
+        pass
+    assert not folder.is_locked()
