@@ -26,7 +26,7 @@ def open_console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or standard error that prints text as it is, without markup."""
     from rich.console import Console
 
-    console = Console(stderr=stderr, markup=False, highlight=False)
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 200  # a pipe or a file has no edge to wrap at
     return console

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from mlp.errors import ConfigError
 from studies.commands import app as program
 from studies.commands.app import app
-from studies.commands.terminal import accept_any_character
+from studies.commands.terminal import accept_any_character, open_console, print_line
 from studies.errors import HistoryMismatchError, ServerError
 from tests.studies.commands.shell import (
     COMMAND,
@@ -27,7 +27,7 @@ from tests.studies.commands.shell import (
     assert_refused,
 )
 
-COMMANDS = ["run", "list", "show", "ui", "export", "train", "predict", "evaluate", "sync", "delete"]
+COMMANDS = [command.name for command in app.registered_commands if command.name]
 
 
 def help_page(*arguments: str) -> str:
@@ -180,7 +180,7 @@ def test_the_help_page_of_run_names_the_table_that_set_overrides() -> None:
 def test_every_command_is_listed_with_a_full_sentence() -> None:
     listed = dict(re.findall(r"^  ([a-z]+) {2,}(\S.*)$", help_page(), re.M))
     assert set(COMMANDS) == set(listed)
-    assert [text for text in listed.values() if not re.fullmatch(r"[A-Z].*[a-z]\.", text) or "..." in text] == []
+    assert [text for text in listed.values() if not re.fullmatch(r"[A-Z].*\w\.", text) or "..." in text] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -188,6 +188,11 @@ def test_every_command_accepts_home_and_data_dir(command: str) -> None:
     assert help_page(command, "--home", "here", "--data-dir", "there") == help_page(command)
     with pytest.raises(AssertionError, match="No such option"):
         help_page(command, "--nowhere", "here")
+
+
+def test_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line(open_console(), ":key:.csv [bold]x[/bold]")
+    assert capsys.readouterr().out == ":key:.csv [bold]x[/bold]\n"
 
 
 def test_an_option_that_a_command_has_no_use_for_is_ignored(shell: Shell) -> None:

@@ -242,7 +242,7 @@ def test_a_complete_trial_can_be_exported_and_a_pruned_one_is_refused(finished: 
     pruned = next(trial.number for trial in results.trials if trial.state == "pruned")
     answer = finished.studies("export", "digits", str(pruned))
     assert_refused(
-        answer, f'trial {pruned} of study "digits" is pruned (pruner); only complete trials can be exported.'
+        answer, f'trial {pruned} of study "digits" is pruned (pruner). Only complete trials can be exported.'
     )
     assert not (finished.folder / f"experiments/best/digits-{pruned}.toml").exists()
 
