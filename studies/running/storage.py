@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from studies.records.addresses import sqlite_url
+from studies.records.databases import create_database
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -18,14 +22,24 @@ def open_storage(url: str) -> RDBStorage:
     """
     import optuna
     from sqlalchemy import event
+    from sqlalchemy.engine import make_url
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if file := make_url(url).database:
+        create_database(Path(file), _fill)
     storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     event.listen(storage.engine, "connect", _on_connect)
     event.listen(storage.engine, "begin", _on_begin)
     storage.engine.dispose()  # its first connection was opened without these settings
     return storage
+
+
+def _fill(file: Path) -> None:
+    """Have Optuna create its tables in a new database."""
+    import optuna
+
+    optuna.storages.RDBStorage(sqlite_url(file)).engine.dispose()
 
 
 def _on_connect(connection: Any, _: Any) -> None:

@@ -113,7 +113,7 @@ def test_a_process_killed_while_it_creates_the_database_leaves_no_partial_one(tm
     program += "from studies.tracking.mlflow_store import *; "
     program += "create_store(Home(Path(sys.argv[1])))"
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
-    draft = tmp_path / "mlflow.draft" / "migrated.db"
+    draft = tmp_path / "mlflow.draft" / "filled.db"
     while not draft.exists() and process.poll() is None:
         time.sleep(0.01)
     time.sleep(delay)
