@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from queue import LifoQueue
 from typing import Any, Literal, TypeVar
 
 from studies.errors import WorkerLostError
-from studies.running.segments import prepare_worker
+from studies.processes import child_environment, python_command
+from studies.running.worker import pack
 
 T = TypeVar("T")
 EngineName = Literal["processes", "in-process"]
@@ -68,12 +70,12 @@ class LocalProcesses(AbstractEngine):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Give a segment to the next idle process."""
-        return self._threads.submit(self._compute, functools.partial(fn, *args, **kwargs))
+        return self._threads.submit(self._compute, pack(functools.partial(fn, *args, **kwargs)))
 
-    def _compute(self, task: Callable[[], T]) -> T:
+    def _compute(self, messages: tuple[bytes, bytes]) -> Any:
         worker = self._idle.get()
         try:
-            return worker.call(task)
+            return worker.call(messages)
         finally:
             self._idle.put(worker)
 
@@ -81,66 +83,76 @@ class LocalProcesses(AbstractEngine):
         """Stop the processes, even while they are computing."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
-            worker.process.kill()
+            worker.stop()
         self._threads.shutdown(wait=wait)
 
     def process_ids(self) -> list[int]:
         """Return the ids of the processes that are running."""
-        return [pid for worker in self._workers if worker.process.is_alive() and (pid := worker.process.pid)]
+        return [worker.process.pid for worker in self._workers if worker.process.poll() is None]
 
 
 class _Worker:
     """One process and the pipe to it. The process is started again when a call finds that it has died."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # so that no process starts while, or after, the engine is shut down
+        self._is_stopped = False
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, workers_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(workers_end, os.getpid()), daemon=True)
-        resource_tracker.ensure_running()  # otherwise the first start would start it, and unblock SIGINT
-        with _sigint_blocked():
-            self.process.start()
-        workers_end.close()  # so that reading fails as soon as the process is dead
+        self._pipe, workers_end = multiprocessing.Pipe()
+        number = workers_end.fileno()
+        command = python_command("studies.running.worker", str(number), str(os.getpid()))
+        try:
+            with _sigint_blocked():
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[number], env=child_environment()
+                )
+        except OSError as error:
+            raise WorkerLostError(f"a worker cannot be started: {error}.") from None
+        finally:
+            workers_end.close()  # so that reading fails as soon as the process is dead
 
-    def call(self, task: Callable[[], T]) -> T:
-        """Compute a task in the process; return its result, or raise its exception.
+    def call(self, messages: tuple[bytes, bytes]) -> Any:
+        """Compute a packed task in the process; return its result, or raise its exception.
 
         Raises:
             WorkerLostError: if the process dies before it has answered.
         """
-        if not self.process.is_alive():
-            self._start()
+        with self._lock:
+            if self._is_stopped:
+                raise WorkerLostError("the engine is shut down.")
+            if self.process.poll() is not None:
+                self._pipe.close()
+                self._start()
         try:
-            self._pipe.send(task)
-            result, error = self._pipe.recv()
+            for message in messages:
+                self._pipe.send_bytes(message)
+            answer = self._pipe.recv_bytes()
         except (EOFError, OSError):
             self._pipe.close()
             self.process.kill()
-            self.process.join()
-            raise WorkerLostError(f"worker {self.process.pid} has died ({self.process.exitcode}).") from None
+            code = self.process.wait()
+            raise WorkerLostError(f"worker {self.process.pid} has died ({_exit_text(code)}).") from None
+        result, error = pickle.loads(answer)
         if error is not None:
             raise error
-        answer: T = result
-        return answer
+        return result
+
+    def stop(self) -> None:
+        """Kill the process, even while it is computing."""
+        with self._lock:
+            self._is_stopped = True
+        self.process.kill()
+        self.process.wait()
 
 
-def _serve(pipe: Connection, parent: int) -> None:
-    """Compute the tasks that arrive through the pipe until the driver closes it."""
-    prepare_worker(parent)
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        answer: tuple[Any, Exception | None]
-        try:
-            answer = task(), None
-        except Exception as error:
-            error.add_note("".join(traceback.format_tb(error.__traceback__)))
-            answer = None, error
-        pipe.send(answer)
+def _exit_text(code: int) -> str:
+    """Return how a process ended, as in `signal SIGKILL` or `exit code 1`."""
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"exit code {code}"
 
 
 def open_engine(name: EngineName, n_workers: int) -> AbstractEngine:

@@ -6,10 +6,6 @@ Workers import this module, `mlp` and NumPy only. They never open a database.
 from __future__ import annotations
 
 import functools
-import os
-import signal
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,19 +79,3 @@ def run_segment(segment: Segment) -> Progress:
     else:
         state = TrainingState.from_bytes(segment.state)
     return Progress.of(advance(state, split, segment.epochs))
-
-
-def prepare_worker(parent: int) -> None:
-    """Prepare a new worker process: it ignores Ctrl-C, which the driver handles, and exits when the driver dies.
-
-    Args:
-        parent: the process id of the driver.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-
-
-def _exit_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

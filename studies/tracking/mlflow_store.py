@@ -20,10 +20,12 @@ from filelock import FileLock, Timeout
 
 from mlp.errors import ConfigError
 from studies.errors import RefusedError, StudyLockedError
+from studies.processes import child_environment
 from studies.records.addresses import MaskingFormatter, mask_secrets, sqlite_url
+from studies.records.databases import create_database
 from studies.records.home import Home, StudyFolder
 from studies.records.results import read_results
-from studies.tracking.children import child_environment, module_command
+from studies.tracking.children import module_command
 from studies.tracking.comparison import differences, missing_epochs
 from studies.tracking.explanation import explain
 from studies.tracking.mirror import Mirror
@@ -165,28 +167,8 @@ def own_store(home: Home) -> str:
 
 
 def create_store(home: Home) -> None:
-    """Create the home's own store, unless it exists.
-
-    MLflow's migrations take seconds, fail when two processes run them at once, and leave a half-migrated database
-    when they are killed. So they run on a draft, in one process at a time, and the database gets its name last.
-    """
-    if home.mlflow_db.exists():
-        return
-    home.root.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.root / "mlflow.lock"):
-        if home.mlflow_db.exists():
-            return
-        draft = home.root / "mlflow.draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        _migrate(draft / "migrated.db")
-        # A copy, because MLflow keeps a connection to the file that it migrated.
-        with closing(sqlite3.connect(draft / "migrated.db")) as database:
-            database.execute("VACUUM INTO ?", (str(draft / "mlflow.db"),))
-        with closing(sqlite3.connect(draft / "mlflow.db")) as database:
-            database.execute("PRAGMA journal_mode=WAL")
-        (draft / "mlflow.db").replace(home.mlflow_db)
-        shutil.rmtree(draft, ignore_errors=True)
+    """Create the home's own store, unless it exists."""
+    create_database(home.mlflow_db, _migrate)
 
 
 def _migrate(file: Path) -> None:

@@ -33,7 +33,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,9 +40,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
+from studies.processes import child_environment, python_command
 from studies.records.addresses import MaskingFormatter
 from studies.records.home import Home, StudyFolder
-from studies.tracking.children import child_environment, module_command
 from studies.tracking.explanation import explain
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Publisher:
     @classmethod
     def start(cls, home: Home, folder: StudyFolder) -> Publisher:
         """Start the publisher of a study whose `study.json` has been written."""
-        command = module_command("studies.tracking.publisher", str(home.root), folder.name)
+        command = python_command(__name__, str(home.root), folder.name)
         pipe = subprocess.PIPE
         with folder.publisher_log.open("ab") as log:
             # In its own process group it does not receive Ctrl-C; the driver decides what happens then.
@@ -256,7 +255,7 @@ def _report_error(error: Exception, states: _States) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Run as `python -m studies.tracking.publisher HOME NAME`."""
+    """Run as a process whose arguments are the path of the home and the name of the study."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     handler = logging.StreamHandler()
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -278,7 +277,3 @@ def main(arguments: list[str]) -> NoReturn:
     settle_store(home)
     # A regular exit first takes down everything that MLflow has imported: 1.4 s of CPU, while the driver waits.
     os._exit(code)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -14,8 +14,9 @@ from urllib.parse import quote, urlencode
 from mlp.errors import ConfigError
 from studies.errors import ServerError
 from studies.hints import command_line
+from studies.processes import child_environment
 from studies.records.home import Home, StudyFolder
-from studies.tracking.children import child_environment, module_command, neutral_directory
+from studies.tracking.children import module_command, neutral_directory
 from studies.tracking.mlflow_store import experiment_id, own_store
 
 if TYPE_CHECKING:

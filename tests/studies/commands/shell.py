@@ -169,7 +169,7 @@ def children(pid: int) -> set[int]:
 
 def workers(driver: subprocess.Popen[str]) -> set[int]:
     """Return the worker processes of a driver."""
-    return {pid for pid in children(driver.pid) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()}
+    return {pid for pid in children(driver.pid) if "studies.running.worker" in Path(f"/proc/{pid}/cmdline").read_text()}
 
 
 def descendants(pid: int) -> set[int]:

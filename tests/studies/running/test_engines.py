@@ -33,43 +33,54 @@ HEAVY = {"optuna", "sqlalchemy", "mlflow", "pandas", "matplotlib", "sklearn", "s
 PARENT = """
 import os, signal, sys, time
 from studies.running.engines import LocalProcesses
+from tasks import nap
 
-def nap(seconds):
-    time.sleep(seconds)
-    return os.getpid()
-
-if __name__ == "__main__":
-    engine = LocalProcesses(2)
-    print(*(future.result() for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]), flush=True)
-    engine.submit(nap, 600)
-    sys.stdin.read()
+engine = LocalProcesses(2)
+print(*(future.result() for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)]), flush=True)
+engine.submit(nap, 600)
+sys.stdin.read()
 """
 
 GROUP = """
 import os, signal, sys, time
 from studies.running.engines import LocalProcesses
+from tasks import nap
+
+interrupts = []
+signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
+engine = LocalProcesses(2)
+print("starting", flush=True)
+while not interrupts:
+    time.sleep(0.01)
+before = sorted(future.result() for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)])
+futures = [engine.submit(nap, 0.5), engine.submit(nap, 0.5)]
+print("busy", flush=True)
+print(before == sorted(future.result() for future in futures), len(interrupts) > 1, flush=True)
+engine.shutdown()
+"""
+
+ANSWER = """
+import os
+from studies.running.engines import LocalProcesses
+from tasks import die_while_answering
+
+engine = LocalProcesses(1)
+process_id = engine.submit(os.getpid).result(20)
+try:
+    print(type(engine.submit(die_while_answering).exception(4)).__name__, flush=True)
+    print("replaced" if engine.submit(os.getpid).result(20) != process_id else "the same", flush=True)
+finally:
+    os._exit(0)
+"""
+
+
+# Beside a script: what it sends to its workers.
+TASKS = """
+import multiprocessing.connection, os, signal, time
 
 def nap(seconds):
     time.sleep(seconds)
     return os.getpid()
-
-if __name__ == "__main__":
-    interrupts = []
-    signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
-    engine = LocalProcesses(2)
-    print("starting", flush=True)
-    while not interrupts:
-        time.sleep(0.01)
-    before = sorted(future.result() for future in [engine.submit(nap, 0.2), engine.submit(nap, 0.2)])
-    futures = [engine.submit(nap, 0.5), engine.submit(nap, 0.5)]
-    print("busy", flush=True)
-    print(before == sorted(future.result() for future in futures), len(interrupts) > 1, flush=True)
-    engine.shutdown()
-"""
-
-ANSWER = """
-import multiprocessing.connection, os, signal
-from studies.running.engines import LocalProcesses
 
 def die_while_answering():
     def write_half(connection, data, *_):
@@ -77,15 +88,6 @@ def die_while_answering():
         os.kill(os.getpid(), signal.SIGKILL)
 
     multiprocessing.connection.Connection._send = write_half
-
-if __name__ == "__main__":
-    engine = LocalProcesses(1)
-    process_id = engine.submit(os.getpid).result(20)
-    try:
-        print(type(engine.submit(die_while_answering).exception(4)).__name__, flush=True)
-        print("replaced" if engine.submit(os.getpid).result(20) != process_id else "the same", flush=True)
-    finally:
-        os._exit(0)
 """
 
 
@@ -122,6 +124,13 @@ def modules_after(segment: Segment) -> list[str]:
 
 def segment_of(digits: Path, epochs: int = 2) -> Segment:
     return Segment(0, 0, epochs, TrainConfig.from_mapping(BASE), digits, None)
+
+
+def write_script(folder: Path, script: str) -> Path:
+    (folder / "tasks.py").write_text(TASKS)
+    file = folder / "script.py"
+    file.write_text(script)
+    return file
 
 
 def eventually(condition: Callable[[], bool], seconds: float = SOON) -> bool:
@@ -256,8 +265,7 @@ def test_a_worker_killed_while_receiving_a_segment_does_not_affect_others(engine
 @pytest.mark.slow
 def test_a_worker_killed_while_answering_is_replaced(tmp_path: Path) -> None:
     """This needs a separate process: a driver that waited for the other half of the answer could not exit."""
-    script = tmp_path / "answer.py"
-    script.write_text(ANSWER)
+    script = write_script(tmp_path, ANSWER)
     output = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True
     ).stdout
@@ -283,8 +291,7 @@ def test_an_engine_can_be_shut_down_while_its_workers_start_and_twice() -> None:
 
 @pytest.mark.slow
 def test_workers_exit_when_their_driver_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(PARENT)
+    script = write_script(tmp_path, PARENT)
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -298,8 +305,7 @@ def test_workers_exit_when_their_driver_is_killed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_ignore_ctrl_c(tmp_path: Path) -> None:
     """A terminal sends it to all processes of a group, and it may arrive while the workers are starting."""
-    script = tmp_path / "group.py"
-    script.write_text(GROUP)
+    script = write_script(tmp_path, GROUP)
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as group:
         assert group.stdout is not None

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from studies.processes import child_environment
 from studies.records.home import Home
-from studies.tracking.children import child_environment, module_command
+from studies.tracking.children import module_command
 from studies.tracking.mlflow_store import delete_experiment, sync
 from studies.tracking.publisher import Publisher
 from tests.studies.tracking.test_mlflow_store import serving
