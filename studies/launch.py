@@ -25,6 +25,7 @@ from studies.data.prepare import prepare_data
 from studies.hints import command_line
 from studies.models.export import export_trial
 from studies.models.machine import machine, versions
+from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
 from studies.records.results import StudyResults, read_results
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
@@ -244,6 +245,8 @@ def run_study(
     Raises:
         ConfigError: if the study cannot be run as described; no work has started then.
         HistoryMismatchError: if the study has a record that differs from what is computed now.
+        StorageError: if a file or Optuna's database can no longer be written; the study can be resumed.
+        AllWorkersLostError: if worker processes die whatever they compute; the study can be resumed.
     """
     started = time.monotonic()
     plan = plan_study(file, name=name, trials=trials, overrides=overrides, data_dir=data_dir)
@@ -252,6 +255,7 @@ def run_study(
     runs.create()
     folder = runs.study(spec.study.name)
     with ExitStack() as stack:
+        stack.enter_context(failures_explained(runs.root / "optuna.db"))
         stack.enter_context(folder.lock())
         recorded = folder.read_record() if folder.record.exists() else None
         if recorded is not None:
@@ -268,6 +272,10 @@ def run_study(
         stack.callback(opened.shutdown)
         folder.write_record((recorded or plan.record).with_total(spec.study.trials))
         publisher = Publisher.start(runs, folder) if publish else None
+        if publisher is not None:
+            # If an error ends the study, no process outlives it, even if the caller goes on. Workers end first.
+            stack.callback(publisher.interrupt, PUBLISH_SECONDS_INTERRUPTED)
+            stack.callback(opened.shutdown)
         for notice in plan.notices(workers):
             if on_notice:
                 on_notice(notice)

@@ -18,10 +18,16 @@ from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
 from studies.commands.study_commands import delete, export, list_studies, run, show, sync, ui
 from studies.commands.terminal import accept_any_character, open_console, print_line, short
-from studies.errors import HistoryMismatchError, ServerError
+from studies.errors import AllWorkersLostError, HistoryMismatchError, ServerError, StorageError
 
 # Errors that a person can act on. They are printed in one line; every other exception is a bug and keeps its traceback.
-EXIT_CODES: dict[type[Exception], int] = {ConfigError: 2, HistoryMismatchError: 1, ServerError: 1}
+EXIT_CODES: dict[type[Exception], int] = {
+    ConfigError: 2,
+    AllWorkersLostError: 1,
+    HistoryMismatchError: 1,
+    ServerError: 1,
+    StorageError: 1,
+}
 # A path that a person gave cannot be used. Any other error of the system is a bug, unless the code explains it.
 PATH_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -106,6 +106,14 @@ class CacheEntry:
         for leftover in (draft, folder):
             shutil.rmtree(leftover, ignore_errors=True)
         draft.mkdir()
+        try:
+            self._fill(draft, dataset)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        draft.rename(folder)
+
+    def _fill(self, draft: Path, dataset: Dataset) -> None:
         for name in ARRAYS:
             np.save(draft / f"{name}.npy", getattr(dataset, name))
         record = {
@@ -118,7 +126,6 @@ class CacheEntry:
             "sizes": _sizes(draft),
         }
         (draft / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        draft.rename(folder)
 
 
 def downloads_folder() -> Path:

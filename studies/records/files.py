@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,28 @@ def _toml_hint(error: str) -> str:
 
 
 def write_atomically(file: Path, content: str | bytes) -> None:
-    """Replace a file so that a reader, or a crash, sees either the complete old content or the complete new one."""
+    """Replace a file so that a reader, or a crash, sees either the complete old content or the complete new one.
+
+    Raises:
+        OSError: if the file cannot be written; it names the file, and no draft is left.
+    """
     data = content.encode() if isinstance(content, str) else content
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(file)
+    with writing(file):
+        try:
+            draft.write_bytes(data)
+            draft.replace(file)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Name the file in an error that is raised while it is written; the system names it only if opening it failed."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(file), None
+        raise

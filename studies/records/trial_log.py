@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlp.scores import PARTS, best_epoch
+from studies.records.files import writing
 
 State = Literal["running", "complete", "pruned", "failed"]
 
@@ -138,7 +139,7 @@ class TrialLog:
 
     def _append(self, event: str, content: dict[str, Any]) -> dict[str, Any]:
         line = {"event": event, "time": time.time(), **content}
-        with self.file.open("a", encoding="utf-8") as file:
+        with writing(self.file), self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         return line
 
