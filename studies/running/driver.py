@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from studies.errors import WorkerLostError
+from studies.errors import AllWorkersLostError, WorkerLostError
 from studies.records.trial_log import Ending
 from studies.running.engines import AbstractEngine, failure_class, failure_text
 from studies.running.ledger import Ledger, LiveTrial
@@ -18,6 +19,8 @@ SEGMENT_SECONDS = 0.5  # the work in a segment, and so at most what a killed wor
 TICK_SECONDS = 0.1  # how soon the driver notices a signal or a deadline
 GRACE_SECONDS = 4.0  # how long a stopping driver waits for the segments that are being computed
 MAX_LOST_WORKERS = 5  # after so many workers have died over one segment, its trial fails
+MAX_LOST_IN_A_ROW = 8  # after so many workers have died without a result in between, the study stops
+PROBE_SECONDS = 60.0  # how long a worker may take to start on a busy machine
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Driver:
         self._live: list[LiveTrial] = []
         self._computing: dict[Future[Progress], tuple[LiveTrial, Segment]] = {}
         self._lost_workers: dict[int, int] = {}
+        self._lost_in_a_row: list[int] = []  # the trials whose workers have died since the last result
         self._epoch_by_epoch: set[int] = set()  # trials whose segments are single epochs, after a failure
         self._seconds_per_unit: float | None = None
         self._resumed = 0
@@ -116,7 +120,14 @@ class Driver:
             return
         busy = {segment.trial for _, segment in self._computing.values()}
         waiting = [trial for trial in self._live if trial.number not in busy and not trial.is_computed]
-        waiting.sort(key=lambda trial: (trial.start + trial.cost * (trial.n_computed + 1), trial.number))
+        # A trial that keeps losing its worker comes last, because the others show whether it is the cause.
+        waiting.sort(
+            key=lambda trial: (
+                self._lost_workers.get(trial.number, 0) >= 2,
+                trial.start + trial.cost * (trial.n_computed + 1),
+                trial.number,
+            )
+        )
         for trial in waiting[:idle]:
             state = trial.progress.state if trial.progress else None
             segment = Segment(trial.number, trial.n_computed, self._n_epochs(trial), trial.config, self._data, state)
@@ -136,6 +147,8 @@ class Driver:
             if trial not in self._live:
                 continue  # it has been pruned in the meantime: these epochs are not needed
             error = future.exception()
+            if not isinstance(error, WorkerLostError):
+                self._lost_in_a_row.clear()
             if error is None:
                 self._save(trial, future.result())
             else:
@@ -160,12 +173,38 @@ class Driver:
         self._epoch_by_epoch.add(trial.number)
         if isinstance(error, WorkerLostError):
             self._lost_workers[trial.number] = self._lost_workers.get(trial.number, 0) + 1
-            if self._lost_workers[trial.number] < MAX_LOST_WORKERS:
+            if not self._is_cause(trial, error):
                 return
         elif segment.epochs > 1:
             return
         seconds = trial.progress.seconds if trial.progress else 0.0
         trial.failure = Ending("failed", failure_class(error), error=failure_text(error), seconds=seconds)
+
+    def _is_cause(self, trial: LiveTrial, error: WorkerLostError) -> bool:
+        """Return whether a trial has lost so many workers that it must be the cause, for example by its memory.
+
+        Raises:
+            AllWorkersLostError: if workers die whatever they compute. No trial fails then, so that all can be resumed.
+        """
+        self._lost_in_a_row.append(trial.number)
+        n_lost, only_this = len(self._lost_in_a_row), set(self._lost_in_a_row) == {trial.number}
+        if n_lost >= MAX_LOST_IN_A_ROW and not only_this:
+            raise AllWorkersLostError(n_lost, error)
+        if self._lost_workers[trial.number] < MAX_LOST_WORKERS:
+            return False
+        if n_lost < MAX_LOST_WORKERS:
+            return True  # the workers of other trials have returned results in the meantime
+        if only_this and not self._worker_answers():
+            raise AllWorkersLostError(n_lost, error)
+        return only_this
+
+    def _worker_answers(self) -> bool:
+        """Return whether a worker can compute anything at all."""
+        try:
+            self._engine.submit(os.getpid).result(PROBE_SECONDS)
+        except (WorkerLostError, TimeoutError):
+            return False
+        return True
 
     def _finish_segments(self) -> None:
         """Save the segments that finish within the grace period; the others are computed again after resuming."""
