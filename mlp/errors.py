@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
+
+MAX_MESSAGE = 1000  # characters; about ten lines of a terminal
+MAX_VALUE = 100  # characters of a value or a name inside a message
+MAX_NAMES = 20  # names of a list inside a message
+MAX_COMPARED = 2000  # names that are compared with a misspelt one; a file may contain millions
+
+
+def escaped(text: str) -> str:
+    """Return a text in one line, in which control characters and lone surrogates are shown by their codes.
+
+    What a file contains may be part of a message, and a terminal obeys control characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shortened(text: str, limit: int = MAX_VALUE) -> str:
+    """Return a text, or the beginning of a long one and its length."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def shown(value: Any) -> str:
+    """Return how a message shows a value: as Python writes it; a long value is cut and its length is added."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or a list that is nested as deeply
+        return f"a value of type {type(value).__name__} that is too long to show"
+    if len(text) <= MAX_VALUE or isinstance(value, str) or not isinstance(value, Sized):
+        return shortened(text)
+    return f"{text[:MAX_VALUE]}... ({len(value)} {'keys' if isinstance(value, Mapping) else 'values'})"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return how a message lists names: separated by commas; a long list is cut and its length is added."""
+    texts = [shortened(str(name)) for name in names]
+    more = f", ... ({len(texts)} in total)" if len(texts) > MAX_NAMES else ""
+    return ", ".join(texts[:MAX_NAMES]) + more
+
+
+def one_line(message: str) -> str:
+    """Return a message in one line that is not too long: escaped, and cut in the middle, with its length added."""
+    text = escaped(message)
+    if len(text) <= MAX_MESSAGE:
+        return text
+    half = MAX_MESSAGE // 2  # the beginning says where the mistake is, the end says what to do
+    return f"{text[:half]} ... ({len(text)} characters) ... {text[-half:]}"
 
 
 class ConfigError(ValueError):
     """The input cannot be used as it is. The message says where, what must hold, and what was given.
+
+    Whatever a file contains, `str(error)` is one line of printable text.
 
     Attributes:
         problem: the sentence that explains the error.
@@ -25,8 +75,8 @@ class ConfigError(ValueError):
         self.place = place
 
     def __str__(self) -> str:
-        field = f'"{self.path}":' if self.path else ""
-        return " ".join(part for part in (self.place, field, self.problem) if part)
+        field = f'"{shortened(self.path)}":' if self.path else ""
+        return one_line(" ".join(part for part in (self.place, field, self.problem) if part))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problem,), {"path": self.path, "place": self.place}
@@ -75,7 +125,7 @@ def errors_in(place: str = "", *, path: str = "") -> Iterator[None]:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` Did you mean "relu"?`, or an empty string if no known word is close."""
     nearest = nearest_word(word, known)
-    return f' Did you mean "{nearest}"?' if nearest else ""
+    return f' Did you mean "{shortened(nearest)}"?' if nearest else ""
 
 
 def nearest_word(word: str, known: Iterable[str]) -> str:
@@ -84,7 +134,7 @@ def nearest_word(word: str, known: Iterable[str]) -> str:
     That is the same word in another case or with other separators, a word that it abbreviates (`lr`, `acc`), or the
     most similar word. Of a dotted path, `optimizer.learning_rate`, the last step may be abbreviated or given alone.
     """
-    words = list(known)
+    word, words = word[:MAX_VALUE], list(itertools.islice(known, MAX_COMPARED))
     for is_meant in (_is_same_word, _is_last_step, _is_abbreviation):
         if meant := [other for other in words if is_meant(word, other)]:
             return meant[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlp.errors import ConfigError
+from mlp.errors import ConfigError, shown
 
 
 def join_path(*steps: str) -> str:
@@ -54,7 +54,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
             if isinstance(inner, str):
                 inner = table[step] = {"name": inner}
             if not isinstance(inner, dict):
-                raise ConfigError(f"is the value {inner!r} and has no fields.", path=".".join(steps[: depth + 1]))
+                raise ConfigError(f"is the value {shown(inner)} and has no fields.", path=".".join(steps[: depth + 1]))
             table = inner
         table[last] = _copy_tables(changes[path])
     return merged

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import ConfigError, did_you_mean, errors_in, shown
 from mlp.paths import join_path
 
 Label = str | bool | int | float
@@ -146,7 +146,7 @@ def decode(annotation: Any, value: Any, *, path: str, bounds: Bounds | None = No
         if _has_type(value, member):
             return _convert(value, member, path, bounds or Bounds())
     allowed = " or ".join(_type_in_words(member) for member in members if member is not type(None))
-    raise ConfigError(f"must be {allowed}, got {value!r}.", path=path)
+    raise ConfigError(f"must be {allowed}, got {shown(value)}.", path=path)
 
 
 def _has_type(value: Any, member: Any) -> bool:
@@ -177,6 +177,8 @@ def _convert(value: Any, member: Any, path: str, bounds: Bounds) -> Any:
         return tuple(decode(item, entry, path=path, bounds=bounds) for entry in value)
     if get_origin(member) is Mapping:
         item = get_args(member)[1]
+        for key in value:
+            _check_text(key, path)
         return {key: decode(item, entry, path=join_path(path, key)) for key, entry in value.items()}
     if isinstance(value, AbstractRecord):
         return value
@@ -184,11 +186,21 @@ def _convert(value: Any, member: Any, path: str, bounds: Bounds) -> Any:
         return member.from_value(value, path=path)
     if member in (int, float):
         if not abs(value) <= sys.float_info.max:  # also true of NaN, and of an int that no float can hold
-            raise ConfigError(f"must be finite, got {value!r}.", path=path)
+            raise ConfigError(f"must be finite, got {shown(value)}.", path=path)
         if not bounds.contain(value):
-            raise ConfigError(f"must be {bounds}, got {value!r}.", path=path)
+            raise ConfigError(f"must be {bounds}, got {shown(value)}.", path=path)
         return member(value)
+    if isinstance(value, str):
+        _check_text(value, path)
     return value
+
+
+def _check_text(text: str, path: str) -> None:
+    """Refuse a text that no file and no terminal can take: JSON can contain halves of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"must be valid Unicode, got {shown(text)}.", path=path) from None
 
 
 def _type_in_words(member: Any, *, plural: bool = False) -> str:
@@ -232,4 +244,4 @@ def label(value: Any) -> Label:
         return "-".join(str(label(item)) for item in value) or "none"
     if isinstance(value, str | bool | int | float):
         return value
-    raise TypeError(f"{value!r} has no label.")
+    raise TypeError(f"{shown(value)} has no label.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from mlp.errors import ConfigError, did_you_mean
+from mlp.errors import ConfigError, did_you_mean, shortened, shown
 from mlp.records import AbstractRecord, Label, label
 
 
@@ -92,7 +92,7 @@ class Registry(Generic[PartT]):
             ConfigError: if there is none; the message has the nearest name and all names.
         """
         if name not in self._parts:
-            problem = f'there is no {self.kind} called "{name}".{did_you_mean(name, self)}'
+            problem = f'there is no {self.kind} called "{shortened(name)}".{did_you_mean(name, self)}'
             raise ConfigError(f"{problem} Available: {', '.join(self)}.", path=path)
         return self._parts[name]
 
@@ -105,7 +105,7 @@ class Registry(Generic[PartT]):
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-            problem = f"must be the name of {with_article(self.kind)} or a table with a name, got {value!r}."
+            problem = f"must be the name of {with_article(self.kind)} or a table with a name, got {shown(value)}."
             raise ConfigError(problem, path=path)
         part = self.lookup(value["name"], path=path)
         return part.from_mapping({key: item for key, item in value.items() if key != "name"}, path=path)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from mlp.arrays import Array
-from mlp.errors import ConfigError, errors_in, nearest_word
+from mlp.errors import ConfigError, errors_in, nearest_word, shortened
 from mlp.losses import AbstractLoss, Task
 from mlp.metrics import (
     R2,
@@ -67,7 +67,7 @@ def direction(key: str) -> Direction:
     known = [f"{part}/{name}" for part in PARTS for name in metrics]
     if key not in known:
         starts = " or ".join(f"{part}/" for part in PARTS)
-        problem = f'there is no metric "{key}".{_metric_hint(key)}'
+        problem = f'there is no metric "{shortened(key)}".{_metric_hint(key)}'
         raise ConfigError(f"{problem} Available, after {starts}: {', '.join(metrics)}.")
     return metrics.lookup(key.split("/")[1]).direction
 

@@ -1,8 +1,9 @@
 """Reading arrays and compressed files that may be damaged or hostile.
 
-A file of 200 bytes can declare an array of 128 GiB, and a compressed file of 1 MiB can really expand to 1 GiB. Every
-function here compares what a file declares with what it can contain before it allocates memory for it, never unpickles
-anything, and reports whatever is wrong as a `ConfigError` that starts with the file.
+A file of 200 bytes can declare an array of 128 GiB, a compressed file of 1 MiB can really expand to 1 GiB, and a pipe
+or a device never ends. Every function here opens regular files only, compares what a file declares with what it can
+contain before it allocates memory for it, never unpickles anything, and reports whatever is wrong as a `ConfigError`
+that starts with the file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import io
 import math
 import os
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +23,11 @@ from typing import IO, Any
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_DEFLATE_RATIO = 1032  # the limit of the format: 258 bytes from 2 bits (https://zlib.net/zlib_tech.html)
+MAX_IN_MEMORY = 200_000_000  # bytes of one array that is not mapped; the images of MNIST in float32 have 188 million
 MAX_NPY_HEADER = 1 << 14  # bytes; NumPy itself refuses longer texts, but only once they are in memory
 
 MAX_RATIOS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MAX_DEFLATE_RATIO}
@@ -47,6 +50,47 @@ def _refuse_damage(source: Path | bytes) -> Iterator[None]:
         raise ConfigError(f"{file}cannot be read: {error}.") from error
 
 
+def open_regular(file: Path) -> io.BufferedReader:
+    """Open a regular file, or a link to one, for reading bytes.
+
+    Raises:
+        ConfigError: if it is a folder, a pipe or a device; the message does not name the file.
+        OSError: if it cannot be opened.
+    """
+    # Opening a pipe would wait for a program that writes to it, unless the file is opened without blocking.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(file, flags)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
+        raise ConfigError(f"must be a regular file, got {kind}.")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(file: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises:
+        ConfigError: if the file is not a regular file, or larger; the message does not name the file.
+        OSError: if it cannot be read.
+    """
+    with open_regular(file) as stream:
+        n_bytes = os.fstat(stream.fileno()).st_size
+        check_size(n_bytes, limit)
+        return stream.read(n_bytes)  # `read(limit)` would allocate the limit
+
+
+def check_size(n_bytes: int, limit: int) -> None:
+    """Refuse a content of more than `limit` bytes.
+
+    Raises:
+        ConfigError: with both numbers.
+    """
+    if n_bytes > limit:
+        raise ConfigError(f"must have at most {limit} bytes, got {n_bytes}.")
+
+
 def read_gzip_or_plain(file: Path, limit: int) -> bytes:
     """Return at most the first `limit` bytes of a file, decompressed if it is a gzip file.
 
@@ -58,7 +102,7 @@ def read_gzip_or_plain(file: Path, limit: int) -> bytes:
     """
     with _refuse_damage(file):
         try:
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 if stream.peek(2)[:2] != GZIP_MAGIC:
                     return stream.read(limit)
                 with gzip.GzipFile(fileobj=stream) as content:
@@ -69,9 +113,9 @@ def read_gzip_or_plain(file: Path, limit: int) -> bytes:
 
 def max_content_size(file: Path) -> int:
     """Return an upper bound of the size of a file in bytes, after decompression if it is a gzip file."""
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         is_compressed = stream.read(2) == GZIP_MAGIC
-    return file.stat().st_size * (MAX_DEFLATE_RATIO if is_compressed else 1)
+        return os.fstat(stream.fileno()).st_size * (MAX_DEFLATE_RATIO if is_compressed else 1)
 
 
 def open_npy(file: Path) -> Array:
@@ -82,8 +126,11 @@ def open_npy(file: Path) -> Array:
         FileNotFoundError: if there is no such file.
     """
     with _refuse_damage(file):
-        with file.open("rb") as stream:
-            _read_npy_header(stream)  # NumPy would read a header of any length
+        with open_regular(file) as stream:
+            header = _read_npy_header(stream)  # NumPy would read a header of any length
+            if header.n_bytes > os.fstat(stream.fileno()).st_size:
+                form = describe_array(header.shape, header.dtype)
+                raise ConfigError(f"must contain {form} as its header states, but is shorter.")
         array: Array = np.lib.format.open_memmap(file, mode="r")
         return array
 
@@ -107,7 +154,13 @@ class NpzReader:
         return list(self._members)
 
     def read(
-        self, name: str, *, shape: tuple[int, ...] | None = None, dtype: Any = None, allow_compressed: bool = True
+        self,
+        name: str,
+        *,
+        shape: tuple[int, ...] | None = None,
+        dtype: Any = None,
+        allow_compressed: bool = True,
+        limit: int | None = None,
     ) -> Array:
         """Return one array.
 
@@ -116,13 +169,14 @@ class NpzReader:
             shape: the shape that the array must have; any by default.
             dtype: the type that the array must have; any type of numbers or text by default.
             allow_compressed: whether the array may be compressed. Uncompressed, it cannot be larger than the file.
+            limit: the largest size of the array in bytes, if it has one.
 
         Raises:
             ConfigError: if there is no such array, it is not as required, or the file is damaged.
         """
         if name not in self._members:
             hint = did_you_mean(name, self.names)
-            raise ConfigError(f'contains no array "{name}".{hint} Available: {", ".join(self.names) or "none"}.')
+            raise ConfigError(f'contains no array "{name}".{hint} Available: {listed(self.names) or "none"}.')
         member = self._members[name]
         with errors_in(f'array "{name}"'):
             # The method is checked before the member is opened: opening it allocates what the decompressor asks for.
@@ -139,9 +193,12 @@ class NpzReader:
                     raise ConfigError(f"must have type {np.dtype(dtype)}, got {header.dtype}.")
                 if header.dtype.hasobject or not header.dtype.itemsize:
                     raise ConfigError(f"must contain numbers, got the type {header.dtype}.")
+                if limit is not None and header.n_bytes > limit:
+                    problem = f"must have at most {limit} bytes, got {header.n_bytes}"
+                    raise ConfigError(f"{problem}. Save it with numpy.save: an .npy file may have any size.")
                 # The directory of the archive may lie about both sizes, the size of the archive cannot.
-                limit = max_ratio * min(member.compress_size, self._n_bytes)
-                if header.n_bytes != member.file_size or header.n_bytes > limit:
+                possible = max_ratio * min(member.compress_size, self._n_bytes)
+                if header.n_bytes != member.file_size or header.n_bytes > possible:
                     form = describe_array(header.shape, header.dtype)
                     raise ConfigError(f"must contain {form} as its header states, but does not.")
                 stream.seek(0)
@@ -162,7 +219,7 @@ def open_npz(source: Path | bytes) -> Iterator[NpzReader]:
     """
     with (
         _refuse_damage(source),
-        source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file,
+        open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file,
         zipfile.ZipFile(file) as archive,
     ):
         yield NpzReader(archive, file.seek(0, os.SEEK_END))

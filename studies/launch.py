@@ -15,7 +15,7 @@ from typing import Literal
 
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
-from mlp.errors import ConfigError, errors_in
+from mlp.errors import ConfigError, errors_in, listed
 from mlp.losses import Task
 from mlp.metrics import metrics
 from mlp.paths import value_at
@@ -304,9 +304,9 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
     was, now = recorded.fingerprint, plan.record.fingerprint
     changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if changed:
-        lines = [f"  {key}: was {was.get(key, 'absent')}, is {now.get(key, 'absent')}" for key in changed]
+        differences = listed(f"{key} was {was.get(key, 'absent')} and is {now.get(key, 'absent')}" for key in changed)
         raise ConfigError(
-            f'study "{recorded.name}" already exists with different settings:\n' + "\n".join(lines) + "\n"
+            f'study "{recorded.name}" already exists with different settings: {differences}. '
             "Run it under a new name with --name, or delete the old one with: "
             f"{command_line('delete', recorded.name, home=home)}"
         )

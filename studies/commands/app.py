@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from mlp.errors import ConfigError
+from mlp.errors import ConfigError, one_line
 from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
 from studies.commands.study_commands import delete, export, list_studies, run, show, sync, ui
-from studies.commands.terminal import accept_any_character, open_console, print_line, short
+from studies.commands.terminal import accept_any_character, open_console, print_line
 from studies.errors import AllWorkersLostError, HistoryMismatchError, ServerError, StorageError
 
 # Errors that a person can act on. They are printed in one line; every other exception is a bug and keeps its traceback.
@@ -68,11 +68,6 @@ def main() -> None:
     accept_any_character()
     try:
         app()
-    except tuple(EXIT_CODES) as error:
-        print_line(open_console(stderr=True), f"error: {error}", style="red")
-        sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader has left, as in `studies show x | head`. Python would complain when it flushes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,5 +75,14 @@ def main() -> None:
     except OSError as error:
         if error.errno not in PATH_ERRORS or error.filename is None:
             raise
-        print_line(open_console(stderr=True), f"error: {short(str(error.filename))}: {error.strerror}.", style="red")
+        _print_error(f"{error.filename}: {error.strerror}.")
         sys.exit(2)
+    except tuple(EXIT_CODES) as error:
+        _print_error(str(error))
+        sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _print_error(message: str) -> None:
+    print_line(open_console(stderr=True), f"error: {one_line(message)}", style="red")

@@ -23,10 +23,14 @@ def accept_any_character() -> None:
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Return a console for standard output or standard error that prints text as it is, without markup."""
-    from rich.console import Console
+    """Return a console for standard output or standard error that prints text as it is, without markup.
 
-    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    Control characters in names and values are shown escaped, because the terminal would obey them.
+    """
+    from studies.commands.escaping import EscapingConsole
+
+    console = EscapingConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 200  # a pipe or a file has no edge to wrap at
     return console
@@ -35,11 +39,6 @@ def open_console(*, stderr: bool = False) -> Console:
 def print_line(console: Console, line: str, style: str | None = None) -> None:
     """Print a line without wrapping it, so that paths and commands in it can be copied."""
     console.print(line, style=style, soft_wrap=True)
-
-
-def short(text: str, longest: int = 200) -> str:
-    """Return a text with its middle left out if it is long, for errors."""
-    return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

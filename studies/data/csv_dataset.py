@@ -11,7 +11,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.data import DataConfig, Dataset
-from mlp.errors import ConfigError, did_you_mean
+from mlp.errors import ConfigError, did_you_mean, listed, shortened, shown
 from studies.data.sources import AbstractSource, FileSearch, find_data_dir
 from studies.data.tables import MANY_CATEGORIES, Table, encode, read_table
 
@@ -129,8 +129,8 @@ def read_targets_as(table: Table, label: str, task: str, classes: Sequence[str])
     texts = list(map(str, column.astype(table.original_type(label)).tolist()))
     for row, text in enumerate(texts):
         if text not in number:
-            known = ", ".join(classes)
-            raise table.error(f"{text!r} is not one of the classes of the model: {known}.", label, row)
+            known = listed(classes)
+            raise table.error(f"{shown(text)} is not one of the classes of the model: {known}.", label, row)
     return np.array([number[text] for text in texts], np.int64)
 
 
@@ -157,7 +157,7 @@ def _encode_targets(table: Table, label: str, task: str) -> tuple[Array, tuple[s
         return _to_values(table, label, column), (label,)
     classes, targets = np.unique(column, return_inverse=True)
     if len(classes) < 2:
-        raise table.error(f"must have at least two classes, got {classes[0]} in every row.", label)
+        raise table.error(f"must have at least two classes, got {shortened(str(classes[0]))} in every row.", label)
     if len(classes) > MANY_CATEGORIES:
         problem = f"has {len(classes)} distinct values, at most {MANY_CATEGORIES} can be classes."
         raise table.error(f'{problem} To predict numbers, set data.task = "values".', label)

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.errors import ConfigError
-from mlp.untrusted import describe_array, max_content_size, read_gzip_or_plain
+from mlp.untrusted import MAX_IN_MEMORY, describe_array, max_content_size, read_gzip_or_plain
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -110,7 +110,11 @@ def read_idx(file: Path) -> Array:
         raise ConfigError(f"{file}: is cut off within its header.")
     shape = struct.unpack(f">{head[3]}I", head[4:n_header])
     n_bytes = n_header + math.prod(shape) * dtype.itemsize
+    form = describe_array(shape, dtype)
+    if n_bytes > MAX_IN_MEMORY:
+        problem = f"must have at most {MAX_IN_MEMORY} bytes when decompressed, got {form}"
+        raise ConfigError(f"{file}: {problem}. Save it with numpy.save: an .npy file may have any size.")
     payload = read_gzip_or_plain(file, n_bytes + 1) if n_bytes <= max_content_size(file) else b""
     if len(payload) != n_bytes:
-        raise ConfigError(f"{file}: must contain {describe_array(shape, dtype)} as its header states, but does not.")
+        raise ConfigError(f"{file}: must contain {form} as its header states, but does not.")
     return np.frombuffer(payload, dtype, offset=n_header).reshape(shape)

@@ -18,7 +18,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.data_checks import LARGEST_INPUT
-from mlp.errors import ConfigError, did_you_mean
+from mlp.errors import ConfigError, did_you_mean, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ class Table:
         if is_number.any() and n_categories > FEW_CATEGORIES:
             row = int(is_number.argmin())
             number = texts[is_number.argmax()]
-            problem = f"{texts[row]!r} is not a number, but other values such as {number} are."
+            problem = f"{shown(texts[row])} is not a number, but other values such as {number} are."
             raise self.error(f"{problem} Correct it, or remove the line or the column.", name, row)
         if n_categories > MANY_CATEGORIES:
             problem = f"has {n_categories} distinct texts, at most {MANY_CATEGORIES} can be categories."
@@ -215,7 +215,7 @@ def encode_as(table: Table, names: Sequence[str]) -> Array:
             continue
         categories = [known.removeprefix(f"{name}=") for known in names if known.startswith(f"{name}=")]
         if name in wanted:
-            raise table.error(f"must contain numbers, got {column[0]!r}.", name, 0)
+            raise table.error(f"must contain numbers, got {shown(column[0])}.", name, 0)
         if not categories:
             hint = did_you_mean(name, dict.fromkeys(known.partition("=")[0] for known in names))
             raise table.error(f"was not a training column of the model.{hint} Remove or rename it.", name)
@@ -224,8 +224,8 @@ def encode_as(table: Table, names: Sequence[str]) -> Array:
         is_known = np.isin(column, np.array(categories, object))
         if not is_known.all():
             row = int(is_known.argmin())
-            known = ", ".join(map(repr, categories))
-            raise table.error(f"must be one of {known}, as in the training data, got {column[row]!r}.", name, row)
+            known = listed(map(repr, categories))
+            raise table.error(f"must be one of {known}, as in the training data, got {shown(column[row])}.", name, row)
         parts |= {f"{name}={category}": (column == category)[:, None] for category in categories}
     for name in names:
         if name not in parts:

@@ -13,12 +13,12 @@ import numpy as np
 from mlp.arrays import Array
 from mlp.data import DataConfig, Dataset
 from mlp.data_checks import check_inputs
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed, shown
 from mlp.losses import Task
 from mlp.metrics import metrics
 from mlp.model import Model
 from mlp.scores import evaluate
-from mlp.untrusted import open_npy, open_npz
+from mlp.untrusted import MAX_IN_MEMORY, open_npy, open_npz
 from studies.data.csv_dataset import find_csv, read_targets_as
 from studies.data.idx import read_idx
 from studies.data.prepare import open_dataset
@@ -90,7 +90,7 @@ def _encode_inputs(table: Table, model: Model) -> Array:
         return encode_as(table, model.manifest.columns)
     for name in table.names:
         if (column := table.column(name)).dtype == object:
-            problem = f"must contain numbers, got {column[0]!r}."
+            problem = f"must contain numbers, got {shown(column[0])}."
             raise table.error(f"{problem} If it contains the answers, ignore it with --label {name}.", name)
     inputs, _ = encode(table)
     with errors_in(f"{table.file}:"):
@@ -103,9 +103,9 @@ def _read_npz(file: Path, name: str | None) -> Array:
         if not archive.names:
             raise ConfigError("contains no array.")
         if name is None and len(archive.names) > 1:
-            choices = " or ".join(archive.names)
-            raise ConfigError(f"contains {len(archive.names)} arrays. Choose one with --array {choices}.")
-        return archive.read(name or archive.names[0])
+            n, names = len(archive.names), listed(archive.names)
+            raise ConfigError(f"contains {n} arrays: {names}. Choose one with --array NAME.")
+        return archive.read(name or archive.names[0], limit=MAX_IN_MEMORY)
 
 
 def write_predictions(model: Model, inputs: Array, stream: IO[str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed
 from studies.errors import StudyLockedError
 from studies.records.addresses import sqlite_url
 from studies.records.files import write_atomically
@@ -119,7 +119,7 @@ class Home:
         folder = self.study(name)
         if not folder.record.exists():
             names = [study.name for study in self.studies()]
-            existing = f"There are: {', '.join(names)}." if names else "There are none yet."
+            existing = f"There are: {listed(names)}." if names else "There are none yet."
             hint = did_you_mean(name, names)
             raise ConfigError(f'there is no study "{name}" in {self.root}.{hint} {existing}')
         return folder

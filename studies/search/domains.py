@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlp.errors import ConfigError
+from mlp.errors import ConfigError, shown
 from mlp.paths import join_path
 from mlp.records import Bounds, Label, decode, encode, label, union_members
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 Params = dict[str, Label]
+MAX_CHOICES = 1000  # of one path; a sampler learns nothing about that many
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,12 @@ def read_choices(path: str, choices: Any, annotation: Any, bounds: Bounds) -> Ch
         ConfigError: if a choice does not fit the field, or appears twice.
     """
     if not isinstance(choices, list) or not choices:
-        raise ConfigError(f"choices must be a list of at least one value, got {choices!r}.", path=path)
+        raise ConfigError(f"choices must be a list of at least one value, got {shown(choices)}.", path=path)
+    if len(choices) > MAX_CHOICES:
+        problem = (
+            f"may have at most {MAX_CHOICES} choices, got {len(choices)}. Use a range: {{ low = ..., high = ... }}."
+        )
+        raise ConfigError(problem, path=path)
     values: dict[Label, Any] = {}
     full_values: dict[Label, Any] = {}
     for choice in choices:
@@ -153,7 +159,7 @@ def read_choices(path: str, choices: Any, annotation: Any, bounds: Bounds) -> Ch
         key = label(choice)
         # 1 and true are equal in Python, but they are different choices.
         if any(key == other and type(key) is type(other) for other in values):
-            raise ConfigError(f"{key!r} appears twice among the choices.", path=path)
+            raise ConfigError(f"{shown(key)} appears twice among the choices.", path=path)
         values[key], full_values[key] = choice, full_value
     return Choices(values, full_values)
 
@@ -181,17 +187,19 @@ def read_range(path: str, table: Mapping[str, Any], annotation: Any, bounds: Bou
     kind = int if is_int else float
     low, high = (decode(kind, end, path=path, bounds=bounds) for end in (low, high))
     if not isinstance(log, bool):
-        raise ConfigError(f"log must be true or false, got {log!r}.", path=path)
+        raise ConfigError(f"log must be true or false, got {shown(log)}.", path=path)
     if low > high:
-        raise ConfigError(f"low must not be above high, got low = {low!r} and high = {high!r}.", path=path)
+        raise ConfigError(f"low must not be above high, got low = {shown(low)} and high = {shown(high)}.", path=path)
     if log and low <= 0:
-        raise ConfigError(f"log = true needs low > 0, got low = {low!r}.", path=path)
+        raise ConfigError(f"log = true needs low > 0, got low = {shown(low)}.", path=path)
     if log and step is not None:
         raise ConfigError("log = true and step cannot be combined. Remove one of them.", path=path)
     if step is not None:
         step = decode(kind, step, path=join_path(path, "step"), bounds=Bounds(above=0))
         if not _is_multiple(high - low, step):
-            problem = f"high must be low plus a whole number of steps, got {low!r} to {high!r} by {step!r}."
+            problem = (
+                f"high must be low plus a whole number of steps, got {shown(low)} to {shown(high)} by {shown(step)}."
+            )
             raise ConfigError(problem, path=path)
     return Range(low, high, log, step, is_int)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlp.config import TrainConfig
-from mlp.errors import ConfigError, did_you_mean
+from mlp.errors import ConfigError, did_you_mean, shown
 from mlp.paths import flatten, join_path, value_at
 from mlp.records import AbstractRecord, Bounds, Label, decode, field_types, label
 from mlp.registry import AbstractPart, Registry
@@ -123,7 +123,7 @@ class _SpaceReader:
             meant = [key for key, choice in choices.items() if _is_meant_by(item, choice)]
             if not meant:
                 names = ", ".join(str(key) for key in choices)
-                problem = f'when: {item!r} is not a choice of "{other}". Available: {names}.'
+                problem = f'when: {shown(item)} is not a choice of "{other}". Available: {names}.'
                 raise ConfigError(problem, path=path)
             allowed += [key for key in meant if key not in allowed]
         return tuple(allowed)
@@ -194,14 +194,14 @@ def _read_entry(path: str, value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         return {"choices": value, "when": {}}
     if not isinstance(value, dict):
-        raise ConfigError(f"must be a list of choices or a table with low and high, got {value!r}.", path=path)
+        raise ConfigError(f"must be a list of choices or a table with low and high, got {shown(value)}.", path=path)
     if value and not {"low", "choices", "high"} & value.keys():
         meant = join_path(path, *_steps_to_entry(value))
         problem = f'needs low and high, or choices. If you mean "{meant}", quote the dotted path.'
         raise ConfigError(problem, path=path)
     when = value.get("when", {})
     if not isinstance(when, dict):
-        raise ConfigError(f'when must be a table such as {{ optimizer = "sgd" }}, got {when!r}.', path=path)
+        raise ConfigError(f'when must be a table such as {{ optimizer = "sgd" }}, got {shown(when)}.', path=path)
     return value | {"when": flatten(when)}
 
 

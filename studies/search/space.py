@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from studies.search.parameters import Parameter, read_parameters
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
+
+MAX_PAIRS = 20_000  # every two choices are checked together before a study begins, about a thousand per second
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,11 @@ class Space:
     def _examples(self) -> Iterator[Example]:
         """Yield an example for every choice and every end of a range, and for every two of these together."""
         single = [(p.path, key) for p in self.parameters for key in p.domain.labels_to_check()]
+        per_path = Counter(path for path, _ in single)
+        n_pairs = (len(single) ** 2 - sum(n * n for n in per_path.values())) // 2
+        if n_pairs > MAX_PAIRS:
+            problem = f"has {n_pairs} pairs of choices, and at most {MAX_PAIRS} can be checked"
+            raise ConfigError(f"{problem}. Use ranges, {{ low = ..., high = ... }}, instead of long lists.")
         pairs = ({a: x, b: y} for (a, x), (b, y) in itertools.combinations(single, 2) if a != b)
         seen = set()
         for chosen in itertools.chain(({path: key} for path, key in single), pairs):

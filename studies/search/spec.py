@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlp.config import TrainConfig
-from mlp.errors import ConfigError, did_you_mean, errors_in
+from mlp.errors import ConfigError, did_you_mean, errors_in, shortened, shown
 from mlp.metrics import Direction
 from mlp.paths import flatten, merge, value_at
 from mlp.records import AbstractRecord, field_types, number
 from mlp.scores import check_metric, direction
-from studies.records.files import read_toml
+from mlp.untrusted import check_size
+from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
 from studies.search.pruners import AbstractPruner, NoPruner
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
 
 SECTIONS = ("study", "base", "space")
+MAX_OVERRIDE = 10_000  # characters of one `--set`
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _check_sections(tables: Mapping[str, Any]) -> None:
         if key not in SECTIONS:
             raise ConfigError(f"[{key}] is not a section of a study file.{did_you_mean(key, SECTIONS)} {sections}")
         if not isinstance(table, dict):
-            raise ConfigError(f"[{key}] must be a table, got {table!r}.")
+            raise ConfigError(f"[{key}] must be a table, got {shown(table)}.")
     for key in ("study", "base"):
         if key not in tables:
             raise ConfigError(f"has no [{key}]. {sections}")
@@ -186,13 +187,15 @@ def parse_override(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     path = path.strip()
     if not equals or not path:
-        raise ConfigError(f"--set takes path=value, such as optimizer.learning_rate=0.01, got {text!r}.")
+        raise ConfigError(f"--set takes path=value, such as optimizer.learning_rate=0.01, got {shown(text)}.")
     first = path.split(".")[0]
     if first not in field_types(TrainConfig):
         known = [*field_types(TrainConfig), *flatten(TrainConfig().to_mapping())]
         hint = did_you_mean(path, known) or did_you_mean(first, known)
-        raise ConfigError(f'--set: "{path}" is not a field of [base].{hint}')
-    try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return path, value.strip()
+        raise ConfigError(f'--set: "{shortened(path)}" is not a field of [base].{hint}')
+    with errors_in(f"--set {shortened(path)}:"):
+        check_size(len(text), MAX_OVERRIDE)
+        if path.count(".") >= MAX_DEPTH:
+            raise ConfigError(f"a path may have at most {MAX_DEPTH} parts, got {path.count('.') + 1}.")
+        content = parse_toml_value(value)
+    return path, value.strip() if content is None else content

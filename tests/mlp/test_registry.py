@@ -23,7 +23,7 @@ from mlp import (
     Taper,
 )
 from mlp.activations import LeakyRelu, Relu, activations
-from mlp.errors import did_you_mean, errors_in
+from mlp.errors import did_you_mean, errors_in, escaped
 from mlp.initializers import Uniform
 from mlp.optimizers import Adam, Sgd, optimizers
 from mlp.paths import join_path
@@ -383,7 +383,7 @@ def test_from_mapping_and_to_mapping_are_inverses(record: Drawing) -> None:
 def test_a_metric_is_refused_unless_it_is_one_of_the_known_keys(text: str, found: str) -> None:
     assert EarlyStopping(metric=found).metric == found
     if text not in METRIC_KEYS:
-        assert refusal(EarlyStopping, {"metric": text}).startswith(f'"metric": there is no metric "{text}".')
+        assert refusal(EarlyStopping, {"metric": text}).startswith(f'"metric": there is no metric "{escaped(text)}".')
 
 
 def test_a_part_without_fields_is_encoded_as_its_name_and_any_other_as_a_table() -> None:

@@ -334,10 +334,10 @@ def test_a_different_study_of_the_same_name_is_refused_with_every_difference(run
     before = trial_table(root), Home(root).study(NAME).record.read_bytes()
     with pytest.raises(ConfigError) as refusal:
         run(overrides=["epochs=5", "seed=4"])
-    lines = str(refusal.value).splitlines()
-    assert lines[0] == 'study "small" already exists with different settings:'
-    assert sorted(lines[1:-1]) == ["  base.epochs: was 3, is 5", "  base.seed: was 0, is 4"]
-    assert "--name" in lines[-1]
+    assert str(refusal.value).startswith(
+        'study "small" already exists with different settings: base.seed was 0 and is 4, base.epochs was 3 and is 5. '
+        "Run it under a new name with --name, or delete the old one with: "
+    )
     assert (trial_table(root), Home(root).study(NAME).record.read_bytes()) == before
     check_record(Home(root).study(NAME).read_record(), plan_study(file, trials=99), Home(root))
 

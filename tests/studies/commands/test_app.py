@@ -13,11 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 from typer.testing import CliRunner
 
 from mlp.errors import ConfigError
 from studies.commands import app as program
 from studies.commands.app import app
+from studies.commands.escaping import EscapingConsole
 from studies.commands.terminal import accept_any_character, open_console, print_line
 from studies.errors import HistoryMismatchError, ServerError
 from tests.studies.commands.shell import (
@@ -113,10 +117,10 @@ def test_another_study_of_the_same_name_is_refused_with_the_differences(finished
     before = finished.files()
     answer = finished.studies("run", "study.toml", "--set", "epochs=5", "--set", "network.hidden=[9]")
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert 'error: study "digits" already exists with different settings:\n' in answer.stderr
-    assert re.search(r"^  base\.epochs: was 3, is 5$", answer.stderr, re.M)
-    assert re.search(r"^  base\.network\.hidden: was .*16.*, is .*9", answer.stderr, re.M)
-    assert len(answer.stderr.splitlines()) == 4
+    assert 'error: study "digits" already exists with different settings: ' in answer.stderr
+    assert re.search(r" base\.epochs was 3 and is 5[,.]", answer.stderr)
+    assert re.search(r" base\.network\.hidden was .*16.* and is .*9", answer.stderr)
+    assert len(answer.stderr.splitlines()) == 1
     assert "Run it under a new name with --name" in answer.stderr
     assert finished.files() == before
 
@@ -271,3 +275,81 @@ def test_common_signs_become_similar_ones(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("command", [["show", "x", "--home"], ["sync", "x", "--home"], ["delete", "x", "--home"]])
 def test_a_path_that_is_too_long_is_reported_in_one_line(shell: Shell, command: list[str]) -> None:
     assert_refused(shell.studies(*command, "a" * 300), "File name too long")
+
+
+CLEAR = "\x1b[2J\x1b]0;title\x07"
+
+
+def run_main(*arguments: str) -> int:
+    """Run the program in this process and return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["studies", *arguments])
+        with pytest.raises(SystemExit) as end:
+            program.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("show", CLEAR), ""),
+        (("run", "study.toml", "--name", CLEAR), "[study]\n[base]\n"),
+        (("run", "study.toml", "--set", f"network.{CLEAR}=1"), "[study]\nname = 'x'\n[base]\n"),
+        (("train", "study.toml"), '"\\u001b[2J" = 1'),
+        (("train", "study.toml"), 'data = { name = "a\\u001b[2J.csv" }'),
+    ],
+)
+def test_control_characters_in_names_and_keys_are_shown_escaped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+    text: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.toml").write_text(text)
+    assert run_main(*arguments) == 2
+    printed = capsys.readouterr().err
+    assert r"\x1b[2J" in printed
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_console_escapes_every_part_of_what_it_prints() -> None:
+    file = io.StringIO()
+    console = EscapingConsole(file=file, force_terminal=True, width=60, markup=False, highlight=False)
+    table = Table("name", CLEAR)
+    table.add_row(Text(CLEAR, "red"), CLEAR)
+    for shown in (CLEAR, Text(CLEAR, "bold"), table, Group(CLEAR)):
+        console.print(shown)
+    printed = file.getvalue()
+    assert printed.count(r"\x1b[2J") == 6
+    assert "\x1b[2J" not in printed
+    assert "\x07" not in printed
+    assert "\x1b[31m" in printed  # its own colours are still there
+    console.print("two\nlines")
+    assert file.getvalue().endswith("two\nlines\n")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "/".join(["n" * 200] * 30)], ids=["name", "path"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "{}.toml"),
+        ("train", "{}"),
+        ("predict", "{}", "x.csv"),
+        ("predict", "{}.json", "x.csv"),
+        ("show", "x", "--home", "{}"),
+        ("export", "x", "--home", "{}"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_path_longer_than_the_system_allows_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: Sequence[str], name: str
+) -> None:
+    assert run_main(*(argument.format(name) for argument in arguments)) in (1, 2)
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert printed.endswith("File name too long.\n")
+    assert len(printed.splitlines()) == 1

@@ -159,7 +159,7 @@ def test_an_array_of_several_is_chosen_by_name(tmp_path: Path) -> None:
     file = tmp_path / "x.npz"
     np.savez(file, train=INPUTS[:3], test=INPUTS)
     np.testing.assert_array_equal(read_inputs(file, model(), array="train"), INPUTS[:3])
-    assert refusal(file) == "contains 2 arrays. Choose one with --array train or test."
+    assert refusal(file) == "contains 2 arrays: train, test. Choose one with --array NAME."
     assert refusal(file, array="tests") == 'contains no array "tests". Did you mean "test"? Available: train, test.'
 
 
