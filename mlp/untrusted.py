@@ -130,7 +130,7 @@ def open_npy(file: Path) -> Array:
             header = _read_npy_header(stream)  # NumPy would read a header of any length
             if header.n_bytes > os.fstat(stream.fileno()).st_size:
                 form = describe_array(header.shape, header.dtype)
-                raise ConfigError(f"must contain {form} as its header states, but is shorter.")
+                raise ConfigError(f"must contain {form} as its header states, but does not.")
         array: Array = np.lib.format.open_memmap(file, mode="r")
         return array
 
@@ -193,14 +193,14 @@ class NpzReader:
                     raise ConfigError(f"must have type {np.dtype(dtype)}, got {header.dtype}.")
                 if header.dtype.hasobject or not header.dtype.itemsize:
                     raise ConfigError(f"must contain numbers, got the type {header.dtype}.")
-                if limit is not None and header.n_bytes > limit:
-                    problem = f"must have at most {limit} bytes, got {header.n_bytes}"
-                    raise ConfigError(f"{problem}. Save it with numpy.save: an .npy file may have any size.")
                 # The directory of the archive may lie about both sizes, the size of the archive cannot.
                 possible = max_ratio * min(member.compress_size, self._n_bytes)
                 if header.n_bytes != member.file_size or header.n_bytes > possible:
                     form = describe_array(header.shape, header.dtype)
                     raise ConfigError(f"must contain {form} as its header states, but does not.")
+                if limit is not None and header.n_bytes > limit:
+                    problem = f"must have at most {limit} bytes, got {header.n_bytes}"
+                    raise ConfigError(f"{problem}. Save it with numpy.save: an .npy file may have any size.")
                 stream.seek(0)
                 array: Array = np.lib.format.read_array(stream, allow_pickle=False)
                 return array

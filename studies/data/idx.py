@@ -111,10 +111,11 @@ def read_idx(file: Path) -> Array:
     shape = struct.unpack(f">{head[3]}I", head[4:n_header])
     n_bytes = n_header + math.prod(shape) * dtype.itemsize
     form = describe_array(shape, dtype)
-    if n_bytes > MAX_IN_MEMORY:
+    is_possible = n_bytes <= max_content_size(file)
+    if is_possible and n_bytes > MAX_IN_MEMORY:
         problem = f"must have at most {MAX_IN_MEMORY} bytes when decompressed, got {form}"
         raise ConfigError(f"{file}: {problem}. Save it with numpy.save: an .npy file may have any size.")
-    payload = read_gzip_or_plain(file, n_bytes + 1) if n_bytes <= max_content_size(file) else b""
+    payload = read_gzip_or_plain(file, n_bytes + 1) if is_possible else b""
     if len(payload) != n_bytes:
         raise ConfigError(f"{file}: must contain {form} as its header states, but does not.")
     return np.frombuffer(payload, dtype, offset=n_header).reshape(shape)

@@ -25,7 +25,7 @@ DIGITS = "a number may have at most 300 digits"
 
 HOSTILE = {
     "nested lists": ("\nx = " + "[" * 900 + "]" * 900, rf"line 2: lists and tables {NESTED}"),
-    "nested lists without an end": ("x = " + "[" * 500_000, NESTED),
+    "nested lists without an end": ("x = " + "[" * 19_000, NESTED),
     "nested tables": ("x = " + "{a = " * 900 + "1" + "}" * 900, NESTED),
     "brackets after a text": ('x = "]]]]' + "]" * 50 + '"\ny = ' + "[" * 40, f"line 2: .*{NESTED}"),
     "many digits": ("x = " + "9" * 5000, f"line 1: {DIGITS}"),
@@ -114,7 +114,7 @@ NOT_REGULAR: dict[str, tuple[Callable[[Path], object], str]] = {
     "a device": (lambda file: file.symlink_to("/dev/zero"), "must be a regular file, got a device"),
     "a folder": (Path.mkdir, "must be a regular file, got a folder"),
     "a large file": (lambda file: (file.touch(), os.truncate(file, 2 << 30)), "must have at most 1000000 bytes"),
-    "nothing": (lambda file: None, "there is no such file"),
+    "nothing": (lambda _: None, "there is no such file"),
     "not a text": (lambda file: file.write_bytes(b"\xff\xfe"), "cannot be read"),
 }
 
