@@ -198,7 +198,10 @@ def lying_archive() -> bytes:
 
 
 HOSTILE = {
-    "more rows than there are.npy": (npy_claiming(HUGE), f"must contain {HUGE}×6 values of type uint8 as its header states, but does not."),
+    "more rows than there are.npy": (
+        npy_claiming(HUGE),
+        f"must contain {HUGE}×6 values of type uint8 as its header states, but does not.",
+    ),
     "objects.npy": (npy_claiming(1, "|O"), "cannot be read: Array can't be memory-mapped: Python objects in dtype."),
     "nothing.npy": (b"", "cannot be read: "),
     "more rows than there are.npz": (
