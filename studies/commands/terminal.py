@@ -25,7 +25,6 @@ def accept_any_character() -> None:
 def open_console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or standard error that prints text as it is, without markup.
 
-
     Control characters in names and values are shown escaped, because the terminal would obey them.
     """
     from studies.commands.escaping import EscapingConsole
