@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,18 +40,43 @@ _THETA_START = re.compile(rf'"{THETA}"\s*+:\s*+\['.encode())  # only a key: insi
 def check_writable(path: str | Path) -> None:
     """Check that a model can be saved in a place: that nothing is there, or an earlier model, which is replaced.
 
+    Missing parent folders are created.
+
     Args:
         path: a folder, or a file whose name ends in `.json`.
 
     Raises:
-        ConfigError: if something else is there.
+        ConfigError: if something else is there, the place cannot be written, or the name is that of another kind of
+            file.
     """
     place = Path(path)
-    if not place.exists() or _is_empty(place):
-        return
-    is_model = _is_model_file(place) if _is_one_file(place) else _is_model_folder(place)
-    if not is_model:
-        raise ConfigError(f"{place}: already exists and is not a saved model. Choose another place, or remove it.")
+    with _write_errors(place):
+        if place.exists() and not _is_empty(place):
+            is_model = _is_model_file(place) if _is_one_file(place) else _is_model_folder(place)
+            if not is_model:
+                problem = "already exists and is not a saved model. Choose another place, or remove it"
+                raise ConfigError(f"{place}: {problem}.")
+        if not place.exists() and not _is_one_file(place) and re.match(r"\.[A-Za-z]", place.suffix):
+            problem = f"a model is a folder or a .json file, not a {place.suffix} file"
+            raise ConfigError(f"{place}: {problem}. Choose {place.with_suffix('.json').name}, for example.")
+        draft = _draft(place.resolve())
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.touch()
+        draft.unlink()
+
+
+@contextmanager
+def _write_errors(place: Path) -> Iterator[None]:
+    """Say which place cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{place}: cannot be written: {error.strerror or error}. Choose another place.") from None
+
+
+def _draft(target: Path) -> Path:
+    """Return the place of a model that is not written completely yet."""
+    return target.with_name(f".{target.name}.draft.{os.getpid()}")
 
 
 def _is_one_file(place: Path) -> bool:
@@ -97,30 +123,30 @@ def save_model(model: Model, path: str | Path) -> Path:
             replaced.
 
     Raises:
-        ConfigError: if something else is in that place, or the parameters are not finite.
+        ConfigError: if something else is in that place, it cannot be written, or the parameters are not finite.
     """
     place = Path(path)
     check_writable(place)
     if not np.isfinite(model.theta).all():
         raise ConfigError(f"{place}: cannot save: the parameters are not finite. Has the training diverged?")
     target = place.resolve()  # replace what a link points to, not the link
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft, old = (target.with_name(f".{target.name}.{suffix}.{os.getpid()}") for suffix in ("draft", "old"))
+    draft, old = _draft(target), target.with_name(f".{target.name}.old.{os.getpid()}")
     # The draft is complete before it gets its final name. A file replaces the earlier one in a single step. A folder
     # cannot, so the earlier folder is renamed first; if the second renaming fails, it gets its name back.
-    try:
-        _remove(draft)
-        write = _write_file if _is_one_file(place) else _write_folder
-        with errors_in(f"{place}:"):
-            write(draft, model)
-        if target.is_dir():
-            target.replace(old)
-        draft.replace(target)
-    finally:
-        if old.exists() and not target.exists():
-            old.replace(target)
-        for leftover in (draft, old):
-            _remove(leftover)
+    with _write_errors(place):
+        try:
+            _remove(draft)
+            write = _write_file if _is_one_file(place) else _write_folder
+            with errors_in(f"{place}:"):
+                write(draft, model)
+            if target.is_dir():
+                target.replace(old)
+            draft.replace(target)
+        finally:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            for leftover in (draft, old):
+                _remove(leftover)
     return place
 
 

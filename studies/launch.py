@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -54,6 +54,7 @@ class Launch:
         export: the file of the best configuration, if any trial is complete.
         pending: why some results are not published yet; empty if all are.
         seconds: how long the launch took.
+        n_epochs: how many epochs it computed.
     """
 
     results: StudyResults
@@ -62,6 +63,7 @@ class Launch:
     export: Path | None
     pending: str
     seconds: float
+    n_epochs: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:
@@ -281,13 +283,15 @@ def run_study(
                 on_notice(notice)
         table = StudyTable(open_storage(runs.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)
-        finished = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due).run()
+        driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due)
+        finished = driver.run()
         opened.shutdown()
-        results = read_results(folder)
+        results = replace(read_results(folder), is_running=False)
         export = export_trial(results, None, folder.best) if results.best else None
         pending = _wait_for_publisher(publisher, finished)
     status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
-    return Launch(results, status, 0 if finished else stop.signal, export, pending, time.monotonic() - started)
+    number, seconds = 0 if finished else stop.signal, time.monotonic() - started
+    return Launch(results, status, number, export, pending, seconds, driver.n_epochs)
 
 
 def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:

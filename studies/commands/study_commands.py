@@ -117,12 +117,19 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         later = "The next run will publish it. To publish it now" if is_unfinished else "To publish it"
         print_line(console, f"{later}: {command_line('sync', launch.name, home=place)}")
     if is_unfinished:
-        print_line(console, f"The study stopped ({launch.status}). Nothing is lost.", style="yellow")
+        print_line(console, f"The study stopped ({launch.status}). {_progress_made(launch)}", style="yellow")
         print_line(console, f"Resume with: {command_line(*sys.argv[1:])}")
     if launch.status == "interrupted":
         return 128 + launch.signal
     all_failed = bool(results.trials) and results.counts()["failed"] == results.total
     return 1 if all_failed else 0
+
+
+def _progress_made(launch: Launch) -> str:
+    """Return what a study that stopped early keeps; and that the time was too short, if it has computed nothing."""
+    if launch.status == "out of time" and not launch.n_epochs:
+        return "Not even one epoch was finished in that time, so this run has made no progress. Raise --timeout."
+    return "Nothing is lost."
 
 
 def _point_to_first_trial(console: Console, results: StudyResults, home: Home) -> None:

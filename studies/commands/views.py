@@ -22,7 +22,7 @@ from studies.search.domains import Choices, Range
 from studies.search.spec import StudySpec
 
 PRUNED_BY_PRUNER = "pruner"  # the reason of most pruned trials; showing it would say nothing new
-STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "interrupted": "yellow"}
 
 
 def duration(seconds: float) -> str:
@@ -113,7 +113,8 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
     """
     compute = sum(trial.ending.seconds for trial in results.trials if trial.ending)
     progress = Text(f"{len(results.trials)} of {results.total} trials: ")
-    states = [Text(f"{n} {state}", STATE_STYLES[state]) for state, n in results.counts().items() if n]
+    counts = [(n, results.shown_state(state)) for state, n in results.counts().items() if n]
+    states = [Text(f"{n} {state}", STATE_STYLES[state]) for n, state in counts]
     progress.append_text(Text(", ").join(states) if states else Text("none yet"))
     progress.append(f"; {duration(compute)} compute time")
     head = [Text.assemble((results.name, "bold"), f": {results.metric}, {results.direction}d"), progress, Text()]
@@ -143,7 +144,8 @@ def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
     has_reason = ending and ending.reason not in ("", PRUNED_BY_PRUNER)
     reason = f" ({ending.reason})" if ending and has_reason else ""
     value = "" if trial.value is None else f", {results.metric} {trial.value:.6g}"
-    state = (trial.state, STATE_STYLES[trial.state])
+    shown = results.shown_state(trial.state)
+    state = (shown, STATE_STYLES[shown])
     started = datetime.fromtimestamp(trial.started).strftime("%Y-%m-%d %H:%M:%S")
     spent = f", {duration(ending.seconds)} compute time, weights of epoch {ending.kept_epoch} kept" if ending else ""
     head = [
@@ -197,7 +199,8 @@ def list_view(studies: list[StudyResults]) -> RenderableType:
     for results in studies:
         created = datetime.fromtimestamp(results.record.created).strftime("%Y-%m-%d %H:%M")
         best = f"{results.best.value:.4f} (trial {results.best.number})" if results.best else ""
-        table.add_row(results.name, f"{results.n_ended}/{results.total}", best, results.metric, created)
+        state = "" if results.is_complete else f", {results.shown_state('running')}"
+        table.add_row(results.name, f"{results.n_ended}/{results.total}{state}", best, results.metric, created)
     return table
 
 

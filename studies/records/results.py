@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +39,12 @@ class StudyResults:
     Attributes:
         record: the content of `study.json`.
         trials: all trials that have started, by number.
+        is_running: whether a process runs the study. If none does, a trial that has not ended is `interrupted`.
     """
 
     record: StudyRecord
     trials: tuple[TrialRecord, ...]
+    is_running: bool = field(default=True, compare=False)
 
     @property
     def name(self) -> str:
@@ -134,6 +136,10 @@ class StudyResults:
             counts[trial.state] += 1
         return counts
 
+    def shown_state(self, state: State) -> str:
+        """Return the word for a state of a trial: `interrupted` for `running`, if nothing runs the study."""
+        return "interrupted" if state == "running" and not self.is_running else state
+
     def trial(self, number: int) -> TrialRecord:
         """Return a trial.
 
@@ -169,7 +175,7 @@ class StudyResults:
         endings = [trial.ending for trial in trials]
         columns: dict[str, Any] = {
             "number": pd.array([trial.number for trial in trials], dtype="int64"),
-            "state": pd.array([trial.state for trial in trials], dtype="str"),
+            "state": pd.array([self.shown_state(trial.state) for trial in trials], dtype="str"),
             "reason": pd.array([ending.reason if ending else "" for ending in endings], dtype="str"),
             "value": _floats([trial.value for trial in trials]),
             "epochs": pd.array([trial.n_epochs for trial in trials], dtype="int64"),
@@ -270,8 +276,10 @@ def read_results(folder: StudyFolder) -> StudyResults:
     Raises:
         ConfigError: if `study.json` or a log cannot be read.
     """
-    record = folder.read_record()
-    return StudyResults(record, tuple(trial for trial in map(_read_trial, folder.logs()) if trial is not None))
+    record, was_running = folder.read_record(), folder.is_locked()
+    trials = tuple(trial for trial in map(_read_trial, folder.logs()) if trial is not None)
+    # A study that starts or ends while it is read was running at one of the two moments.
+    return StudyResults(record, trials, is_running=was_running or folder.is_locked())
 
 
 def _read_trial(file: Path) -> TrialRecord | None:

@@ -55,6 +55,9 @@ class Driver:
         data: the folder of the prepared data set.
         on_change: called with a snapshot after every event.
         should_stop: called often; True ends the run at a point from which it can be resumed.
+
+    Attributes:
+        n_epochs: how many epochs have been computed and saved.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Driver:
         on_change: Callable[[Snapshot], None] | None,
         should_stop: Callable[[], bool],
     ) -> None:
+        self.n_epochs = 0
         self._ledger = ledger
         self._engine = engine
         self._data = data
@@ -159,6 +163,7 @@ class Driver:
         before = (trial.progress.seconds, trial.progress.epoch) if trial.progress else (0.0, 0)
         self._lost_workers.pop(trial.number, None)
         self._ledger.save(trial, progress)
+        self.n_epochs += progress.epoch - before[1]
         units = trial.cost * max(1, progress.epoch - before[1])
         measured = max(1e-12, (progress.seconds - before[0]) / units)
         known = self._seconds_per_unit

@@ -269,6 +269,29 @@ def test_anything_but_a_model_is_never_overwritten(tmp_path: Path, name: str, oc
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("place", ["/dev/null/m.json", "/proc/m.json", "/proc/m", f"/tmp/{'x' * 252}"])
+def test_a_place_that_cannot_be_written_is_refused(place: str) -> None:
+    with pytest.raises(ConfigError, match=r": cannot be written: .*\. Choose another place\."):
+        check_writable(place)
+    with pytest.raises(ConfigError, match=r": cannot be written: .*\. Choose another place\."):
+        save_model(Model.of(trained(), DATA), place)
+
+
+@pytest.mark.parametrize("name", ["out.pkl", "out.h5", "out.JSON", "out.v2.keras"])
+def test_the_name_of_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"a model is a folder or a \.json file, not a \.\w+ file\. Choose out.*\.json"
+    ):
+        check_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_a_place_leaves_nothing_in_it(tmp_path: Path) -> None:
+    for name in ("model", "model.json", "run.1"):
+        check_writable(tmp_path / "new" / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+
+
 def test_a_failed_write_leaves_the_earlier_model(place: Path) -> None:
     before = load_model(place)
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -297,7 +320,7 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", refuse_draft)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(ConfigError, match="cannot be written: the disk is gone"):
         save_model(Model.of(trained({"network.hidden": [2]}), DATA), place)
     assert load_model(place).manifest == before.manifest
     assert [path.name for path in place.parent.iterdir()] == [place.name]

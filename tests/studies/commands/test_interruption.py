@@ -120,3 +120,24 @@ def test_a_study_out_of_time_is_resumed_by_the_command_that_it_prints(shell: She
     assert "6 of 6 trials finished" in answer.stdout
     undisturbed = load_study("digits", finished_once / "mlruns")
     assert outcome(load_study("digits", shell.home.root)) == outcome(undisturbed)
+
+
+def test_a_killed_study_is_shown_as_interrupted(shell: Shell) -> None:
+    driver = shell.start_long("--no-publish", "--workers", "1")
+    assert re.search(r"\d running", shell.studies("show", "long").stdout)
+    assert "/40, running" in shell.studies("list").stdout
+    driver.kill()
+    driver.wait()
+    shown = shell.studies("show", "long").stdout
+    assert re.search(r"\d interrupted", shown)
+    assert "running" not in shown
+    assert "/40, interrupted" in shell.studies("list").stdout
+    assert "trial 0 of long: interrupted" in shell.studies("show", "long", "0").stdout
+
+
+def test_a_run_in_which_no_epoch_fits_says_so(shell: Shell) -> None:
+    slow = ("--set", "network.hidden=[8192, 8192]", "--set", "batch_size=1")
+    answer = shell.studies("run", "long.toml", "--no-publish", "--workers", "1", "--timeout", "1s", *slow)
+    assert "The study stopped (out of time). Not even one epoch was finished in that time" in answer.stdout
+    assert "Nothing is lost" not in answer.stdout
+    assert "Raise --timeout." in answer.stdout

@@ -150,7 +150,7 @@ def test_a_summary_without_a_complete_trial_counts_the_reasons(results: StudyRes
 @WIDTHS
 def test_a_study_is_shown_with_its_counts_and_its_best_trials(results: StudyResults, width: int) -> None:
     text = render(study_view(results, 2, width), width)
-    assert "7 of 9 trials: 3 complete, 2 pruned, 1 failed, 1 running" in in_one_line(text)
+    assert "7 of 9 trials: 3 complete, 2 pruned, 1 failed, 1 interrupted" in in_one_line(text)
     first, second, third = results.ranked()
     for trial in (first, second):
         assert_shows(text, width, f"{trial.value:.4f}", trial.n_epochs, *map(short_value, trial.params.values()))
@@ -164,7 +164,7 @@ def test_a_study_without_trials_can_be_shown(tmp_path: Path, width: int) -> None
     results = load_study(empty.folder.name, tmp_path)
     assert "0 of 4 trials: none yet" in in_one_line(render(study_view(results, 10, width), width))
     assert in_one_line(render(summary_view(results), width)) == "No trial is complete."
-    assert re.search(r"^ *empty +0/4 ", render(list_view([results]), width), re.M)
+    assert re.search(r"^ *empty +0/4,", render(list_view([results]), width), re.M)
 
 
 @WIDTHS
@@ -174,7 +174,7 @@ def test_a_trial_is_shown_with_its_end_its_configuration_and_its_epochs(
 ) -> None:
     trial = results.trial(number)
     text = render(trial_view(results, trial), width)
-    assert in_one_line(text).startswith(f"trial {number} of digits: {trial.state}")
+    assert in_one_line(text).startswith(f"trial {number} of digits: {results.shown_state(trial.state)}")
     assert time.strftime("started %Y-%m-%d", time.localtime(CREATED)) in text
     config = flatten(trial.config)
     assert_shows(text, width, *config, *(short_value(label(leaf)) for leaf in config.values()), *trial.history)

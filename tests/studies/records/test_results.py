@@ -166,7 +166,7 @@ def test_trials_are_in_order_of_their_numbers_even_past_four_digits(tmp_path: Pa
 def test_the_frame_has_one_row_per_trial(folder: Path) -> None:
     frame = read(folder).trials_frame()
     assert frame["number"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert frame["state"].tolist() == ["complete", "pruned", "complete", "complete", "failed", "running"]
+    assert frame["state"].tolist() == ["complete", "pruned", "complete", "complete", "failed", "interrupted"]
     assert frame["reason"].tolist() == ["", "pruner", "", "", "MemoryError", ""]
     assert frame["value"].dropna().tolist() == [0.8, 0.9, 0.9, 0.9]
     assert frame["epochs"].tolist() == [3, 2, 1, 1, 0, 1]
@@ -223,3 +223,13 @@ def test_all_studies_of_a_home_are_listed_by_name(folder: Path) -> None:
 
 def test_a_home_without_studies_has_an_empty_list(tmp_path: Path) -> None:
     assert load_studies(tmp_path / "nowhere") == []
+
+
+def test_a_trial_without_an_end_is_interrupted_unless_a_process_runs_the_study(folder: Path) -> None:
+    with Home(folder.parent.parent).study(folder.name).lock():
+        alive = read(folder)
+    dead = read(folder)
+    assert (alive.is_running, dead.is_running) == (True, False)
+    for results, shown in ((alive, "running"), (dead, "interrupted")):
+        assert results.shown_state("running") == results.trials_frame()["state"].tolist()[-1] == shown
+        assert results.shown_state("complete") == "complete"
