@@ -7,6 +7,7 @@ nothing but NumPy, because every worker does it.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -15,19 +16,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mlp.data import Dataset
 from mlp.errors import ConfigError
+from mlp.untrusted import open_npy, open_regular, read_regular
 
 ARRAYS = ("inputs", "targets", "test_inputs", "test_targets")
 RECORD = "dataset.json"
+MAX_RECORD = 6_000_000  # bytes; the names of a hundred thousand columns
 
 
 @functools.lru_cache(maxsize=4)
 def open_cached(folder: Path) -> Dataset:
     """Return the data set in a folder of the cache; inputs are mapped into memory instead of being read.
+
+    The record and the sizes of the arrays are checked. Their content is not, because every worker opens the folder;
+    `prepare_data` checks it once per launch.
 
     Args:
         folder: what `prepare_data` returned.
@@ -36,15 +43,40 @@ def open_cached(folder: Path) -> Dataset:
         ConfigError: if the folder does not contain a complete data set.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = _read_record(folder)
         known = {key: record[key] for key in ("name", "largest", "digest")}
-        known |= {key: tuple(record[key]) for key in ("classes", "image_shape")}
-        known["columns"] = tuple(record.get("columns", ()))  # absent in caches of older versions
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if "inputs" in name else None) for name in ARRAYS}
-        return Dataset(**arrays, **known)
+        known |= {key: tuple(record[key]) for key in ("classes", "image_shape", "columns")}
+        for name in ARRAYS:
+            mapped = open_npy(folder / f"{name}.npy")
+            known[name] = mapped if "inputs" in name else np.array(mapped)
+        return Dataset(**known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{folder} is not a complete cached data set: {error}. Prepare the data set on this machine."
         raise ConfigError(problem) from error
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a data set.
+
+    Raises:
+        OSError: if a file is missing.
+        ValueError: if the record is damaged, or an array has another size than the record states.
+    """
+    try:
+        record = json.loads(read_regular(folder / RECORD, MAX_RECORD))
+    except RecursionError:
+        raise ValueError(f"{RECORD} is damaged") from None
+    if not isinstance(record, dict) or record.pop("seal", None) != _seal(record):
+        raise ValueError(f"{RECORD} is damaged")
+    for name, size in record["sizes"].items():
+        if (folder / name).stat().st_size != size:
+            raise ValueError(f"{name} has another size than it was stored with")
+    return record
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """Return the SHA-256 of a record, which contains those of the arrays."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -64,13 +96,21 @@ class CacheEntry:
         """The folder of the arrays, whether or not it exists yet."""
         return cache_folder() / "arrays" / f"{self.name}-{self.digest[:12]}"
 
-    def is_complete(self) -> bool:
-        """Return whether the data set is stored with all its arrays; their content was verified before."""
+    def find_damage(self) -> str:
+        """Return why the folder cannot be used, or an empty string; all arrays are read and compared with the record.
+
+        This takes 0.05 s for MNIST, which has 55 MB.
+        """
         try:
-            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-            return bool(record["digest"] == self.digest and record["sizes"] == _sizes(self.folder))
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+            record = _read_record(self.folder)
+            if record["digest"] != self.digest:
+                return f"{RECORD} belongs to another data set"
+            for name, sha256 in record["sha256"].items():
+                if _file_digest(self.folder / name) != sha256:
+                    return f"{name} is damaged"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"{error}"
+        return ""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -112,10 +152,12 @@ class CacheEntry:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         draft.rename(folder)
+        open_cached.cache_clear()  # it may have mapped the files that were replaced
 
     def _fill(self, draft: Path, dataset: Dataset) -> None:
         for name in ARRAYS:
             np.save(draft / f"{name}.npy", getattr(dataset, name))
+        files = [f"{name}.npy" for name in ARRAYS]
         record = {
             "name": dataset.name,
             "classes": list(dataset.classes),
@@ -123,9 +165,10 @@ class CacheEntry:
             "columns": list(dataset.columns),
             "largest": dataset.largest,
             "digest": self.digest,
-            "sizes": _sizes(draft),
+            "sizes": {file: (draft / file).stat().st_size for file in files},
+            "sha256": {file: _file_digest(draft / file) for file in files},
         }
-        (draft / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (draft / RECORD).write_text(json.dumps(record | {"seal": _seal(record)}, indent=1), encoding="utf-8")
 
 
 def downloads_folder() -> Path:
@@ -142,6 +185,7 @@ def cache_folder() -> Path:
     return user_cache_path("mlp-studies")
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return the size of each array's file in bytes."""
-    return {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS}
+def _file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open_regular(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

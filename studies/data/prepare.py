@@ -61,12 +61,22 @@ def prepare_data(
     with errors_in(path=path):
         source = _find_source(config, search)
         entry = CacheEntry(source.name, source.digest)
-        if not entry.is_complete():
+        if entry.find_damage():
             with entry.lock():
                 # Another process may have stored the data set while this one waited for the lock.
-                if not entry.is_complete():
-                    entry.write(source.read(search))
+                if damage := entry.find_damage():
+                    entry.write(_read_again(source, search, entry, damage))
     return entry.folder
+
+
+def _read_again(source: AbstractSource, search: FileSearch, entry: CacheEntry, damage: str) -> Dataset:
+    """Return the data set of a source; an error says what is wrong with the cached one, if there is one."""
+    try:
+        return source.read(search)
+    except ConfigError as error:
+        if entry.folder.exists():
+            error.problem += f" The cached copy in {entry.folder} cannot be used: {damage}."
+        raise
 
 
 def _find_source(config: DataConfig, search: FileSearch) -> AbstractSource:

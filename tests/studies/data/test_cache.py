@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from mlp.data import DataConfig
 from mlp.errors import ConfigError
 from studies.data.cache import open_cached
 from studies.data.prepare import open_dataset, prepare_data
-from studies.data.published import DIGITS
+from studies.data.published import DIGITS, DigitsSource
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +45,13 @@ def test_a_process_opens_a_folder_once() -> None:
     assert open_cached(folder) is open_cached(folder)
 
 
+def edit(file: Path, old: bytes, new: bytes) -> None:
+    """Replace the first occurrence in a file without changing its size."""
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new, 1))
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "an array is missing": lambda folder: (folder / "test_targets.npy").unlink(),
     "an array is truncated": lambda folder: os.truncate(folder / "inputs.npy", 200),
@@ -51,6 +59,17 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "the record is missing": lambda folder: (folder / "dataset.json").unlink(),
     "the record is truncated": lambda folder: os.truncate(folder / "dataset.json", 30),
     "the record is something else": lambda folder: (folder / "dataset.json").write_text("[]"),
+    "an array is a pipe": lambda folder: ((folder / "inputs.npy").unlink(), os.mkfifo(folder / "inputs.npy")),
+    "the record is a pipe": lambda folder: ((folder / "dataset.json").unlink(), os.mkfifo(folder / "dataset.json")),
+    "the record is nested": lambda folder: (folder / "dataset.json").write_text("[" * 100_000),
+    "the record is a device": lambda folder: (
+        (folder / "dataset.json").unlink(),
+        (folder / "dataset.json").symlink_to("/dev/zero"),
+    ),
+    "a class is renamed": lambda folder: edit(folder / "dataset.json", b'"7"', b'"3"'),
+    "the scale is changed": lambda folder: edit(folder / "dataset.json", b"16.0", b"61.0"),
+    "the pixels are changed": lambda folder: edit(folder / "inputs.npy", bytes([9]), bytes([8])),
+    "labels are changed": lambda folder: edit(folder / "targets.npy", bytes([9]), bytes([3])),
 }
 
 
@@ -148,3 +167,67 @@ def test_a_cache_folder_describes_its_data_set_in_json() -> None:
 def test_a_relative_cache_folder_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES_CACHE", "here")
     assert prepare_data("digits").is_relative_to(tmp_path / "here")
+
+
+FILES = ["inputs.npy", "targets.npy", "test_inputs.npy", "test_targets.npy", "dataset.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_of_the_cache_never_changes_the_data(name: str) -> None:
+    rng = random.Random(name)
+    folder = prepare_data("digits")
+    arrays = ("inputs", "targets", "test_inputs", "test_targets")
+    expected = {array: np.array(getattr(open_cached(folder), array)) for array in arrays}
+    content = (folder / name).read_bytes()
+    for index in range(300):
+        damaged = bytearray(content)
+        at = rng.randrange(len(content))
+        if index % 3 == 0:
+            damaged[at] ^= 1 << rng.randrange(8)
+        elif index % 3 == 1:
+            damaged[at : at + 8] = rng.randbytes(8)
+        else:
+            del damaged[at : at + rng.randrange(1, 9)]
+        (folder / name).write_bytes(damaged)
+        open_cached.cache_clear()
+        found = open_dataset("digits")
+        for array in arrays:
+            assert np.array_equal(getattr(found, array), expected[array]), (index, at)
+        assert (found.classes, found.largest, found.image_shape) == (DIGITS, 16.0, (8, 8))
+        if name.endswith(".npy"):  # in the record, layout does not matter
+            assert (folder / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", FILES[:-1])
+def test_a_worker_refuses_a_file_of_another_size(name: str) -> None:
+    folder = prepare_data("digits")
+    os.truncate(folder / name, (folder / name).stat().st_size - 1)
+    open_cached.cache_clear()
+    with pytest.raises(ConfigError, match=rf"is not a complete cached data set: {name} has another size"):
+        open_cached(folder)
+    prepare_data("digits")
+
+
+def test_a_damaged_copy_that_cannot_be_made_again_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = prepare_data("digits")
+    os.truncate(folder / "inputs.npy", 200)
+
+    def fail(*_: object) -> None:
+        raise ConfigError("the source is gone.", path="name")
+
+    monkeypatch.setattr(DigitsSource, "read", fail)
+    with pytest.raises(ConfigError, match=r"the source is gone\. The cached copy .* cannot be used: inputs\.npy has"):
+        prepare_data("digits")
+    monkeypatch.undo()
+
+
+def test_a_data_set_that_was_made_again_is_opened_again() -> None:
+    folder = prepare_data("digits")
+    before = open_cached(folder)
+    edit(folder / "targets.npy", bytes([9]), bytes([3]))
+    assert prepare_data("digits") == folder
+    assert open_cached(folder) is not before
+    assert np.array_equal(open_cached(folder).targets, before.targets)
