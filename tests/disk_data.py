@@ -20,10 +20,10 @@ def mount(folder: Path, options: str) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Yield a folder with limited room, such as `400k`."""
+def small_disk(folder: Path, size: str, access: str = "rw") -> Iterator[Path]:
+    """Yield a folder with limited room, such as `400k`; with `ro` as access it is read-only from the first moment."""
     folder.mkdir(exist_ok=True)
-    mount(folder, f"size={size}")
+    mount(folder, f"size={size},{access}")
     try:
         yield folder
     finally:

@@ -134,8 +134,7 @@ def test_a_folder_that_becomes_read_only_ends_a_study_with_one_line_and_it_resum
     driver = shell.start("run", "full.toml", "--workers", "2", "--no-publish")
     trials = home.study("full").trials
     wait_until(lambda: len(list(trials.glob("*.npz"))) > 0)
-    with small_disk(trials, "1m"):
-        mount(trials, "remount,ro")
+    with small_disk(trials, "1m", "ro"):
         output, errors = driver.communicate(timeout=60)
     assert_one_line(Answer(driver.args, driver.returncode, output, errors), "Make sure that it can be written.")
     assert str(trials) in errors

@@ -140,6 +140,9 @@ class CacheEntry:
 
         The arrays are written to a draft, which gets its final name when it is complete. A process that is killed
         leaves only a draft behind, and the next one replaces it.
+
+        Raises:
+            ConfigError: if there is no room for it; no draft is left then.
         """
         folder = self.folder
         draft = folder.with_name(f"{folder.name}.draft")
@@ -148,9 +151,14 @@ class CacheEntry:
         draft.mkdir()
         try:
             self._fill(draft, dataset)
-        except OSError:
+        except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
-            raise
+            size = sum(getattr(dataset, name).nbytes for name in ARRAYS) / 1e6
+            reason = error.strerror or "No space left on device"  # NumPy says how many bytes it has written
+            raise ConfigError(
+                f"the data set cannot be stored in the cache {cache_folder()}: {reason}. It takes {size:.1f} MB. Make "
+                "room for it, or set STUDIES_CACHE to another folder."
+            ) from error
         draft.rename(folder)
         open_cached.cache_clear()  # it may have mapped the files that were replaced
 

@@ -23,6 +23,7 @@ from mlp.errors import ConfigError
 from studies.data.cache import open_cached
 from studies.data.prepare import open_dataset, prepare_data
 from studies.data.published import DIGITS, DigitsSource
+from tests.disk_data import small_disk
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -97,6 +98,18 @@ def test_a_cache_that_is_not_writable_is_reported_with_the_setting_to_change(
     monkeypatch.setenv("STUDIES_CACHE", "/proc")
     with pytest.raises(ConfigError, match="the cache /proc is not writable"):
         prepare_data("digits")
+
+
+@pytest.mark.parametrize("room", ["16k", "80k"])
+def test_a_cache_without_room_says_how_much_is_needed_and_keeps_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    with small_disk(tmp_path / "disk", room) as disk:
+        monkeypatch.setenv("STUDIES_CACHE", str(disk / "cache"))
+        with pytest.raises(ConfigError, match=r"No space left on device. It takes 0.1 MB. Make room") as caught:
+            prepare_data("digits")
+        assert "\n" not in str(caught.value)
+        assert not [path for path in (disk / "cache" / "arrays").iterdir() if path.is_dir()]
 
 
 def test_a_process_that_is_killed_during_writing_leaves_only_a_draft(cache: Path) -> None:
