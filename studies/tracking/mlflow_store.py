@@ -257,11 +257,15 @@ def compare(home: Home, folder: StudyFolder) -> list[str]:
 
 
 def experiment_id(home: Home, name: str) -> str | None:
-    """Return the id of a study's experiment in the home's own store, or None if it has none."""
-    if not home.mlflow_db.exists():
+    """Return the id of a study's experiment in the current tracking store, or None if it has none.
+
+    Raises:
+        ConfigError: if the tracking store cannot be used.
+    """
+    if home.tracking_uri == own_store(home) and not home.mlflow_db.exists():
         return None
-    with _errors_explained(own_store(home), home.root / "mlflow.log"):
-        experiment = TrackingStore(home, own_store(home)).client.get_experiment_by_name(name)
+    with _errors_explained(home.tracking_uri, home.root / "mlflow.log"):
+        experiment = TrackingStore(home).client.get_experiment_by_name(name)
     return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else None
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,10 @@ class Shell:
         (folder / "study.toml").write_text(STUDY)
         (folder / "long.toml").write_text(LONG)
 
-    def studies(self, *arguments: str, typed: str = "", **variables: str) -> Answer:
-        """Run a command and return its exit code and output."""
+    def studies(self, *arguments: str, typed: str = "", prefix: Sequence[str] = (), **variables: str) -> Answer:
+        """Run a command, after the words of `prefix` if there are any, and return its exit code and output."""
         return subprocess.run(
-            [COMMAND, *arguments],
+            [*prefix, COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment(variables),
             input=typed,
@@ -94,10 +94,10 @@ class Shell:
             check=False,
         )
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
         """Start a command in a new process group, as a terminal does."""
         process = subprocess.Popen(
-            [COMMAND, *arguments],
+            [*prefix, COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment(variables),
             stdin=subprocess.DEVNULL,
@@ -226,3 +226,9 @@ def interrupt(driver: subprocess.Popen[str], number: signal.Signals) -> tuple[st
     output, errors = driver.communicate(timeout=60)
     assert errors == ""
     return output, time.monotonic() - started
+
+
+def read_only(folder: Path) -> list[str]:
+    """Return the words before a command for which a folder is on a read-only disk; nothing else notices."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]

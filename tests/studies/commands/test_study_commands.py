@@ -34,6 +34,7 @@ from tests.studies.commands.shell import (
     interrupt,
     optuna_states,
     outcome,
+    read_only,
     run_statuses,
     wait_until,
 )
@@ -332,3 +333,46 @@ def test_the_ui_without_published_studies_prints_what_to_do(shell: Shell, finish
     assert_refused(shell.studies("ui"), "Run one first.")
     shutil.copytree(finished_once / "mlruns/studies", shell.home.root / "studies")
     assert_refused(shell.studies("ui"), "Publish one with: studies sync digits\n")
+
+
+def test_the_ui_of_an_absent_server_is_one_line_without_its_password(finished: Shell) -> None:
+    uri = NO_SERVER.replace("//", "//me:secret@")
+    for arguments in (["ui"], ["ui", "digits"], ["sync", "digits"]):
+        answer = finished.studies(*arguments, MLFLOW_TRACKING_URI=uri)
+        assert_refused(answer, "cannot be used: no server answers. Is it running, and is the address right?")
+        assert "http://me:***@127.0.0.1:9" in answer.stderr
+        assert "secret" not in answer.stderr
+    assert b"secret" not in b"".join(file.read_bytes() for file in finished.home.root.rglob("*.log"))
+
+
+@pytest.mark.slow
+def test_the_ui_names_the_server_of_the_environment(finished: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = finished.start("ui", "--port", str(port))
+    assert server.stdout is not None
+    assert server.stdout.readline() == f"MLflow UI  http://127.0.0.1:{port}/\n"
+    answer = finished.studies("ui", "digits", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+    assert re.match(rf"MLflow UI  http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?", answer.stdout)
+    assert answer.returncode == 0
+    interrupt(server, signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_the_ui_of_a_read_only_home_works_and_its_studies_cannot_be_deleted(finished: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    before, prefix = finished.files(), read_only(finished.home.root)
+    if subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("unshare cannot make a folder read-only here")
+    assert_refused(finished.studies("delete", "digits", "--yes", prefix=prefix), 'study "digits": ')
+    for command in (["list"], ["show", "digits"], ["export", "digits"]):
+        assert finished.studies(*command, prefix=prefix).returncode == 0
+    ui = finished.start("ui", "digits", "--port", str(port), prefix=prefix)
+    assert ui.stdout is not None
+    address = re.match(rf"MLflow UI  (http://127\.0\.0\.1:{port})/#/experiments/\d+/runs", ui.stdout.readline())
+    assert address, ui.communicate()
+    assert fetch(address[1])[0] == 200
+    interrupt(ui, signal.SIGINT)
+    after = finished.files()
+    assert {name: after[name] for name in before} == before
