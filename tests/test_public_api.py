@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import mlp
 import studies
+from mlp import ConfigError, load_model
 from mlp.training import train
 from studies.launch import run_study
 from studies.records.results import load_study
+from studies.search.spec import read_spec
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -107,3 +112,36 @@ def test_a_type_checker_sees_the_names_that_studies_exports() -> None:
 def test_every_exported_name_is_documented(package: ModuleType) -> None:
     undocumented = [name for name in package.__all__ if not (getattr(package, name).__doc__ or "").strip()]
     assert undocumented == []
+
+
+def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the public functions of both packages, and the constructors and methods of their public classes."""
+    for package in (mlp, studies):
+        for name in package.__all__:
+            value = getattr(package, name)
+            if inspect.isfunction(value):
+                yield name, value
+            elif inspect.isclass(value):
+                methods = ((key, getattr(entry, "__func__", entry)) for key, entry in vars(value).items())
+                public = [(key, entry) for key, entry in methods if key == "__init__" or not key.startswith("_")]
+                yield from ((f"{name}.{key}", entry) for key, entry in public if inspect.isfunction(entry))
+
+
+def test_every_public_function_that_takes_a_path_takes_its_text_too() -> None:
+    taken = {
+        f"{name}({parameter.name})": str(parameter.annotation)
+        for name, function in public_functions()
+        for parameter in inspect.signature(function).parameters.values()
+        if "Path" in str(parameter.annotation)
+    }
+    assert {"run_study(home)", "load_study(home)", "save_model(path)", "Objective.__init__(data_dir)"} <= taken.keys()
+    assert [name for name, annotation in taken.items() if "str" not in annotation] == []
+
+
+def test_the_text_of_a_path_is_a_path(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[study]\nname = "s"\n[base]\ndata = { name = "digits" }\n[space]\nbatch_size = [16, 32]\n')
+    assert read_spec(str(file)).to_mapping() == read_spec(file).to_mapping()
+    for call in (lambda: load_study("s", home=str(tmp_path)), lambda: load_model(str(tmp_path / "m.json"))):
+        with pytest.raises(ConfigError, match="there is no "):
+            call()

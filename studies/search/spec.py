@@ -100,7 +100,7 @@ class StudySpec:
 
 
 def read_spec(
-    file: Path, *, name: str | None = None, trials: int | None = None, overrides: Iterable[str] = ()
+    file: Path | str, *, name: str | None = None, trials: int | None = None, overrides: Iterable[str] = ()
 ) -> StudySpec:
     """Return the study that a file describes.
 
@@ -113,7 +113,7 @@ def read_spec(
     Raises:
         ConfigError: if the file has a mistake; the error names the file, the key, what it got and what is allowed.
     """
-    tables = read_toml(file)
+    tables = read_toml(Path(file))
     study = tables.get("study", {})
     if isinstance(study, dict):
         replacements = {"name": name, "trials": trials}
