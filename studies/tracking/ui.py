@@ -61,7 +61,7 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         raise ConfigError(f"no study in {home.root} has been published yet. {advice}")
     _check_port(port)
     with _writable(home) as place:
-        path = path.format(_experiment(home, place, folder))
+        path = path.format(_experiment(home, place, folder)) if folder else path
         with place.root.joinpath("ui.log").open("wb") as log:
             server = start_server(place, port, log)
         try:
