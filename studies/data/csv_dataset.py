@@ -11,7 +11,8 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.data import DataConfig, Dataset
-from mlp.errors import ConfigError, did_you_mean, listed, shortened, shown
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed, shortened, shown
+from mlp.untrusted import open_regular
 from studies.data.sources import AbstractSource, FileSearch, find_data_dir
 from studies.data.tables import MANY_CATEGORIES, Table, encode, read_table
 
@@ -41,7 +42,7 @@ class CsvSource(AbstractSource):
             ConfigError: if the file cannot be read.
         """
         try:
-            with file.open("rb") as stream:
+            with errors_in(f"{file}:"), open_regular(file) as stream:
                 content = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}.", path="name") from None
@@ -61,7 +62,7 @@ def find_csv(name: str, data_dir: Path | str | None) -> Path:
     file, data_dir = Path(name).expanduser(), find_data_dir(data_dir)
     places = [file] if file.is_absolute() or data_dir is None else [file, data_dir / file]
     for place in places:
-        if place.is_file():
+        if place.exists() and not place.is_dir():  # a pipe or a device is refused when it is opened
             return place
     searched = " nor ".join(str(place.absolute()) for place in places)
     raise ConfigError(f"there is no file {searched}.", path="name")

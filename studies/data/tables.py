@@ -7,7 +7,9 @@ distinct text becomes an input such as `colour=red`, which is 1 in the rows with
 from __future__ import annotations
 
 import csv
+import io
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +20,15 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.data_checks import LARGEST_INPUT
-from mlp.errors import ConfigError, did_you_mean, listed, shown
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed, shown
+from mlp.untrusted import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MANY_CATEGORIES = 1000  # a column with more distinct texts contains names or dates, or is a mistake
+MAX_INPUTS = 20_000  # as many weights per neuron; more are mostly identifiers or a mistake, and fill the memory
+MAX_LINE = 20_000_000  # characters
 FEW_CATEGORIES = 20  # a column of numbers and texts with at most so many is a category, such as 0, 1, 2, `3+`
 
 
@@ -114,16 +119,41 @@ class Table:
 
     def _line(self, row: int) -> int:
         """Return the line on which a row begins: empty lines are not rows, and a quoted text may have several lines."""
-        with self.file.open(encoding="utf-8-sig", newline="") as stream:
+        with _open_text(self.file) as stream:
             for index, line in enumerate(line for line, _ in _rows(stream)):
                 if index == row + 1:
                     return line
         raise ConfigError(f"{self.file}: was changed while it was read. Try again.")
 
 
-def _rows(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+def max_inputs() -> int:
+    """Return how many inputs a table may have: `STUDIES_MAX_INPUTS`, or 20,000.
+
+    Raises:
+        ConfigError: if the environment variable is not a whole number.
+    """
+    text = os.environ.get("STUDIES_MAX_INPUTS", "")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ConfigError(f"the environment variable STUDIES_MAX_INPUTS must be a whole number, got {shown(text)}.")
+    return int(text or MAX_INPUTS)
+
+
+def _open_text(file: Path) -> io.TextIOWrapper:
+    with errors_in(f"{file}:"):
+        return io.TextIOWrapper(open_regular(file), encoding="utf-8-sig", newline="")
+
+
+def _bounded(lines: io.TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of a stream, none of which is longer than `MAX_LINE`."""
+    while line := lines.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise ValueError(f"a line has more than {MAX_LINE} characters")
+        yield line
+
+
+def _rows(lines: io.TextIOWrapper) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not empty: the line on which each begins, counted from 1, and its cells."""
-    reader = csv.reader(lines, skipinitialspace=True)
+    reader = csv.reader(_bounded(lines), skipinitialspace=True)
     line = 1
     for cells in reader:
         if len(cells) > 1 or "".join(cells).strip():
@@ -140,14 +170,15 @@ def read_table(file: Path) -> Table:
     import pandas as pd
 
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with _open_text(file) as stream:
             (_, header), (line, first) = [*itertools.islice(_rows(stream), 2), (0, []), (0, [])][:2]
         header = [name.strip() for name in header]
         _check_header(file, header)
         if len(first) > len(header):  # pandas would take the first cell as the name of the row
             problem = f"must have {len(header)} cells, one per column, got {len(first)}."
             raise ConfigError(f"{file}: line {line} {problem}")
-        frame = pd.read_csv(file, low_memory=False, skipinitialspace=True, encoding="utf-8-sig")
+        with open_regular(file) as content:
+            frame = pd.read_csv(content, low_memory=False, skipinitialspace=True, encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file.") from None
     except ConfigError:
@@ -165,6 +196,9 @@ def _check_header(file: Path, header: list[str]) -> None:
         raise ConfigError(f"{file}: is empty. Its first line must name the columns.")
     if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), None)):
         raise ConfigError(f"{file}: columns must be separated by commas, got {separator!r}.")
+    if len(header) > max_inputs():
+        problem = f"has {len(header)} columns, at most {max_inputs()} are allowed"
+        raise ConfigError(f"{file}: {problem}. Remove columns, or set STUDIES_MAX_INPUTS={len(header)} to allow them.")
     for number, name in enumerate(header, 1):
         if not name:
             raise ConfigError(f"{file}: column {number} has no name. Name it, or remove it if it numbers the rows.")
@@ -183,6 +217,7 @@ def encode(table: Table) -> tuple[Array, tuple[str, ...]]:
     """
     parts: list[Array] = []
     names: list[str] = []
+    limit = max_inputs()
     for name in table.names:
         column = table.column(name)
         if column.dtype != object:
@@ -190,6 +225,9 @@ def encode(table: Table) -> tuple[Array, tuple[str, ...]]:
             names.append(name)
             continue
         categories, which = np.unique(column, return_inverse=True)
+        if len(names) + len(categories) > limit:
+            problem = f"with its {len(categories)} texts, the table has more than {limit} inputs, one per text"
+            raise table.error(f"{problem}. Remove columns, or set STUDIES_MAX_INPUTS to allow more.", name)
         parts.append((which[:, None] == np.arange(len(categories))).astype(np.uint8))
         names += [f"{name}={category}" for category in categories]
     return _join_columns(parts, len(table)), tuple(names)

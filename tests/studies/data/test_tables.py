@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +132,7 @@ def test_an_unusable_file_is_refused_by_column_and_line(tmp_path: Path, text: st
 def test_a_missing_file_a_folder_and_binary_content_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.csv: there is no such file"):
         read_table(tmp_path / "nowhere.csv")
-    with pytest.raises(ConfigError, match=r"cannot be read as CSV: .*directory"):
+    with pytest.raises(ConfigError, match="must be a regular file, got a folder"):
         read_table(tmp_path)
     (tmp_path / "table.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     with pytest.raises(ConfigError, match=r"table.csv: cannot be read as CSV: .*utf-8"):
@@ -185,3 +188,55 @@ def test_encoding_a_table_with_its_own_names_gives_the_same_inputs(
     inputs, names = encode(read)
     np.testing.assert_array_equal(encode_as(read, names), inputs)
     assert len(names) == inputs.shape[1]
+
+
+def test_more_columns_than_are_allowed_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "wide.csv"
+    file.write_text(",".join(f"c{i}" for i in range(100_000)) + "\n" + "1," * 99_999 + "1\n")
+    started = time.process_time()
+    with pytest.raises(
+        ConfigError, match=r"has 100000 columns, at most 20000 are allowed\. .*STUDIES_MAX_INPUTS=100000"
+    ):
+        read_table(file)
+    assert time.process_time() - started < 2
+    monkeypatch.setenv("STUDIES_MAX_INPUTS", "3")
+    file.write_text("a,b,c,d\n1,2,3,4\n")
+    with pytest.raises(ConfigError, match="has 4 columns, at most 3"):
+        read_table(file)
+    monkeypatch.setenv("STUDIES_MAX_INPUTS", "4")
+    assert len(encode(read_table(file))[1]) == 4
+    monkeypatch.setenv("STUDIES_MAX_INPUTS", "many")
+    with pytest.raises(ConfigError, match="STUDIES_MAX_INPUTS must be a whole number, got 'many'"):
+        read_table(file)
+
+
+def test_more_categories_than_are_allowed_are_refused_before_they_are_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "texts.csv"
+    row = [",".join(f"text{i}" for _ in range(30)) for i in range(1000)]
+    file.write_text(",".join(f"c{i}" for i in range(30)) + "\n" + "\n".join(row) + "\n")
+    table = read_table(file)
+    with pytest.raises(ConfigError, match=r'column "c20": with its 1000 texts, the table has more than 20000 inputs'):
+        encode(table)
+    monkeypatch.setenv("STUDIES_MAX_INPUTS", "30000")
+    assert len(encode(table)[1]) == 30_000
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (os.mkfifo, "must be a regular file, got a pipe"),
+        (lambda file: file.symlink_to("/dev/zero"), "must be a regular file, got a device"),
+        (Path.mkdir, "must be a regular file, got a folder"),
+        (lambda file: (file.touch(), os.truncate(file, 1 << 31)), "cannot be read as CSV: a line has more than"),
+    ],
+    ids=["pipe", "device", "folder", "sparse"],
+)
+def test_what_is_not_a_table_is_refused_at_once(tmp_path: Path, make: Callable[[Path], object], problem: str) -> None:
+    file = tmp_path / "x.csv"
+    make(file)
+    with pytest.raises(ConfigError, match=rf"x\.csv: {problem}"):
+        read_table(file)
