@@ -23,6 +23,7 @@ import pytest
 
 from studies.commands.study_commands import parse_duration
 from studies.models.export import read_config
+from studies.records.home import Home
 from studies.records.results import load_study
 from tests.studies.commands.shell import (
     COMMAND,
@@ -376,3 +377,18 @@ def test_the_ui_of_a_read_only_home_works_and_its_studies_cannot_be_deleted(fini
     interrupt(ui, signal.SIGINT)
     after = finished.files()
     assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.slow
+def test_a_home_can_have_any_name_and_warnings_can_be_errors(shell: Shell, migrated_db: Path) -> None:
+    home = Home(shell.folder / "50%20off?ü{0}#")
+    home.create()
+    shutil.copy(migrated_db, home.mlflow_db)
+    before = {entry.name for entry in shell.folder.iterdir()}
+    options = ("--home", home.root.name, "--trials", "2")
+    answer = shell.studies("run", "study.toml", *options, PYTHONWARNINGS="error", PYTHONIOENCODING="ascii")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "Not everything is in MLflow yet" not in answer.stdout
+    assert optuna_states(home) == Counter(COMPLETE=2)
+    assert run_statuses(home)["digits"] == "FINISHED"
+    assert {entry.name for entry in shell.folder.iterdir()} == before
