@@ -11,10 +11,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH120, PTH100 - pathlib is slow to import
 
@@ -46,7 +48,7 @@ def find_modules_in(folders: Mapping[str, str]) -> None:
     sys.meta_path.insert(0, _Finder(folders))
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def __init__(self, folders: Mapping[str, str]) -> None:
         self._folders = dict(folders)
 

@@ -33,8 +33,9 @@ def test_no_command_imports_anything_from_the_working_directory(published: Shell
 
 def test_the_program_run_as_a_module_imports_nothing_else_from_the_working_directory(shell: Shell) -> None:
     notes = lay_traps(shell.folder)
-    (shell.folder / "studies.py").unlink()
-    shutil.rmtree(shell.folder / "studies")
+    for name in ("studies", "types"):  # Python imports these before this program runs
+        (shell.folder / f"{name}.py").unlink()
+        shutil.rmtree(shell.folder / name)
     command = [sys.executable, "-m", "studies", "list"]
     environment = shell.environment({})
     answer = subprocess.run(command, cwd=shell.folder, env=environment, capture_output=True, text=True, check=False)
