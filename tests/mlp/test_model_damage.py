@@ -198,6 +198,7 @@ def test_what_is_not_a_regular_file_of_a_reasonable_size_is_refused_at_once(
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
