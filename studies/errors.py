@@ -52,5 +52,9 @@ class ServerError(RuntimeError):
     """The MLflow server did not start."""
 
 
+class NotPublishedError(RuntimeError):
+    """The tracking store did not keep what was written to it, or gave an answer that MLflow does not give."""
+
+
 class RefusedError(Exception):
     """The tracking store rejects a request permanently, for example because the run was deleted."""

@@ -36,6 +36,8 @@ from studies.running.ledger import Ledger
 from studies.running.storage import StudyTable, open_storage
 from studies.search.space import errors_of_choices
 from studies.search.spec import StudySpec, read_spec
+from studies.tracking.own_store import relocation_notice
+from studies.tracking.publication import is_published
 from studies.tracking.publisher import Publisher
 
 PUBLISH_SECONDS = 120.0  # how long a complete study waits for the publisher
@@ -55,6 +57,7 @@ class Launch:
         pending: why some results are not published yet; empty if all are.
         seconds: how long the launch took.
         n_epochs: how many epochs it computed.
+        published_late: whether it published results of an earlier launch, because the study was complete already.
     """
 
     results: StudyResults
@@ -64,6 +67,7 @@ class Launch:
     pending: str
     seconds: float
     n_epochs: int = field(default=0, compare=False)
+    published_late: bool = False
 
     @property
     def name(self) -> str:
@@ -256,9 +260,14 @@ def run_study(
     runs = Home.find(None if home is None else Path(home))
     runs.create()
     folder = runs.study(spec.study.name)
+    notify, pending = on_notice or _ignore, ""
     with ExitStack() as stack:
         stack.enter_context(failures_explained(runs.root / "optuna.db"))
         stack.enter_context(folder.lock())
+        stop = stack.enter_context(_StopRequest.on_signals(None if timeout is None else started + timeout))
+        moved = relocation_notice(runs) if publish else ""
+        if moved:
+            notify(moved)
         recorded = folder.read_record() if folder.record.exists() else None
         if recorded is not None:
             check_record(recorded, plan, runs)
@@ -266,8 +275,12 @@ def run_study(
             results = read_results(folder)
             if results.n_ended == len(results.trials):
                 export = folder.best if folder.best.exists() else None
-                return Launch(results, "already complete", 0, export, "", time.monotonic() - started)
-        stop = stack.enter_context(_StopRequest.on_signals(None if timeout is None else started + timeout))
+                is_late = publish and results.is_complete and not is_published(runs, folder, results)
+                if is_late:
+                    notify(f"Study {folder.name} is complete. Publishing what MLflow does not have yet.")
+                    pending = _finish_publishing(Publisher.start(runs, folder), stop, notify)
+                seconds = time.monotonic() - started
+                return Launch(results, "already complete", 0, export, pending, seconds, published_late=is_late)
         # What takes long to start comes first: the processes start up while this one reads its databases.
         n_workers = min(workers or _n_cores(), spec.study.parallelism)
         opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
@@ -279,8 +292,7 @@ def run_study(
             stack.callback(publisher.interrupt, PUBLISH_SECONDS_INTERRUPTED)
             stack.callback(opened.shutdown)
         for notice in plan.notices(workers):
-            if on_notice:
-                on_notice(notice)
+            notify(notice)
         table = StudyTable(open_storage(runs.optuna_url), folder.name, spec.direction)
         ledger = Ledger(spec, folder, table, plan.epoch_cost)
         driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due)
@@ -288,7 +300,10 @@ def run_study(
         opened.shutdown()
         results = replace(read_results(folder), is_running=False)
         export = export_trial(results, None, folder.best) if results.best else None
-        pending = _wait_for_publisher(publisher, finished)
+        if publisher is not None and finished:
+            pending = _finish_publishing(publisher, stop, notify)
+        elif publisher is not None:
+            pending = publisher.interrupt(PUBLISH_SECONDS_INTERRUPTED).error
     status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
     number, seconds = 0 if finished else stop.signal, time.monotonic() - started
     return Launch(results, status, number, export, pending, seconds, driver.n_epochs)
@@ -321,12 +336,14 @@ def _may_be_complete(folder: StudyFolder, total: int) -> bool:
     return len(folder.logs()) >= total and not any(folder.trials.glob("*.npz"))
 
 
-def _wait_for_publisher(publisher: Publisher | None, finished: bool) -> str:
-    """Wait for the publisher; return why some results are not published yet, or an empty string."""
-    if publisher is None:
-        return ""
-    outcome = publisher.finish(PUBLISH_SECONDS) if finished else publisher.interrupt(PUBLISH_SECONDS_INTERRUPTED)
-    return "" if outcome.drained else outcome.error or "the publisher did not finish in time"
+def _finish_publishing(publisher: Publisher, stop: _StopRequest, notify: Callable[[str], None]) -> str:
+    """Wait until a complete study is published; return why some results are not, or an empty string."""
+    outcome = publisher.finish(PUBLISH_SECONDS, on_wait=notify, should_stop=lambda: bool(stop.signal))
+    return outcome.error
+
+
+def _ignore(_: str) -> None:
+    """Drop a notice that nobody wants."""
 
 
 def _n_cores() -> int:

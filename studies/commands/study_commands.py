@@ -96,7 +96,10 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
     results = launch.results
     is_unfinished = launch.status in ("interrupted", "out of time")
     if launch.status == "already complete":
-        print_line(console, f"Study {launch.name} is complete: it has {results.n_ended} trials. Nothing was changed.")
+        changed = "Nothing was changed."
+        if launch.published_late:
+            changed = "What MLflow did not have yet was published." if not launch.pending else "No trial was run."
+        print_line(console, f"Study {launch.name} is complete: it has {results.n_ended} trials. {changed}")
     else:
         took = duration(launch.seconds)
         print_line(console, f"Study {launch.name}: {results.n_ended} of {results.total} trials finished, {took}.")
@@ -114,8 +117,9 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         print_line(console, f"publish to MLflow   {command_line('sync', launch.name, home=place)}")
     if launch.pending:
         print_line(console, f"Not everything is in MLflow yet: {launch.pending}", style="yellow")
-        later = "The next run will publish it. To publish it now" if is_unfinished else "To publish it"
-        print_line(console, f"{later}: {command_line('sync', launch.name, home=place)}")
+        print_line(
+            console, f"The next run will publish it. To publish it now: {command_line('sync', launch.name, home=place)}"
+        )
     if is_unfinished:
         print_line(console, f"The study stopped ({launch.status}). {_progress_made(launch)}", style="yellow")
         print_line(console, f"Resume with: {command_line(*sys.argv[1:])}")
@@ -233,12 +237,15 @@ def sync(name: StudyArgument, home: HomeOption = None) -> None:
     from studies.records.addresses import mask_secrets
     from studies.records.home import Home
     from studies.tracking.mlflow_store import sync as publish
+    from studies.tracking.own_store import relocation_notice
 
     place = Home.find(home)
-    n_runs = publish(place, place.existing_study(name))
-    print_line(
-        open_console(), f"Study {name} is up to date in {mask_secrets(place.tracking_uri)}; runs written: {n_runs}."
-    )
+    folder, console = place.existing_study(name), open_console()
+    moved = relocation_notice(place)
+    if moved:
+        print_line(console, moved)
+    n_runs = publish(place, folder)
+    print_line(console, f"Study {name} is up to date in {mask_secrets(place.tracking_uri)}; runs written: {n_runs}.")
 
 
 def delete(

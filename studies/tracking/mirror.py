@@ -18,15 +18,16 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from studies.errors import RefusedError
+from studies.errors import NotPublishedError, RefusedError
 from studies.records.home import StudyFolder
 from studies.records.results import StudyResults
 from studies.records.trial_log import TrialRecord, read_log
-from studies.tracking import projection
+from studies.tracking import comparison, projection
 from studies.tracking.projection import BEST_SO_FAR, INTERRUPTED, KEY, STATUSES, STUDY_KEY, Point
 from studies.tracking.store import Run, Store
 
@@ -82,12 +83,19 @@ class Mirror:
         self._store = None
         self._unpublished = dict(self._trials)
 
-    def publish(self, *, live: bool, may_continue: Callable[[], bool] = lambda: True) -> bool:
-        """Publish what is in the logs and not yet in the store.
+    def publish(
+        self,
+        *,
+        live: bool,
+        may_continue: Callable[[], bool] = lambda: True,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> bool:
+        """Publish what is in the logs and not yet in the store, several trials at once if the store is a server.
 
         Args:
             live: whether a driver is running the study; runs that were marked as interrupted are then running again.
             may_continue: called before each trial; publishing stops when it returns False.
+            on_progress: called with the number of trials that are left, before the first and after each one.
 
         Returns:
             Whether everything is published.
@@ -95,20 +103,36 @@ class Mirror:
         self._read_logs()
         store = self.connect()
         parent = self._publish_study(store, live)
-        for number, trial in sorted(self._unpublished.items()):
+        on_progress(len(self._unpublished))
+
+        def publish_one(trial: TrialRecord) -> bool:
             if not may_continue():
                 return False
-            with _refusals_logged(f"trial {number}"):
+            with _refusals_logged(f"trial {trial.number}"):
                 self._publish_trial(store, trial, parent, live)
-            del self._unpublished[number]
+            del self._unpublished[trial.number]
+            on_progress(len(self._unpublished))
+            return True
+
+        waiting = [trial for _, trial in sorted(self._unpublished.items())]
+        # Trials write to different runs. After a failure, `all` ends the iteration, and that cancels what is left.
+        with ThreadPoolExecutor(store.n_connections) as pool:
+            if not all((map if store.n_connections == 1 else pool.map)(publish_one, waiting)):
+                return False
         self._publish_best_so_far(store, parent)
         return True
 
-    def close(self, *, artifacts: bool) -> None:
+    def differences(self) -> list[str]:
+        """Read the runs back from the store; return what it lacks or shows differently, one line each."""
+        runs = list(self.connect().runs(self.experiment_id, (STUDY_KEY, self._key)))
+        return comparison.differences(self.results, runs)
+
+    def close(self, *, artifacts: bool, is_published: bool = True) -> None:
         """Leave no run open: the study's run is finished if all trials have ended, other open runs were interrupted.
 
         Args:
             artifacts: whether to upload plots, the table of trials and the best configuration, if they have changed.
+            is_published: whether every trial was published. If not, the study's run is marked as interrupted.
         """
         store, parent = self.connect(), self._runs[self._key]
         ends = {self._trial_key(trial.number): trial.last_event for trial in self.results.trials}
@@ -122,7 +146,7 @@ class Mirror:
             self._publish_summary(store, parent)
             if artifacts:
                 self._upload_artifacts(store, parent)
-            if not self.results.is_complete:
+            if not (self.results.is_complete and is_published):
                 self._interrupt(store, self._key, self.results.last_event)
             else:
                 self._remove_interruption(store, parent)
@@ -261,6 +285,18 @@ class Mirror:
         if INTERRUPTED in run.tags:
             store.delete_tag(run.id, INTERRUPTED)
             del run.tags[INTERRUPTED]
+
+
+def confirm_published(mirror: Mirror) -> None:
+    """Read back what was published, after the runs were closed.
+
+    Raises:
+        NotPublishedError: if the store lacks something.
+    """
+    missing = mirror.differences()
+    if missing:
+        others = f", and {len(missing) - 1} more differences" if len(missing) > 1 else ""
+        raise NotPublishedError(missing[0] + others)
 
 
 def _is_final(run: Run, trial: TrialRecord) -> bool:

@@ -12,14 +12,14 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mlp.errors import ConfigError
-from studies.errors import RefusedError, StudyLockedError
+from studies.errors import NotPublishedError, RefusedError, StudyLockedError
 from studies.processes import child_environment
 from studies.records.addresses import MaskingFormatter, mask_secrets, sqlite_url
 from studies.records.databases import create_database
@@ -28,12 +28,16 @@ from studies.records.results import read_results
 from studies.tracking.children import module_command
 from studies.tracking.comparison import differences, missing_epochs
 from studies.tracking.explanation import explain
-from studies.tracking.mirror import Mirror
+from studies.tracking.mirror import Mirror, confirm_published
+from studies.tracking.own_store import own_store, relocate
 from studies.tracking.projection import STUDY_KEY, Point, milliseconds, study_key
+from studies.tracking.publication import mark_published
 from studies.tracking.store import Run
 
 METRICS_PER_CALL, PAIRS_PER_CALL, RUNS_PER_PAGE = 800, 100, 1000  # MLflow's limit is 1000 entities per call
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+SERVER_CONNECTIONS = 8  # a server that takes 1 s for each call then gets 24 finished trials in 12 s instead of 96
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError)  # what MLflow's client raises about answers it cannot read
 SYNC_LOCK_SECONDS = 10.0  # how long `sync` waits for another publisher of the study
 
 # MLflow reads these when it is imported. Its defaults retry for minutes, print, and send telemetry.
@@ -57,6 +61,7 @@ class TrackingStore:
     Attributes:
         uri: the address of the tracking store.
         client: MLflow's client.
+        n_connections: how many calls may be made at once; one for a database, which has one writer at a time.
     """
 
     def __init__(self, home: Home, uri: str | None = None) -> None:
@@ -66,6 +71,9 @@ class TrackingStore:
         self.uri = uri or home.tracking_uri
         if self.uri == own_store(home):
             create_store(home)
+            relocate(home)
+        self._is_server = self.uri.startswith(("http:", "https:", "databricks"))
+        self.n_connections = SERVER_CONNECTIONS if self._is_server else 1
         self.client: Any = MlflowClient(tracking_uri=self.uri)
         self._artifacts = home.artifacts
 
@@ -73,15 +81,19 @@ class TrackingStore:
         """Return the id of the experiment with this name; create or restore it if necessary."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            is_server = self.uri.startswith(("http:", "https:", "databricks"))
-            location = None if is_server else (self._artifacts / name).as_uri()
+            location = None if self._is_server else (self._artifacts / name).as_uri()
             # Without a kind the UI asks for one, or shows traces instead of runs.
             kind = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self.client.create_experiment(name, artifact_location=location, tags=kind | dict(tags)))
+            created = self.client.create_experiment(name, artifact_location=location, tags=kind | dict(tags))
+            return _checked(created, "an experiment")
+        if experiment.name != name:
+            raise NotPublishedError(
+                f"it answered with an experiment {experiment.name!r}, not {name!r}; is it an MLflow server?"
+            )
         if experiment.lifecycle_stage == "deleted":
             logging.getLogger(__name__).warning("the experiment %s was deleted; it has been restored.", name)
             self.client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
+        return _checked(experiment.experiment_id, "an experiment")
 
     def runs(self, experiment_id: str, tag: tuple[str, str] | None = None) -> Iterator[Run]:
         """Yield the runs of an experiment, deleted ones included; only those with a tag, if one is given."""
@@ -109,7 +121,7 @@ class TrackingStore:
         """Return the id of a new run."""
         with _refusals_raised():
             run = self.client.create_run(experiment_id, milliseconds(started), dict(tags), name)
-        return str(run.info.run_id)
+        return _checked(run.info.run_id, "a run")
 
     def log(self, run_id: str, points: Sequence[Point], parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """Add metrics, parameters and tags in as few calls as MLflow allows."""
@@ -161,11 +173,6 @@ class TrackingStore:
             self.client.log_artifacts(run_id, str(folder))
 
 
-def own_store(home: Home) -> str:
-    """Return the address of the home's own store."""
-    return sqlite_url(home.mlflow_db)
-
-
 def create_store(home: Home) -> None:
     """Create the home's own store, unless it exists."""
     create_database(home.mlflow_db, _migrate)
@@ -190,13 +197,6 @@ def _migrate(file: Path) -> None:
 
 def _turn_off_synchronous(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA synchronous=OFF")
-
-
-def settle_store(home: Home) -> None:
-    """Move what SQLite keeps in side files into the home's own store, for a process that exits without closing it."""
-    if home.mlflow_db.exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(home.mlflow_db, timeout=0.2)) as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def open_mirror(home: Home, folder: StudyFolder) -> Mirror:
@@ -226,6 +226,9 @@ def sync(home: Home, folder: StudyFolder) -> int:
                 mirror.publish(live=live)
                 if not live:
                     mirror.close(artifacts=True)
+                    confirm_published(mirror)
+                    if mirror.results.is_complete:
+                        mark_published(home, folder, mirror.results)
         except Timeout:
             raise ConfigError(
                 f'study "{folder.name}" is being published by another process. Try again when it is done.'
@@ -311,6 +314,17 @@ def _erase(home: Home, identifier: str) -> None:
     subprocess.run(command, env=child_environment(), check=False, capture_output=True)
 
 
+def _checked(identifier: object, what: str) -> str:
+    """Return an identifier as text.
+
+    Raises:
+        NotPublishedError: if it is empty, as it is when the address leads to another kind of server.
+    """
+    if not identifier:
+        raise NotPublishedError(f"it answered without the identifier of {what}; is it an MLflow server?")
+    return str(identifier)
+
+
 def _is_running(folder: StudyFolder) -> bool:
     try:
         with folder.lock():
@@ -353,7 +367,9 @@ def _errors_explained(uri: str, log: Path) -> Iterator[None]:
         each.propagate = False
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except ConfigError:
+        raise
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, NotPublishedError, OSError, *NONSENSE) as error:
         raise ConfigError(f"the tracking store {mask_secrets(uri)} cannot be used: {explain(error)}") from None
     finally:
         for each in loggers:

@@ -14,9 +14,10 @@ End of input without an order means that the driver died; the publisher then doe
 The publisher writes its state to its standard output whenever the state changes, one JSON object per line:
 
     {"state": "starting"}                           MLflow is being imported
-    {"state": "publishing", "experiment_id": ...}   the store has been reached, new events are published as they come
+    {"state": "publishing", "left": ...}            the store has been reached, so many trials have unpublished events
     {"state": "pending", "error": ...}              the last attempt failed; it is repeated
-    {"state": "drained"}                            everything is published; the exit code will be 0
+    {"state": "closing"}                            the trials are published; the study's own run is completed
+    {"state": "drained"}                            everything is published and was read back; the exit code will be 0
 
 Until an order comes, the publisher compares the logs with the store, publishes the difference, and waits
 `PAUSE_SECONDS`. A lock file keeps it and `studies sync` from publishing the same study at the same time. Being killed
@@ -40,6 +41,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
+from studies.errors import NotPublishedError
 from studies.processes import child_environment, python_command
 from studies.records.addresses import MaskingFormatter
 from studies.records.home import Home, StudyFolder
@@ -54,6 +56,10 @@ EXIT_DRAINED, EXIT_PENDING = 0, 3
 # the publisher would keep one core busy.
 PAUSE_SECONDS = 2.0
 LOCK_SECONDS = 1.0  # how long it waits for a `studies sync` of the same study before it reports that as an error
+FINISH_LOCK_SECONDS = 10.0  # how long at the end of a study, when an orphan of the last launch may still be publishing
+FIRST_NOTICE_SECONDS, NOTICE_SECONDS, QUIET_SECONDS = 2.0, 5.0, 20.0  # how often the driver tells that it waits
+POLL_SECONDS = 0.1  # how often the driver looks whether it should stop waiting
+INTERRUPT_SECONDS = 5.0  # how long the driver waits after it has interrupted the end
 STOP_SECONDS = 3.5  # after `interrupt` or the driver's death the process exits within this time, finished or not
 
 logger = logging.getLogger(__name__)
@@ -101,26 +107,66 @@ class Publisher:
             )
         return cls(process)
 
-    def finish(self, timeout: float = 120.0) -> PublishOutcome:
-        """Have everything published, with the study's artifacts; return when the publisher has exited."""
-        return self._stop(FINISH, timeout)
+    def finish(
+        self,
+        timeout: float = 120.0,
+        *,
+        on_wait: Callable[[str], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> PublishOutcome:
+        """Have everything published, with the study's artifacts; return when the publisher has exited.
+
+        Args:
+            timeout: seconds after which it is interrupted.
+            on_wait: called with a sentence if it takes long: about the progress, and again after `QUIET_SECONDS`.
+            should_stop: whether to interrupt it before that.
+        """
+        self._send(FINISH)
+        started, noticed, last = time.monotonic(), time.monotonic() + FIRST_NOTICE_SECONDS - NOTICE_SECONDS, ""
+        while not self._has_exited(POLL_SECONDS):
+            now = time.monotonic()
+            if should_stop():
+                return self._end(INTERRUPT, INTERRUPT_SECONDS, "waiting for it was interrupted")
+            if now - started > timeout:
+                return self._end(INTERRUPT, INTERRUPT_SECONDS, f"the publisher did not finish within {timeout:.0f} s")
+            progress = self._progress()
+            if on_wait is not None and now - noticed >= (QUIET_SECONDS if progress == last else NOTICE_SECONDS):
+                noticed, last = now, progress
+                on_wait(f"{progress} Ctrl-C leaves the rest to the next run.")
+        return self._outcome("")
 
     def interrupt(self, timeout: float = 5.0) -> PublishOutcome:
         """Have the study marked as interrupted; return when the publisher has exited."""
-        return self._stop(INTERRUPT, timeout)
+        return self._end(INTERRUPT, timeout, "")
 
-    def _stop(self, order: str, timeout: float) -> PublishOutcome:
+    def _progress(self) -> str:
+        if "left" in self.state:
+            return f"Publishing to MLflow: {self.state['left']} trials left."
+        if self.state["state"] == "closing":
+            return "Publishing to MLflow: all trials are there, the summary and the artifacts follow."
+        return "Publishing to MLflow: waiting for its first answer."
+
+    def _end(self, order: str, timeout: float, reason: str) -> PublishOutcome:
+        """Send an order, and kill the process if it does not exit in time."""
+        self._send(order)
+        if not self._has_exited(timeout):
+            self.process.kill()
+            self.process.wait()
+            reason = reason or f"the publisher did not finish within {timeout:.0f} s"
+        return self._outcome(reason)
+
+    def _send(self, order: str) -> None:
         if self.process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.process.stdin.write(order + "\n")
                 self.process.stdin.flush()
-        timeout_error = ""
-        try:
+
+    def _has_exited(self, timeout: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            timeout_error = f"the publisher did not finish within {timeout:.0f} s"
+        return self.process.returncode is not None
+
+    def _outcome(self, reason: str) -> PublishOutcome:
         self._reader.join(1.0)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
@@ -129,7 +175,7 @@ class Publisher:
         if self.process.returncode == EXIT_DRAINED and self.state["state"] == "drained":
             return PublishOutcome(drained=True)
         exit_error = f"the publisher ended with exit code {self.process.returncode}"
-        return PublishOutcome(drained=False, error=timeout_error or str(self.state.get("error") or exit_error))
+        return PublishOutcome(drained=False, error=reason or str(self.state.get("error") or exit_error))
 
     def _read_states(self) -> None:
         if self.process.stdout is not None:
@@ -185,23 +231,26 @@ class _States:
 
     def __init__(self, target: IO[str]) -> None:
         self._target = target
-        self._last: dict[str, str] = {}
+        self._last: dict[str, str | int] = {}
 
     @property
     def is_pending(self) -> bool:
         """Whether the last attempt to publish failed."""
         return self._last.get("state") == "pending"
 
-    def report(self, state: str, **details: str) -> bool:
-        """Report a state; return whether it is new."""
+    def has_reported(self, state: str, **details: str | int) -> bool:
+        """Return whether this was the last state that was reported."""
+        return self._last == {"state": state, **details}
+
+    def report(self, state: str, **details: str | int) -> None:
+        """Report a state, if it is new."""
         current = {"state": state, **details}
         if current == self._last:
-            return False
+            return
         self._last = current
         with contextlib.suppress(OSError, ValueError):  # the driver may be dead
             self._target.write(json.dumps(current) + "\n")
             self._target.flush()
-        return True
 
 
 def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> int:
@@ -213,13 +262,15 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
     while True:
         order = orders.latest
         try:
-            lock.acquire(timeout=LOCK_SECONDS)  # kept until the process exits
+            # Kept until the process exits.
+            lock.acquire(timeout=FINISH_LOCK_SECONDS if order == FINISH else LOCK_SECONDS)
             if order:
                 if states.is_pending:  # the last attempt failed, so the driver waits for a short one only
                     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
-                return _carry_out(order, mirror, orders, states)
+                _carry_out(order, home, folder, mirror, orders, states)
+                return EXIT_DRAINED
             mirror.connect()
-            states.report("publishing", experiment_id=mirror.experiment_id)
+            states.report("publishing")
             mirror.publish(live=True, may_continue=lambda: not orders.latest)
         except Exception as error:  # whatever it is, the search must not notice
             mirror.forget()
@@ -229,18 +280,33 @@ def run(home: Home, folder: StudyFolder, orders: _Orders, states: _States) -> in
         orders.wait(PAUSE_SECONDS)
 
 
-def _carry_out(order: str, mirror: Mirror, orders: _Orders, states: _States) -> int:
+def _carry_out(order: str, home: Home, folder: StudyFolder, mirror: Mirror, orders: _Orders, states: _States) -> None:
+    """Publish the rest and close the runs.
+
+    Raises:
+        NotPublishedError: if there was no time for all of it, or the store did not keep it.
+    """
+    from studies.tracking.mirror import confirm_published
+    from studies.tracking.publication import mark_published
+
     # Half of the time is for trials that are not published yet, the other half for closing the runs.
     deadline = time.monotonic() + (float("inf") if order == FINISH else STOP_SECONDS / 2)
-    is_complete = mirror.publish(
-        live=False, may_continue=lambda: orders.latest == order and time.monotonic() < deadline
+    is_published = mirror.publish(
+        live=False,
+        may_continue=lambda: orders.latest == order and time.monotonic() < deadline,
+        on_progress=lambda left: states.report("publishing", left=left),
     )
-    mirror.close(artifacts=order == FINISH)
-    if not is_complete:
-        states.report("pending", error="there was no time to publish every trial")
-        return EXIT_PENDING
+    is_finished = order == FINISH and orders.latest == order
+    states.report("closing")
+    mirror.close(artifacts=is_finished, is_published=is_published)
+    if not is_published:
+        raise NotPublishedError("there was no time to publish every trial")
+    confirm_published(mirror)
+    if order == FINISH and not is_finished:
+        raise NotPublishedError("there was no time to upload the artifacts")
+    if is_finished and mirror.results.is_complete:
+        mark_published(home, folder, mirror.results)
     states.report("drained")
-    return EXIT_DRAINED
 
 
 def _report_error(error: Exception, states: _States) -> None:
@@ -250,8 +316,9 @@ def _report_error(error: Exception, states: _States) -> None:
     problem = explain(error)
     if isinstance(error, Timeout):
         problem = "another process is publishing this study"
-    if states.report("pending", error=problem):
+    if not states.has_reported("pending", error=problem):
         logger.warning("not published yet", exc_info=error)
+    states.report("pending", error=problem)
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -269,7 +336,7 @@ def main(arguments: list[str]) -> NoReturn:
         states.report("pending", error="MLflow did not answer in time")
         os._exit(EXIT_PENDING)
 
-    from studies.tracking.mlflow_store import settle_store
+    from studies.tracking.own_store import settle_store
 
     # Unbuffered, because a buffer's lock, held by the reading thread, would make Python abort at exit.
     orders = _Orders(os.fdopen(0, "rb", buffering=0), give_up)

@@ -34,7 +34,13 @@ class Run:
 
 
 class Store(Protocol):
-    """A tracking store. Every call may fail; a `RefusedError` means that repeating the call would not help."""
+    """A tracking store. Every call may fail; a `RefusedError` means that repeating the call would not help.
+
+    Attributes:
+        n_connections: how many calls may be made at once.
+    """
+
+    n_connections: int
 
     def open_experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """Return the id of the experiment with this name; create or restore it if necessary."""

@@ -22,7 +22,8 @@ from studies.processes import child_environment
 from studies.records.addresses import mask_secrets
 from studies.records.home import Home, StudyFolder
 from studies.tracking.children import module_command, neutral_directory
-from studies.tracking.mlflow_store import experiment_id, own_store
+from studies.tracking.mlflow_store import experiment_id
+from studies.tracking.own_store import own_store, relocation_notice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +62,9 @@ def serve(console: Console, home: Home, name: str | None, port: int) -> int:
         raise ConfigError(f"no study in {home.root} has been published yet. {advice}")
     _check_port(port)
     with _writable(home) as place:
+        notice = relocation_notice(place)
+        if notice:
+            console.print(notice, highlight=False, markup=False, soft_wrap=True)
         path = path.format(_experiment(home, place, folder)) if folder else path
         with place.root.joinpath("ui.log").open("wb") as log:
             server = start_server(place, port, log)

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from studies.data.prepare import prepare_data
+from studies.tracking.own_store import relocate
 from tests.studies.commands.shell import (
     Shell,
 )
@@ -54,6 +55,7 @@ def shell_fixture(tmp_path: Path, cache: Path) -> Iterator[Shell]:
 def finished_fixture(shell: Shell, finished_once: Path) -> Shell:
     """Return a shell in a folder in which a study has finished."""
     shutil.copytree(finished_once, shell.folder, dirs_exist_ok=True)
+    relocate(shell.home)  # because it was copied, and the commands would say so
     return shell
 
 

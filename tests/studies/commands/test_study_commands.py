@@ -254,7 +254,8 @@ def test_a_study_finishes_without_its_mlflow_server_and_is_published_later(publi
     answer = published.studies("run", "study.toml", MLFLOW_TRACKING_URI=NO_SERVER)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert "6 of 6 trials finished" in answer.stdout
-    pending = re.search(r"^Not everything is in MLflow yet: .+\nTo publish it: studies (.+)$", answer.stdout, re.M)
+    later = r"^Not everything is in MLflow yet: .+\nThe next run will publish it. To publish it now: studies (.+)$"
+    pending = re.search(later, answer.stdout, re.M)
     assert pending
     assert run_statuses(published.home) == {}
     answer = published.studies(*shlex.split(pending[1]))

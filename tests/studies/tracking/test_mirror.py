@@ -165,7 +165,7 @@ class FaultyStore(TrackingStore):
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if name.startswith("_") or name in ("client", "uri", "runs"):
+        if name.startswith("_") or name in ("client", "uri", "runs", "n_connections"):
             return value
 
         def call(*arguments: Any) -> Any:
