@@ -166,10 +166,16 @@ def list_studies(home: HomeOption = None) -> None:
     from studies.records.results import load_studies
 
     place = Home.find(home)
-    studies = load_studies(home)
+    errors: list[ConfigError] = []
+    studies = load_studies(home, on_error=errors.append)
     console = open_console()
     if studies:
         console.print(list_view(studies))
+    for error in errors:
+        print_line(open_console(stderr=True), f"error: {error}", style="red")
+    if errors:
+        raise typer.Exit(1)
+    if studies:
         return
     file = str(FIRST_STUDY) if FIRST_STUDY.exists() else "FILE"
     print_line(console, f"There are no studies in {place.root} yet.")

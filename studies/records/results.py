@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -261,13 +261,27 @@ def load_study(name: str, home: str | Path | None = None) -> StudyResults:
     return read_results(Home.find(home).existing_study(name))
 
 
-def load_studies(home: str | Path | None = None) -> list[StudyResults]:
+def load_studies(
+    home: str | Path | None = None, *, on_error: Callable[[ConfigError], None] | None = None
+) -> list[StudyResults]:
     """Return the results of all studies, by name.
 
+    Args:
+        home: the directory for runs; `STUDIES_HOME` or `./mlruns` unless given.
+        on_error: called with the error of each study that cannot be read, which is then left out.
+
     Raises:
-        ConfigError: if a file of a study cannot be read.
+        ConfigError: if a file of a study cannot be read, and `on_error` is not given.
     """
-    return [read_results(folder) for folder in Home.find(home).studies()]
+    studies = []
+    for folder in Home.find(home).studies():
+        try:
+            studies.append(read_results(folder))
+        except ConfigError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+    return studies
 
 
 def read_results(folder: StudyFolder) -> StudyResults:

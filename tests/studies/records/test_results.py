@@ -233,3 +233,14 @@ def test_a_trial_without_an_end_is_interrupted_unless_a_process_runs_the_study(f
     for results, shown in ((alive, "running"), (dead, "interrupted")):
         assert results.shown_state("running") == results.trials_frame()["state"].tolist()[-1] == shown
         assert results.shown_state("complete") == "complete"
+
+
+def test_a_damaged_study_does_not_hide_the_others(folder: Path) -> None:
+    home = folder.parent.parent
+    write_record(home, "a")
+    (home / "studies" / "a" / "study.json").write_text("garbage")
+    errors: list[ConfigError] = []
+    assert [study.name for study in load_studies(home, on_error=errors.append)] == ["digits"]
+    assert [str(error).partition(": ")[0] for error in errors] == [str(home / "studies" / "a" / "study.json")]
+    with pytest.raises(ConfigError, match=r"a/study\.json: "):
+        load_studies(home)
