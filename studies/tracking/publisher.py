@@ -142,7 +142,7 @@ class Publisher:
     def _progress(self) -> str:
         if "left" in self.state:
             return f"Publishing to MLflow: {self.state['left']} trials left."
-        if self.state["state"] == "closing":
+        if self.state["state"] in ("closing", "drained"):
             return "Publishing to MLflow: all trials are there, the summary and the artifacts follow."
         return "Publishing to MLflow: waiting for its first answer."
 
