@@ -163,7 +163,8 @@ def test_comparing_names_missing_runs_wrong_statuses_and_missing_epochs(home: Ho
 def serving(home: Home, port: int) -> Iterator[str]:
     """Run MLflow's server as `studies ui` does."""
     url = f"http://127.0.0.1:{port}"
-    with (home.root / "ui.log").open("wb") as log:
+    with (home.root / "ui.log").open("wb") as log, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a client may name this server before it runs
         server = start_server(home, port, log)
     try:
         while True:
