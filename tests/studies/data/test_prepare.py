@@ -165,6 +165,8 @@ def test_a_study_of_a_csv_file_runs_is_exported_retrained_and_predicts(tmp_path:
     assert 'the digest of the data set "own.csv" is ' in changed.stdout
     misspelled = studies("run", "own.toml", "--set", "data.label=king", "--name", "other")
     assert (misspelled.returncode, misspelled.stdout) == (2, "")
-    problem = 'own.csv: there is no column "king" to predict. Did you mean "kind"? Set data.label to the column to predict. '
-        "Its columns are: petal, colour, kind."
+    problem = (
+        'own.csv: there is no column "king" to predict. Did you mean "kind"? '
+        "Set data.label to the column to predict. Its columns are: petal, colour, kind."
+    )
     assert misspelled.stderr == f'error: own.toml: [base] "data": {problem}\n'
