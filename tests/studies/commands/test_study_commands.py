@@ -35,6 +35,7 @@ from tests.studies.commands.shell import (
     interrupt,
     optuna_states,
     outcome,
+    read_only,
     run_statuses,
     wait_until,
 )
@@ -344,6 +345,39 @@ def test_the_ui_of_an_absent_server_is_one_line_without_its_password(finished: S
         assert "http://me:***@127.0.0.1:9" in answer.stderr
         assert "secret" not in answer.stderr
     assert b"secret" not in b"".join(file.read_bytes() for file in finished.home.root.rglob("*.log"))
+
+
+@pytest.mark.slow
+def test_the_ui_names_the_server_of_the_environment(finished: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = finished.start("ui", "--port", str(port))
+    assert server.stdout is not None
+    assert server.stdout.readline() == f"MLflow UI  http://127.0.0.1:{port}/\n"
+    answer = finished.studies("ui", "digits", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+    assert re.match(rf"MLflow UI  http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?", answer.stdout)
+    assert answer.returncode == 0
+    interrupt(server, signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_the_ui_of_a_read_only_home_works_and_its_studies_cannot_be_deleted(finished: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    before, prefix = finished.files(), read_only(finished.home.root)
+    if subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("unshare cannot make a folder read-only here")
+    assert_refused(finished.studies("delete", "digits", "--yes", prefix=prefix), 'study "digits": ')
+    for command in (["list"], ["show", "digits"], ["export", "digits"]):
+        assert finished.studies(*command, prefix=prefix).returncode == 0
+    ui = finished.start("ui", "digits", "--port", str(port), prefix=prefix)
+    assert ui.stdout is not None
+    address = re.match(rf"MLflow UI  (http://127\.0\.0\.1:{port})/#/experiments/\d+/runs", ui.stdout.readline())
+    assert address, ui.communicate()
+    assert fetch(address[1])[0] == 200
+    interrupt(ui, signal.SIGINT)
+    after = finished.files()
+    assert {name: after[name] for name in before} == before
 
 
 @pytest.mark.slow
