@@ -94,6 +94,7 @@ def test_commands_that_the_text_mentions_exist() -> None:
     assert mentioned <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "snippet",
     [

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import sys
 import numpy as np
@@ -50,6 +52,7 @@ for mistake in MISTAKES:
 """
 
 
+@pytest.mark.slow
 def test_results_and_errors_do_not_depend_on_docstrings(tmp_path: Path) -> None:
     normal, stripped = (
         subprocess.run(

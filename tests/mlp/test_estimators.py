@@ -358,6 +358,7 @@ def test_predicted_values_have_the_shape_of_y() -> None:
         assert MLPRegressor(**SMALL).fit(x, targets).predict(x).shape == targets.shape
 
 
+@pytest.mark.slow
 def test_estimators_work_inside_pipelines_and_searches() -> None:
     x, y = clouds(150)
     pipeline = make_pipeline(StandardScaler(), MLPClassifier(**(SMALL | {"epochs": 20})))
@@ -398,6 +399,7 @@ def test_fitted_attributes_do_not_exist_before_fit(estimator: Any) -> None:
     assert not any(hasattr(unfitted, name) for name in ("network_", "model_", "history_", "loss_curve_", "n_iter_"))
 
 
+@pytest.mark.slow
 def test_the_classifier_is_as_accurate_as_that_of_scikit_learn_on_digits() -> None:
     x, y = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x / 16.0, y, random_state=0)

@@ -517,6 +517,7 @@ def test_weights_truncated_anywhere_are_refused(folder: Path) -> None:
             load_model(folder)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(place=st.integers(0, 10**6), mask=st.integers(1, 255))
 def test_a_damaged_byte_is_refused_or_has_no_effect(

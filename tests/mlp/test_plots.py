@@ -45,6 +45,7 @@ def heights(axes: Axes) -> dict[str, list[float]]:
     return {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
 
 
+@pytest.mark.slow
 def test_every_metric_has_a_panel_and_the_learning_rate_is_last() -> None:
     config = small_config({"schedule": {"name": "exponential", "factor": 0.5}, "metrics": ["f1_macro"]})
     history = train(config, blobs()).history
@@ -56,6 +57,7 @@ def test_every_metric_has_a_panel_and_the_learning_rate_is_last() -> None:
     assert list(heights(panels[3]).values()) == [learning_rates(history, config)]
 
 
+@pytest.mark.slow
 def test_there_is_one_legend_and_it_names_the_kept_epoch() -> None:
     config = small_config()
     first, *others = draw(plot_history(train(config, blobs()).history, config, kept_epoch=4))
@@ -109,6 +111,7 @@ def test_a_confusion_matrix_shows_shares_and_counts() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == list(CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 15, 16, 61, 200])
 def test_a_confusion_matrix_can_have_any_number_of_classes(k: int) -> None:
     true = np.arange(k)

@@ -202,6 +202,7 @@ def test_an_error_says_where_it_happened_what_must_hold_and_what_was_given(
     assert refusal(Drawing, mapping) == message
 
 
+@pytest.mark.slow
 def test_errors_do_not_depend_on_docstrings(tmp_path: Path) -> None:
     program = """
 from mlp.config import TrainConfig

@@ -108,7 +108,7 @@ def uninterrupted(optimizer: str) -> tuple[TrainingState, ...]:
     return tuple(states)
 
 
-@quick
+@settings(quick, max_examples=20)  # for each optimizer
 @given(cuts=st.lists(st.integers(0, 6), max_size=6), saved=st.booleans())
 @pytest.mark.parametrize("optimizer", list(optimizers))
 def test_advancing_in_any_steps_gives_the_bits_of_one_run(optimizer: str, cuts: list[int], saved: bool) -> None:
@@ -148,6 +148,7 @@ def test_every_activation_resumes_to_the_same_bits(name: str) -> None:
     assert bits(resumed) == bits(run(training, 2).state())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_any_small_configuration_trains_to_the_same_bits_at_once_and_epoch_by_epoch(data: st.DataObject) -> None:

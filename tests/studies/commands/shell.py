@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sqlite3
@@ -10,10 +11,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from studies.commands.app import main
 from studies.records.home import Home, StudyFolder
 from studies.records.results import StudyResults
 
@@ -93,6 +96,24 @@ class Shell:
             timeout=300,
             check=False,
         )
+
+    def refusal_of(self, *arguments: str) -> Answer:
+        """Run a command that does no work in this process, which saves its start; return its exit code and output."""
+        output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        code = 0
+        with (
+            chdir(self.folder),
+            patch.dict(os.environ, self.environment({}), clear=True),
+            patch.object(sys, "argv", [str(COMMAND), *arguments]),
+            redirect_stdout(output),
+            redirect_stderr(errors),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        texts = (stream.buffer.getvalue().decode() for stream in (output, errors))  # type: ignore[attr-defined]
+        return Answer(list(arguments), code, *texts)
 
     def start(self, *arguments: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
         """Start a command in a new process group, as a terminal does."""

@@ -67,7 +67,7 @@ def test_a_mistake_in_the_file_is_reported_in_one_line_before_anything_is_writte
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new, 1))
     before = shell.files()
-    assert_refused(shell.studies("run", "study.toml"), message)
+    assert_refused(shell.refusal_of("run", "study.toml"), message)
     assert shell.files() == before
     assert not shell.home.root.exists()
 
@@ -96,7 +96,7 @@ def test_a_mistake_in_the_command_is_reported_in_one_line_before_anything_is_wri
     shell: Shell, arguments: list[str], message: str
 ) -> None:
     before = shell.files()
-    assert_refused(shell.studies("run", *arguments), message)
+    assert_refused(shell.refusal_of("run", *arguments), message)
     assert shell.files() == before
     assert not shell.home.root.exists()
 
@@ -126,8 +126,8 @@ def test_another_study_of_the_same_name_is_refused_with_the_differences(finished
 
 
 def test_an_unknown_study_or_trial_is_reported_with_those_that_exist(finished: Shell) -> None:
-    assert_refused(finished.studies("show", "digit"), 'Did you mean "digits"? There are: digits.')
-    assert_refused(finished.studies("show", "digits", "6"), 'study "digits" has no trial 6. It has: 0 to 5.')
+    assert_refused(finished.refusal_of("show", "digit"), 'Did you mean "digits"? There are: digits.')
+    assert_refused(finished.refusal_of("show", "digits", "6"), 'study "digits" has no trial 6. It has: 0 to 5.')
 
 
 def test_a_closed_pipe_ends_a_command_without_a_message(finished: Shell) -> None:

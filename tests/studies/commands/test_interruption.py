@@ -122,6 +122,7 @@ def test_a_study_out_of_time_is_resumed_by_the_command_that_it_prints(shell: She
     assert outcome(load_study("digits", shell.home.root)) == outcome(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_killed_study_is_shown_as_interrupted(shell: Shell) -> None:
     driver = shell.start_long("--no-publish", "--workers", "1")
     assert re.search(r"\d running", shell.studies("show", "long").stdout)
@@ -135,6 +136,7 @@ def test_a_killed_study_is_shown_as_interrupted(shell: Shell) -> None:
     assert "trial 0 of long: interrupted" in shell.studies("show", "long", "0").stdout
 
 
+@pytest.mark.slow
 def test_a_run_in_which_no_epoch_fits_says_so(shell: Shell) -> None:
     slow = ("--set", "network.hidden=[8192, 8192]", "--set", "batch_size=1")
     answer = shell.studies("run", "long.toml", "--no-publish", "--workers", "1", "--timeout", "1s", *slow)

@@ -331,12 +331,14 @@ def test_the_ui_answers_only_on_this_machine_and_leaves_no_process(finished: She
     wait_until(lambda: not alive(servers), 5)
 
 
+@pytest.mark.slow
 def test_the_ui_without_published_studies_prints_what_to_do(shell: Shell, finished_once: Path) -> None:
     assert_refused(shell.studies("ui"), "Run one first.")
     shutil.copytree(finished_once / "mlruns/studies", shell.home.root / "studies")
     assert_refused(shell.studies("ui"), "Publish one with: studies sync digits\n")
 
 
+@pytest.mark.slow
 def test_the_ui_of_an_absent_server_is_one_line_without_its_password(finished: Shell) -> None:
     uri = NO_SERVER.replace("//", "//me:secret@")
     for arguments in (["ui"], ["ui", "digits"], ["sync", "digits"]):

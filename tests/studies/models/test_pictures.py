@@ -32,6 +32,7 @@ def names(folder: Path) -> list[str]:
     return sorted(file.stem for file in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_images_in_classes_give_four_figures(tmp_path: Path) -> None:
     retrain(DIGITS, pictures=tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == ["confusion", "curves", "first_layer", "predictions"]
@@ -45,6 +46,7 @@ TARGETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [

@@ -207,6 +207,7 @@ def test_a_stopped_study_continues_the_sequence_of_a_sampler_with_a_memory(
     assert [list(changes) for changes in positions] == [[], [0], [1], [2], [3]]
 
 
+@pytest.mark.slow
 def test_a_study_that_is_stopped_many_times_has_the_same_table(tmp_path: Path, digits: Path, reference: Tables) -> None:
     for n_events in range(4, 40, 6):
         run_until(n_events, small_study(), tmp_path, digits)

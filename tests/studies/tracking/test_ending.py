@@ -74,6 +74,7 @@ def test_what_is_not_a_file_does_not_count_as_a_mark(home: Home, make: Callable[
     assert not marked(home, study)
 
 
+@pytest.mark.slow
 def test_a_study_is_finished_in_mlflow_only_when_all_its_trials_are_published(home: Home) -> None:
     study = four_trials(home)
     mirror, allowed = open_mirror(home, study.folder), iter((True, True, False))
@@ -233,6 +234,7 @@ def uris(home: Home) -> set[str]:
     return {experiment.artifact_location} | {run.info.artifact_uri for run in runs(home).values()}
 
 
+@pytest.mark.slow
 def test_a_home_that_was_moved_shows_its_artifacts_and_never_writes_to_its_old_place(home: Home) -> None:
     study = four_trials(home)
     sync(home, study.folder)
@@ -257,6 +259,7 @@ def test_a_home_that_was_moved_shows_its_artifacts_and_never_writes_to_its_old_p
     assert [file.read_text() for file in moved.artifacts.rglob("best.toml")] == ["seed = 4\n"]
 
 
+@pytest.mark.slow
 def test_a_copied_home_uses_its_own_artifacts_and_a_linked_one_is_left_alone(home: Home) -> None:
     study = four_trials(home)
     sync(home, study.folder)

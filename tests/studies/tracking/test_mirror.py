@@ -138,6 +138,7 @@ def test_publishing_twice_changes_no_row(home: Home) -> None:
     assert dump(home.mlflow_db) == before
 
 
+@pytest.mark.slow
 def test_a_study_published_in_small_steps_looks_like_one_published_at_once(new_home: Callable[[str], Home]) -> None:
     home, other = new_home("home"), new_home("other")
     study, mirror = FakeStudy(home), open_mirror(home, FakeStudy(home).folder)
@@ -214,6 +215,7 @@ def check_faults(new_home: Callable[[str], Home], calls: Iterable[int]) -> int:
     return n
 
 
+@pytest.mark.slow
 def test_a_failed_call_does_not_change_the_result(new_home: Callable[[str], Home]) -> None:
     assert check_faults(new_home, (2, 9)) == 4
 

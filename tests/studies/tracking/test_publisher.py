@@ -74,6 +74,7 @@ def test_the_handle_of_the_publisher_loads_no_heavy_library() -> None:
     assert answer.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_study_is_published_while_it_runs_and_completely_when_it_finishes(home: Home) -> None:
     study = FakeStudy(home, trials=3)
     study.advance(0, 1)
@@ -134,6 +135,7 @@ def test_an_interrupted_study_is_marked(home: Home) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_does_not_delay_the_end_of_a_study(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     study = four_trials(home)
