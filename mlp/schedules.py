@@ -158,6 +158,45 @@ class Cosine(AbstractSchedule):
         return base * half_cosine(1.0, self.final, epoch / epochs)
 
 
+@schedules.register("flat_cosine")
+@dataclass(frozen=True)
+class FlatCosine(AbstractSchedule):
+    """Stays at the base rate, then falls to base · final along half a cosine.
+
+    With the defaults this is flat_cos of Table A.1 of Holzmüller et al. 2024, arXiv:2407.04491.
+
+    Attributes:
+        flat: the fraction of the epochs at the base rate.
+        final: the fraction of the base rate at the end.
+    """
+
+    flat: float = number(0.5, at_least=0.0, below=1.0)
+    final: float = number(0.0, at_least=0.0, at_most=1.0)
+
+    def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
+        progress = max(0.0, epoch / epochs - self.flat) / (1.0 - self.flat)
+        return base * half_cosine(1.0, self.final, progress)
+
+
+@schedules.register("coslog")
+@dataclass(frozen=True)
+class Coslog(AbstractSchedule):
+    """Rises from 0 to the base rate and falls back to 0 in cosine waves, each twice as long as the one before.
+
+    At progress t, from 0 to 1, the rate is base · (1 - cos(2 pi log2(1 + (2^cycles - 1) t))) / 2. With four cycles this
+    is coslog_4 of Holzmüller et al. 2024, arXiv:2407.04491, whose rate is highest at 3, 12, 31 and 69 % of the epochs.
+
+    Attributes:
+        cycles: the number of waves.
+    """
+
+    cycles: int = number(4, at_least=1, at_most=30)
+
+    def after_warmup(self, base: float, epoch: float, epochs: float) -> float:
+        waves = math.log2(1.0 + (2.0**self.cycles - 1.0) * epoch / epochs)
+        return base * half_cosine(0.0, 1.0, 2.0 * waves)
+
+
 @schedules.register("cosine_restarts")
 @dataclass(frozen=True)
 class CosineRestarts(AbstractSchedule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import cos, log2, pi
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ RATES: list[tuple[Any, list[float]]] = [
         {"name": "cosine", "final": 0.5},
         [0.8, 0.4 + 0.2 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.6 + 0.2 * HALF, 0.6 - 0.2 * HALF],
     ),
+    # Constant over epochs 0 and 1; half of the way down at epoch 3.
+    ("flat_cosine", [0.8, 0.8, 0.8, 0.4]),
+    (
+        {"name": "flat_cosine", "flat": 0.0, "final": 0.5},
+        [0.8, 0.4 + 0.2 * (1 + (2 + 2**0.5) ** 0.5 / 2), 0.6 + 0.2 * HALF, 0.6 - 0.2 * HALF],
+    ),
+    # log2(1 + 15 t) at t = 0, 1/8, 1/4 and 3/4.
+    ("coslog", [0.0, *(0.4 * (1 - cos(2 * pi * log2(x))) for x in (23 / 8, 19 / 4, 49 / 4))]),
+    # One cycle: log2(1 + t).
+    ({"name": "coslog", "cycles": 1}, [0.0, *(0.4 * (1 - cos(2 * pi * log2(x))) for x in (9 / 8, 5 / 4, 7 / 4))]),
     # Half a cosine over epoch 0, one over epochs 1 and 2, one over epochs 3 to 6.
     ({"name": "cosine_restarts", "period": 1}, [0.8, 0.4, 0.8, 0.8]),
     ({"name": "cosine_restarts", "period": 2, "multiplier": 1}, [0.8, 0.4 * (1 + HALF), 0.4, 0.4]),
@@ -66,6 +77,15 @@ def test_restarts_come_after_periods_of_doubling_length() -> None:
     assert rates == [1.0, 1.0, 1.0, 1.0]
     assert max(part.rate(1.0, epoch - 1e-6, 100) for epoch in (3.0, 9.0, 21.0)) < 1e-10
     assert part.rate(1.0, 6.0, 100) == part.rate(1.0, 15.0, 100) == pytest.approx(0.5)
+
+
+def test_each_wave_of_coslog_is_twice_as_long_as_the_one_before() -> None:
+    # log2(1 + 15 t) is 1, 2, 3 and 4 at t = 1/15, 3/15, 7/15 and 1, and a half more at the tops between.
+    part = schedules.decode("coslog")
+    ends = [part.rate(1.0, epoch, 15) for epoch in (0.0, 1.0, 3.0, 7.0, 15.0 - 1e-9)]
+    tops = [part.rate(1.0, 2.0**waves - 1.0, 15) for waves in (0.5, 1.5, 2.5, 3.5)]
+    assert ends == pytest.approx([0.0] * 5, abs=1e-12)
+    assert tops == pytest.approx([1.0] * 4, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", list(schedules))
