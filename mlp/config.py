@@ -14,6 +14,7 @@ from mlp.metrics import AbstractMetric
 from mlp.network import Network, count_parameters
 from mlp.normalizations import AbstractNormalization, BatchNormalization, NoNormalization
 from mlp.optimizers import AbstractOptimizer, Adam
+from mlp.rate_factors import RateFactors
 from mlp.records import AbstractRecord, number
 from mlp.schedules import AbstractSchedule, Constant
 from mlp.scores import check_metric, standard
@@ -126,6 +127,7 @@ class TrainConfig(AbstractRecord):
         loss: the loss that is minimised.
         optimizer: the optimizer and its learning rate.
         schedule: how the learning rate changes over the epochs.
+        rate_factors: how the learning rate differs between kinds of parameters.
         early_stopping: None to train for all epochs.
         dtype: the type of all arithmetic.
         class_weights: the weight of each class in the training loss, one number per class; `balanced` gives all classes
@@ -142,6 +144,7 @@ class TrainConfig(AbstractRecord):
     loss: AbstractLoss = SoftmaxCrossEntropy()
     optimizer: AbstractOptimizer = Adam()
     schedule: AbstractSchedule = Constant()
+    rate_factors: RateFactors = RateFactors()
     early_stopping: EarlyStopping | None = None
     dtype: Literal["float32", "float64"] = "float32"
     class_weights: Literal["balanced"] | tuple[float, ...] = number((), at_least=0.0)

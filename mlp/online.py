@@ -25,6 +25,7 @@ from mlp.losses import AbstractLoss
 from mlp.network import Network
 from mlp.normalizations import NoNormalization
 from mlp.optimizers import Sgd
+from mlp.rate_factors import RateFactors
 
 BLOCK_EXAMPLES = 32  # examples per block
 
@@ -34,6 +35,8 @@ def is_online(config: TrainConfig) -> bool:
     plain_sgd = Sgd(learning_rate=config.optimizer.learning_rate)
     network = config.network
     if network.dropout or network.input_noise or config.diagnostics or network.normalization != NoNormalization():
+        return False
+    if config.rate_factors != RateFactors():
         return False
     return config.batch_size == 1 and config.optimizer == plain_sgd
 

@@ -56,7 +56,7 @@ class AbstractOptimizer(AbstractPart):
 
     @final
     def step(
-        self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float, decays: bool
+        self, theta: Array, grad: Array, slots: Slots, scratch: Array, step: int, rate: float, decay: float
     ) -> None:
         """Move `theta` in place by one step: L2 penalty, weight decay, then the rule itself.
 
@@ -67,13 +67,14 @@ class AbstractOptimizer(AbstractPart):
             scratch: an array of the same length, overwritten.
             step: the number of the step, counted from 1.
             rate: the learning rate of this step.
-            decays: whether the piece holds weights, to which `l2` and `weight_decay` apply.
+            decay: the factor of `weight_decay`, usually 1; 0 for a piece without weights, to which neither
+                `weight_decay` nor `l2` applies.
         """
-        if decays and self.l2:
+        if decay and self.l2:
             np.multiply(theta, self.l2, out=scratch)
             np.add(grad, scratch, out=grad)
-        if decays and self.weight_decay:
-            np.multiply(theta, 1.0 - rate * self.weight_decay, out=theta)
+        if decay and self.weight_decay:
+            np.multiply(theta, 1.0 - rate * self.weight_decay * decay, out=theta)
         self.update(theta, grad, slots, scratch, step, rate)
 
     @abstractmethod

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,6 +74,20 @@ class _ShuffledEpoch:
         return stop - start if self.weights is None else float(self.weights[start:stop].sum())
 
 
+class _Chunk(NamedTuple):
+    """The views that an optimizer works on at once: consecutive parameters, their gradient, slots and scratch memory.
+
+    `factor` and `decay` are those of `mlp.rate_factors.Span`.
+    """
+
+    theta: Array
+    grad: Array
+    slots: tuple[Array, ...]
+    scratch: Array
+    factor: float
+    decay: float
+
+
 class Training:
     """One training run.
 
@@ -122,21 +136,18 @@ class Training:
         self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = example_weights(config, data)
 
-    def _cut_into_chunks(self) -> list[tuple[bool, Array, Array, tuple[Array, ...], Array]]:
-        """Return the views that the optimizer works on, one tuple per chunk of the trained parameters.
-
-        A tuple has whether the chunk decays, its parameters, its gradient, its slots, and scratch memory of its length.
-        """
-        network, n = self.network, self.network.n_trained
-        optimizer = self.config.optimizer
-        n_decaying = network.n_weights if optimizer.weight_decay or optimizer.l2 else 0
-        starts = [*range(0, n_decaying, CHUNK), *range(n_decaying, n, CHUNK)]
-        chunks = []
-        for start, stop in zip(starts, [*starts[1:], n], strict=True):
-            piece = slice(start, stop)
-            slots = tuple(slot[piece] for slot in self.slots)
-            decays = start < n_decaying
-            chunks.append((decays, network.theta[piece], network.grad[piece], slots, self._scratch[: stop - start]))
+    def _cut_into_chunks(self) -> list[_Chunk]:
+        """Return the pieces of the trained parameters that the optimizer works on."""
+        config, network = self.config, self.network
+        decays = bool(config.optimizer.weight_decay or config.optimizer.l2)
+        chunks, end = [], 0
+        for n, factor, decay in config.rate_factors.spans(network, decays=decays):
+            first, end = end, end + n
+            for start in range(first, end, CHUNK):
+                piece = slice(start, min(start + CHUNK, end))
+                slots = tuple(slot[piece] for slot in self.slots)
+                scratch = self._scratch[: piece.stop - start]
+                chunks.append(_Chunk(network.theta[piece], network.grad[piece], slots, scratch, factor, decay))
         return chunks
 
     def run(self, epochs: int | None = None, on_epoch: Callable[[EpochMetrics], object] | None = None) -> None:
@@ -231,8 +242,8 @@ class Training:
             optimizer.clip(network.grad)
             is_diagnosed = self.config.diagnostics and stop == n
             before = network.theta[: network.n_trained].copy() if is_diagnosed else None
-            for decays, theta, grad, slots, scratch in self._chunks:
-                optimizer.step(theta, grad, slots, scratch, self.steps, rate, decays)
+            for theta, grad, slots, scratch, factor, decay in self._chunks:
+                optimizer.step(theta, grad, slots, scratch, self.steps, rate * factor, decay)
             if before is not None:
                 values |= diagnose(network, before, self._reader.read(max(start, stop - self._block_rows), stop))
         return True

@@ -120,6 +120,7 @@ def test_to_mapping_contains_every_field() -> None:
             "eps": 1e-08,
         },
         "schedule": {"name": "constant", "warmup": 0.0},
+        "rate_factors": {"first": 1.0, "last": 1.0, "bias": 1.0, "normalization": 1.0, "ntk": False},
         "dtype": "float32",
         "class_weights": [],
         "metrics": [],
@@ -134,8 +135,8 @@ REFUSALS = [
         {"optimiser": "adam"},
         (
             '"optimiser": is not a field of a training configuration. Did you mean "optimizer"? '
-            "Available: data, seed, epochs, batch_size, network, loss, optimizer, schedule, early_stopping, dtype, "
-            "class_weights, metrics, diagnostics."
+            "Available: data, seed, epochs, batch_size, network, loss, optimizer, schedule, rate_factors, "
+            "early_stopping, dtype, class_weights, metrics, diagnostics."
         ),
     ),
     (

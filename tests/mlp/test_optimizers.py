@@ -203,7 +203,7 @@ def test_a_step_allocates_no_array(part: AbstractOptimizer, dtype: Any) -> None:
 
     def step() -> None:
         part.clip(grad)
-        part.step(theta, grad, tuple(slots), scratch, 7, 0.1, decays=True)
+        part.step(theta, grad, tuple(slots), scratch, 7, 0.1, decay=1.0)
 
     step()
     tracemalloc.start()
@@ -230,20 +230,20 @@ def test_an_l2_penalty_adds_its_derivative_to_the_gradient_of_weights_only(part:
     rng = np.random.default_rng(0)
     start, gradient = rng.normal(size=(2, 20))
     results = {}
-    for l2, decays in ((0.3, True), (0.3, False), (0.0, True)):
+    for l2, decay in ((0.3, 1.0), (0.3, 0.0), (0.0, 1.0)):
         theta, slots = start.copy(), tuple(np.zeros((part.n_slots, 20)))
         grad = gradient + (0.3 * start if l2 == 0.0 else 0.0)
-        replace(part, l2=l2, weight_decay=0.0).step(theta, grad, slots, np.empty(20), 1, 0.1, decays)
-        results[l2, decays] = theta
-    np.testing.assert_array_equal(results[0.3, True], results[0.0, True])
+        replace(part, l2=l2, weight_decay=0.0).step(theta, grad, slots, np.empty(20), 1, 0.1, decay)
+        results[l2, decay] = theta
+    np.testing.assert_array_equal(results[0.3, 1.0], results[0.0, 1.0])
     theta, slots = start.copy(), tuple(np.zeros((part.n_slots, 20)))
     part.update(theta, gradient.copy(), slots, np.empty(20), 1, 0.1)
-    np.testing.assert_array_equal(results[0.3, False], theta)
+    np.testing.assert_array_equal(results[0.3, 0.0], theta)
 
 
 def test_the_penalty_uses_the_weights_before_they_decay() -> None:
     theta = np.ones(1)
-    Sgd(l2=1.0, weight_decay=0.5).step(theta, np.zeros(1), (), np.empty(1), 1, 1.0, decays=True)
+    Sgd(l2=1.0, weight_decay=0.5).step(theta, np.zeros(1), (), np.empty(1), 1, 1.0, decay=1.0)
     assert theta[0] == 1.0 * 0.5 - 1.0
 
 

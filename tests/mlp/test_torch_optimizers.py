@@ -67,7 +67,7 @@ def ten_steps(
     for step, gradient in enumerate(gradients, 1):
         grad = gradient.copy()
         part.clip(grad)
-        part.step(theta, grad, slots, np.empty(200), step, 0.01, decays=True)
+        part.step(theta, grad, slots, np.empty(200), step, 0.01, decay=1.0)
         parameter.grad = torch.tensor(gradient)
         clip(parameter)
         optimizer.step()

@@ -38,6 +38,7 @@ from mlp.metrics import metrics
 from mlp.normalizations import normalizations
 from mlp.online import is_online
 from mlp.optimizers import Adam, optimizers
+from mlp.rate_factors import RateFactors
 from mlp.schedules import schedules
 from mlp.scores import direction
 from mlp.state import kept_epoch
@@ -163,6 +164,7 @@ def test_any_small_configuration_trains_to_the_same_bits_at_once_and_epoch_by_ep
         diagnostics=data.draw(st.booleans()),
         optimizer=data.draw(parts(optimizers).map(tame) | parts(optimizers)),
         schedule=data.draw(parts(schedules)),
+        rate_factors=data.draw(st.sampled_from([RateFactors(), RateFactors(ntk=True, bias=0.1, first=2.0)])),
         network=replace(
             small_config().network,
             hidden=data.draw(st.lists(st.integers(1, 9), max_size=3)),
@@ -532,6 +534,7 @@ def test_updates_applied_in_blocks_give_the_same_result(
         ({"network.dropout": 0.1}, False),
         ({"network.input_noise": 0.1}, False),
         ({"diagnostics": True}, False),
+        ({"rate_factors.bias": 0.1}, False),
     ],
     ids=str,
 )
