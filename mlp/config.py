@@ -47,21 +47,28 @@ class NetworkConfig(AbstractRecord):
         hidden: the widths of the hidden layers, `[512, 256]`, or depth, width and taper; `[]` is softmax regression.
         activation: one for all hidden layers, or a list with one per hidden layer.
         initializer: how the weights are drawn.
+        last_initializer: how the weights of the last layer are drawn, such as `zeros`; None for `initializer`.
         bias_initializer: how the biases are drawn.
         bias: whether layers have a bias: one value for all, or a list with one per layer, the last one included.
         normalization: the normalisation of every hidden layer, before its activation.
         dropout: the share of hidden units dropped at each step.
         input_noise: the standard deviation of the normal noise added to scaled inputs at each step.
+        input_scale: whether each input is multiplied by a trained scale, which starts from 1.
+        parametric_activation: whether each hidden unit computes z + alpha · (activation(z) - z) with a trained alpha,
+            which starts from 1.
     """
 
     hidden: Taper | tuple[int, ...] = number((128,), at_least=1, at_most=65536)
     activation: AbstractActivation | tuple[AbstractActivation, ...] = Relu()
     initializer: AbstractInitializer = HeNormal()
+    last_initializer: AbstractInitializer | None = None
     bias_initializer: AbstractInitializer = Zeros()
     bias: bool | tuple[bool, ...] = True
     normalization: AbstractNormalization = NoNormalization()
     dropout: float = number(0.0, at_least=0.0, below=1.0)
     input_noise: float = number(0.0, at_least=0.0, at_most=1e6)
+    input_scale: bool = False
+    parametric_activation: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +87,8 @@ class NetworkConfig(AbstractRecord):
         """Return the length of theta for these widths of all layers, inputs and outputs included."""
         norms = (*(self.normalization for _ in sizes[2:]), NoNormalization())
         bias = (self.bias,) * (len(sizes) - 1) if isinstance(self.bias, bool) else self.bias
-        return count_parameters(sizes, norms, bias)[-1]
+        flags = {"input_scale": self.input_scale, "parametric_activation": self.parametric_activation}
+        return count_parameters(sizes, norms, bias, **flags)[-1]
 
     def build(self, sizes: tuple[int, ...], *, dtype: Any) -> Network:
         """Return the network for these widths of all layers, inputs and outputs included; its parameters are 0."""
@@ -91,8 +99,14 @@ class NetworkConfig(AbstractRecord):
             dropout=self.dropout,
             input_noise=self.input_noise,
             bias=self.bias,
+            input_scale=self.input_scale,
+            parametric_activation=self.parametric_activation,
             dtype=dtype,
         )
+
+    def initialize(self, network: Network, *, seed: int) -> None:
+        """Draw the initial parameters of a network that `build` has made."""
+        network.initialize(self.initializer, self.bias_initializer, seed=seed, last=self.last_initializer)
 
 
 @dataclass(frozen=True)

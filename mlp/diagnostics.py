@@ -53,7 +53,7 @@ def _derivatives(network: Network, x: Array) -> list[Any]:
     space = network.workspace(len(x))
     network.forward(x, np.empty((len(x), network.sizes[-1]), network.dtype))
     derivatives = []
-    for activation, z, a in zip(network.activations, space.z, space.a, strict=True):
+    for _, activation, z, a in space.hidden:
         ones = np.ones_like(z)
         activation.backward(z, a, ones)
         derivatives.append(ones)

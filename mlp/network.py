@@ -6,9 +6,9 @@ optimizer is a rule over one vector and never sees a layer; a snapshot of the we
 digest and a gradient check each handle one array; and an optimizer's pass over the parameters costs a few NumPy calls,
 however many layers there are. The order is
 
-    [ weight matrices | biases | scales ] [ running statistics ]
+    [ weight matrices | biases | scales | input scale | alphas ] [ running statistics ]
       weight decay applies here only
-      ---------- trained: n_trained ----   used by inference only
+      ---------- trained: n_trained ---------------------------   used by inference only
 
 with the parts that decay, and the parts that are trained, in front, so that each of them is one slice of the vector.
 """
@@ -36,6 +36,7 @@ from mlp.normalizations import (
     NoNormalization,
     NormSpace,
 )
+from mlp.parametric import ParametricActivation
 
 
 class Network:
@@ -48,6 +49,8 @@ class Network:
         dropout: the share of hidden units dropped at each training step.
         input_noise: the standard deviation of the normal noise added to the inputs at each training step.
         bias: whether layers have a bias: one value for all, or one per layer, the last one included.
+        input_scale: whether each input is multiplied by a trained scale, which starts from 1.
+        parametric_activation: whether each hidden unit has a trained alpha, which starts from 1; see `mlp.parametric`.
         dtype: the type of all arithmetic.
 
     Attributes:
@@ -59,7 +62,9 @@ class Network:
         biases: one view per layer, shape (n_out,), or None for a layer without bias.
         scales: one view per layer of its normalisation's scale, empty without normalisation.
         statistics: one view per layer of its normalisation's running statistics, empty without any.
-        d_weights, d_biases, d_scales: the same views into grad.
+        input_scale: the view of the scale of each input, shape (d,), or (0,) without scales.
+        alphas: one view per hidden layer, shape (width,), or (0,) without parametric activations.
+        d_weights, d_biases, d_scales, d_input_scale, d_alphas: the same views into grad.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class Network:
         dropout: float = 0.0,
         input_noise: float = 0.0,
         bias: bool | Sequence[bool] = True,
+        input_scale: bool = False,
+        parametric_activation: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         self.sizes = tuple(sizes)
@@ -80,34 +87,60 @@ class Network:
         self.normalizations = (normalization,) * n_hidden + (NoNormalization(),)
         self.dropout, self.input_noise = dropout, input_noise
         self.has_bias = (bias,) * (n_hidden + 1) if isinstance(bias, bool) else tuple(bias)
+        self.has_input_scale, self.has_alphas = input_scale, parametric_activation
         self.dtype = np.dtype(dtype)
         units = list(zip(self.normalizations, self.sizes[1:], strict=True))
-        self.n_weights, self.n_trained, n = count_parameters(self.sizes, self.normalizations, self.has_bias)
+        self.n_weights, self.n_trained, n = count_parameters(
+            self.sizes,
+            self.normalizations,
+            self.has_bias,
+            input_scale=input_scale,
+            parametric_activation=parametric_activation,
+        )
         self.theta = aligned_zeros((n,), dtype)
         self.grad = aligned_zeros((self.n_trained,), dtype)
-        self.weights, self.biases, self.scales = self._views(self.theta)
-        self.d_weights, self.d_biases, self.d_scales = self._views(self.grad)
+        self.weights, self.biases, self.scales, self.input_scale, self.alphas = self._views(self.theta)
+        self.d_weights, self.d_biases, self.d_scales, self.d_input_scale, self.d_alphas = self._views(self.grad)
         next_view = _ViewCutter(self.theta[self.n_trained :])
         self.statistics = [next_view(norm.n_statistics, width) for norm, width in units]
         self._workspaces: dict[int, Workspace] = {}
 
-    def _views(self, vector: Array) -> tuple[list[Array], list[Array | None], list[Array]]:
+    def _views(self, vector: Array) -> tuple[list[Array], list[Array | None], list[Array], Array, list[Array]]:
         next_view = _ViewCutter(vector)
         widths = self.sizes[1:]
         weights = [next_view(*shape) for shape in pairwise(self.sizes)]
         biases = [next_view(n) if has else None for n, has in zip(widths, self.has_bias, strict=True)]
         scales = [next_view(norm.n_scales * n) for norm, n in zip(self.normalizations, widths, strict=True)]
-        return weights, biases, scales
+        input_scale = next_view(self.sizes[0] if self.has_input_scale else 0)
+        alphas = [next_view(n if self.has_alphas else 0) for n in widths[:-1]]
+        return weights, biases, scales, input_scale, alphas
 
-    def initialize(self, weights: AbstractInitializer, biases: AbstractInitializer, *, seed: int) -> None:
-        """Draw the initial value of all parameters; the last layer has no activation, so its gain is 1."""
+    def initialize(
+        self,
+        weights: AbstractInitializer,
+        biases: AbstractInitializer,
+        *,
+        seed: int,
+        last: AbstractInitializer | None = None,
+    ) -> None:
+        """Draw the initial value of all parameters; the last layer has no activation, so its gain is 1.
+
+        Args:
+            weights: the initializer of the weights.
+            biases: the initializer of the biases.
+            seed: the seed of the random streams, one per layer.
+            last: the initializer of the weights of the last layer; None for `weights`.
+        """
         gains = [*(activation.init_gain() for activation in self.activations), 1.0]
+        initializers = [weights] * len(self.activations) + [last or weights]
         for layer, (w, b, scale) in enumerate(zip(self.weights, self.biases, self.scales, strict=True)):
             n_in, n_out = w.shape
-            w[...] = weights.sample(n_in, n_out, gain=gains[layer], rng=stream(seed, "init", layer))
+            w[...] = initializers[layer].sample(n_in, n_out, gain=gains[layer], rng=stream(seed, "init", layer))
             if b is not None:
                 b[...] = biases.sample(n_out, 1, gain=gains[layer], rng=stream(seed, "init bias", layer))[:, 0]
             scale[...] = 1.0
+        for starting_from_1 in (self.input_scale, *self.alphas):
+            starting_from_1[...] = 1.0
         for norm, statistics in zip(self.normalizations, self.statistics, strict=True):
             norm.start(statistics)
 
@@ -117,6 +150,8 @@ class Network:
             "dropout": self.dropout,
             "input_noise": self.input_noise,
             "bias": self.has_bias,
+            "input_scale": self.has_input_scale,
+            "parametric_activation": self.has_alphas,
             "dtype": self.dtype,
         }
         return _rebuild, (self.sizes, self.activations, options, self.theta)
@@ -140,6 +175,8 @@ class Network:
         a = x
         if noise is not None and self.input_noise:
             a = space.add_noise(x, self.input_noise, noise)
+        if self.has_input_scale:
+            a = np.multiply(a, self.input_scale, out=space.scaled)
         for layer, (linear, activation, z, a_next) in enumerate(space.hidden):
             linear.forward(a, z, training)
             activation.forward(z, a_next)
@@ -170,16 +207,28 @@ class Network:
             activation.backward(z, a, da)
             linear, dz = before, da
         linear.backward(inputs[0], dz)
+        if self.has_input_scale:
+            # Input j times its scale s_j times row j of W is also the input times row j of s_j W. What the layer has
+            # just written, for inputs without scale, is the gradient G with respect to that product. So row j of the
+            # gradient of W is s_j times that of G, and the gradient of s_j is the dot product of both rows.
+            np.einsum("ij,ij->i", linear.w, linear.d_w, out=self.d_input_scale)
+            np.multiply(linear.d_w, self.input_scale[:, None], out=linear.d_w)
 
 
 def count_parameters(
-    sizes: Sequence[int], normalizations: Sequence[AbstractNormalization], has_bias: Sequence[bool]
+    sizes: Sequence[int],
+    normalizations: Sequence[AbstractNormalization],
+    has_bias: Sequence[bool],
+    *,
+    input_scale: bool,
+    parametric_activation: bool,
 ) -> tuple[int, int, int]:
     """Return the number of weights, of trained parameters, and of all parameters with the running statistics."""
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
     units = list(zip(normalizations, sizes[1:], strict=True))
     n_biases = sum(n_out for n_out, has in zip(sizes[1:], has_bias, strict=True) if has)
     n_trained = n_weights + n_biases + sum(norm.n_scales * width for norm, width in units)
+    n_trained += (sizes[0] if input_scale else 0) + (sum(sizes[1:-1]) if parametric_activation else 0)
     return n_weights, n_trained, n_trained + sum(norm.n_statistics * width for norm, width in units)
 
 
@@ -249,18 +298,24 @@ class Workspace:
 
     def __init__(self, b: int, network: Network) -> None:
         hidden, dtype = network.sizes[1:-1], network.dtype
+        activations: list[AbstractActivation | ParametricActivation] = [*network.activations]
+        if network.has_alphas:
+            parts = zip(network.activations, network.alphas, network.d_alphas, strict=True)
+            activations = [ParametricActivation(activation, alpha, d, b) for activation, alpha, d in parts]
         self.z = [aligned_empty((b, width), dtype) for width in hidden]
         self.a = [
             z if activation.in_place else aligned_empty(z.shape, dtype)
-            for z, activation in zip(self.z, network.activations, strict=True)
+            for z, activation in zip(self.z, activations, strict=True)
         ]
         self.da = [aligned_empty((b, width), dtype) for width in hidden]
         self.dz = aligned_empty((b, network.sizes[-1]), dtype)
         *linears, self.last = [Linear.of(network, layer, b) for layer in range(len(network.weights))]
-        self.hidden = list(zip(linears, network.activations, self.z, self.a, strict=True))
+        self.hidden = list(zip(linears, activations, self.z, self.a, strict=True))
         self.masks = [np.ones(z.shape, dtype) for z in self.z] if network.dropout else []
         self.dropped = [aligned_empty(z.shape, dtype) for z in self.z] if network.dropout else []
-        self.noisy = aligned_empty((b, network.sizes[0]), dtype) if network.input_noise else np.empty(0, dtype)
+        inputs, nothing = (b, network.sizes[0]), (0,)
+        self.noisy = aligned_empty(inputs if network.input_noise else nothing, dtype)
+        self.scaled = aligned_empty(inputs if network.has_input_scale else nothing, dtype)
 
     def add_noise(self, x: Array, deviation: float, rng: np.random.Generator) -> Array:
         """Return `x` plus normal noise."""
@@ -275,7 +330,7 @@ class Workspace:
         return np.multiply(a, self.masks[layer], out=self.dropped[layer])
 
     def inputs(self, x: Array, network: Network) -> list[Array]:
-        """Return the inputs of each layer in the last training pass."""
+        """Return the inputs of each layer in the last training pass, those of the first without their scale."""
         return [self.noisy if network.input_noise else x, *(self.dropped if network.dropout else self.a)]
 
 

@@ -36,7 +36,7 @@ def is_online(config: TrainConfig) -> bool:
     network = config.network
     if network.dropout or network.input_noise or config.diagnostics or network.normalization != NoNormalization():
         return False
-    if config.rate_factors != RateFactors():
+    if network.input_scale or network.parametric_activation or config.rate_factors != RateFactors():
         return False
     return config.batch_size == 1 and config.optimizer == plain_sgd
 

@@ -42,13 +42,16 @@ class RateFactors(AbstractRecord):
     The rules of adam, adamw, adamax, amsgrad, nadam, rmsprop, adagrad, adadelta and lion do not depend on a constant
     factor of the gradient, apart from `eps`. They give V the step that they would give W at the same rate, which
     changes W by that step divided by sqrt(n). Weight decay shrinks V and W by the same ratio. For other optimizers,
-    such as sgd, `ntk` is only a factor. Holzmüller et al. 2024, arXiv:2407.04491, use it for tables, with bias = 0.1.
+    such as sgd, `ntk` is only a factor. Holzmüller et al. 2024, arXiv:2407.04491, use it for tables, with bias = 0.1,
+    input_scale = 6 and activation = 0.1.
 
     Attributes:
         first: the factor of the weights of the first layer.
         last: the factor of the weights of the last layer; with `first` if there is only one layer.
         bias: the factor of all biases.
         normalization: the factor of the scales that belong to a normalisation.
+        input_scale: the factor of the scales of the inputs.
+        activation: the factor of the alphas of parametric activations.
         ntk: whether the rate of the weights of each layer is divided by the root of the layer's number of inputs.
     """
 
@@ -56,6 +59,8 @@ class RateFactors(AbstractRecord):
     last: float = number(1.0, at_least=0.0, at_most=1e6)
     bias: float = number(1.0, at_least=0.0, at_most=1e6)
     normalization: float = number(1.0, at_least=0.0, at_most=1e6)
+    input_scale: float = number(1.0, at_least=0.0, at_most=1e6)
+    activation: float = number(1.0, at_least=0.0, at_most=1e6)
     ntk: bool = False
 
     def spans(self, network: Network, *, decays: bool) -> list[Span]:
@@ -71,9 +76,13 @@ class RateFactors(AbstractRecord):
             root = float(len(w)) ** 0.5 if self.ntk else 1.0
             factor = (self.first if layer == 0 else 1.0) * (self.last if layer == layers - 1 else 1.0)
             spans.append(Span(w.size, factor / root, root if decays else 0.0))
-        n_biases = sum(b.size for b in network.biases if b is not None)
-        spans.append(Span(n_biases, self.bias, 0.0))
-        spans.append(Span(sum(scale.size for scale in network.scales), self.normalization, 0.0))
+        for views, factor in (
+            (network.biases, self.bias),
+            (network.scales, self.normalization),
+            ([network.input_scale], self.input_scale),
+            (network.alphas, self.activation),
+        ):
+            spans += [Span(view.size, factor, 0.0) for view in views if view is not None]
         return _joined(spans)
 
 

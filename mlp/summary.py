@@ -27,6 +27,8 @@ def summary(network: Network, *, output: str = "identity") -> pd.DataFrame:
         bias, norm = network.biases[layer], network.normalizations[layer]
         parameters = w.size + (0 if bias is None else bias.size)
         parameters += network.scales[layer].size + network.statistics[layer].size
+        parameters += network.input_scale.size if layer == 0 else 0
+        parameters += network.alphas[layer].size if layer < len(network.alphas) else 0
         rows.append(
             {
                 "layer": layer + 1,

@@ -119,7 +119,7 @@ class Training:
         self.history: History = {}
         sizes = config.layer_sizes(data.n_features, data.n_targets, data.task)
         self.network = config.network.build(sizes, dtype=config.dtype)
-        self.network.initialize(config.network.initializer, config.network.bias_initializer, seed=config.seed)
+        config.network.initialize(self.network, seed=config.seed)
         theta, dtype = self.network.theta, self.network.dtype
         self.slots = aligned_zeros((config.optimizer.n_slots, self.network.n_trained), dtype)
         self.best_theta = theta.copy() if config.early_stopping else theta[:0].copy()

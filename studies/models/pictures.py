@@ -43,7 +43,9 @@ def write_pictures(training: Training, dataset: Dataset, examples: Examples, fol
                 images, true[shown], predicted[shown], dataset.classes, dataset.image_shape
             )
     if dataset.image_shape:
-        figures["first_layer"] = plot_first_weights(training.network.weights[0], dataset.image_shape)
+        network = training.network
+        weights = network.weights[0] * network.input_scale[:, None] if network.has_input_scale else network.weights[0]
+        figures["first_layer"] = plot_first_weights(weights, dataset.image_shape)
     files = []
     for name, figure in figures.items():
         file = folder / f"{name}.png"

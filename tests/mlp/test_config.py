@@ -106,6 +106,8 @@ def test_to_mapping_contains_every_field() -> None:
             "normalization": "none",
             "dropout": 0.0,
             "input_noise": 0.0,
+            "input_scale": False,
+            "parametric_activation": False,
         },
         "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.0},
         "optimizer": {
@@ -120,7 +122,15 @@ def test_to_mapping_contains_every_field() -> None:
             "eps": 1e-08,
         },
         "schedule": {"name": "constant", "warmup": 0.0},
-        "rate_factors": {"first": 1.0, "last": 1.0, "bias": 1.0, "normalization": 1.0, "ntk": False},
+        "rate_factors": {
+            "first": 1.0,
+            "last": 1.0,
+            "bias": 1.0,
+            "normalization": 1.0,
+            "input_scale": 1.0,
+            "activation": 1.0,
+            "ntk": False,
+        },
         "dtype": "float32",
         "class_weights": [],
         "metrics": [],
@@ -150,8 +160,8 @@ REFUSALS = [
         {"network": {"hiden": [3]}},
         (
             '"network.hiden": is not a field of "network". Did you mean "hidden"? '
-            "Available: hidden, activation, initializer, bias_initializer, bias, "
-            "normalization, dropout, input_noise."
+            "Available: hidden, activation, initializer, last_initializer, bias_initializer, bias, "
+            "normalization, dropout, input_noise, input_scale, parametric_activation."
         ),
     ),
     (

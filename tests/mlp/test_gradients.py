@@ -109,11 +109,12 @@ def smooth_point(
 
 
 def directions(network: Network) -> list[Any]:
-    """Return unit vectors: one for all trained parameters, then one for each matrix, bias and scale."""
+    """Return unit vectors: one for all trained parameters, then one for each matrix, bias, scale and alpha."""
     rng = np.random.default_rng(1)
     found = []
-    parts = [view.size for view in (*network.weights, *network.biases, *network.scales) if view is not None]
-    ends = np.cumsum([0, *parts])
+    views = (*network.weights, *network.biases, *network.scales, network.input_scale, *network.alphas)
+    ends = np.cumsum([0, *(view.size for view in views if view is not None)])
+    assert ends[-1] == network.n_trained
     for start, stop in [(0, network.n_trained), *pairwise(ends)]:
         if start < stop:
             u = np.zeros_like(network.grad)
@@ -154,6 +155,19 @@ def test_the_gradient_is_the_slope_of_the_loss_with_normalisation_dropout_and_no
     activation: str, normalization: str, depth: int, dropout: float, input_noise: float, bias: bool
 ) -> None:
     options = {"dropout": dropout, "input_noise": input_noise, "bias": bias}
+    part = normalizations.decode(normalization)
+    point = smooth_point(activations.decode(activation), depth, CROSS_ENTROPY, normalization=part, **options)
+    assert worst_error(point) < TOLERANCE
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("depth", [0, 1, len(WIDTHS)])
+@pytest.mark.parametrize("normalization", list(normalizations))
+@pytest.mark.parametrize("activation", list(activations))
+def test_the_gradient_is_the_slope_of_the_loss_with_scaled_inputs_and_parametric_activations(
+    activation: str, normalization: str, depth: int, noise: float
+) -> None:
+    options = {"dropout": noise, "input_noise": noise, "input_scale": True, "parametric_activation": True}
     part = normalizations.decode(normalization)
     point = smooth_point(activations.decode(activation), depth, CROSS_ENTROPY, normalization=part, **options)
     assert worst_error(point) < TOLERANCE
@@ -236,6 +250,23 @@ def test_the_check_notices_a_wrong_gradient_of_any_layer(
     def wrong(x: Any, dz: Any) -> None:
         backward(x, dz)
         getattr(point.network, views)[layer][...] *= 1.001
+
+    monkeypatch.setattr(point.network, "backward", wrong)
+    assert worst_error(point) > TOLERANCE
+
+
+@pytest.mark.parametrize("view", ["d_input_scale", "d_alphas"])
+def test_the_check_notices_a_wrong_gradient_of_the_scales_of_inputs_or_of_the_alphas(
+    view: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"input_scale": True, "parametric_activation": True}
+    point = smooth_point(activations.decode("tanh"), len(WIDTHS), CROSS_ENTROPY, **options)
+    backward = point.network.backward
+
+    def wrong(x: Any, dz: Any) -> None:
+        backward(x, dz)
+        found = getattr(point.network, view)
+        (found[0] if isinstance(found, list) else found)[...] *= 1.001
 
     monkeypatch.setattr(point.network, "backward", wrong)
     assert worst_error(point) > TOLERANCE

@@ -91,6 +91,23 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path, activation: str, 
     assert model.manifest.weight_digest == training.weight_digest()
 
 
+EVERY_TRAINED_PART: dict[str, Any] = {
+    "network.normalization": "batch",
+    "network.input_scale": True,
+    "network.parametric_activation": True,
+    "network.last_initializer": "zeros",
+}
+
+
+@pytest.mark.parametrize("name", ["model", "model.json"])
+def test_a_loaded_model_with_every_kind_of_parameters_predicts_the_same_bits(tmp_path: Path, name: str) -> None:
+    training = trained(EVERY_TRAINED_PART)
+    model = load_model(save_model(Model.of(training, DATA), tmp_path / name))
+    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.scaling)).tobytes()
+    assert model.manifest.n_parameters == len(training.network.theta)
+    assert model.manifest.config == training.config
+
+
 @pytest.mark.parametrize("name", ["model", "model.json"])
 def test_a_float64_model_is_loaded_as_float64(tmp_path: Path, name: str) -> None:
     training = trained({"dtype": "float64"})

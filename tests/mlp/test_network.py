@@ -166,6 +166,56 @@ def test_the_last_layer_is_initialised_with_gain_1() -> None:
     np.testing.assert_array_equal(drawn["relu"][1], drawn["tanh"][1])
 
 
+def test_the_last_layer_may_have_an_initializer_of_its_own() -> None:
+    first, second = Network(SIZES, Tanh()), Network(SIZES, Tanh())
+    first.initialize(Normal(), Normal(), seed=0)
+    second.initialize(Normal(), Normal(), seed=0, last=Zeros())
+    for ours, theirs in zip(first.weights[:-1] + first.biases, second.weights[:-1] + second.biases, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (first.weights[-1] != 0.0).all()
+    assert not second.weights[-1].any()
+
+
+def with_parameters(*, input_scale: bool = False, parametric_activation: bool = False) -> Network:
+    """Return a network whose weights and biases are those of `random_network(0)`, the other parameters at the start."""
+    options = {"input_scale": input_scale, "parametric_activation": parametric_activation}
+    network, plain = Network(SIZES, Tanh(), dtype=np.float64, **options), random_network(0)
+    network.initialize(Zeros(), Zeros(), seed=0)
+    network.theta[: len(plain.theta)] = plain.theta
+    return network
+
+
+def test_scales_of_inputs_and_alphas_come_after_the_biases_and_start_from_1() -> None:
+    network, n = with_parameters(input_scale=True, parametric_activation=True), len(random_network(0).theta)
+    np.testing.assert_array_equal(network.theta[n:], np.ones(4 + 6 + 5))
+    network.theta[n:] = np.arange(15)
+    np.testing.assert_array_equal(network.input_scale, np.arange(4))
+    for alphas, expected in zip(network.alphas, (np.arange(4, 10), np.arange(10, 15)), strict=True):
+        np.testing.assert_array_equal(alphas, expected)
+
+
+def test_scales_of_inputs_and_alphas_of_1_do_not_change_the_outputs() -> None:
+    network, (x, _) = with_parameters(input_scale=True, parametric_activation=True), examples(0, 5)
+    np.testing.assert_allclose(compute_outputs(network, x), compute_outputs(random_network(0), x), rtol=1e-12)
+
+
+def test_the_scales_multiply_the_inputs() -> None:
+    network, (x, _) = with_parameters(input_scale=True), examples(0, 5)
+    network.input_scale[...] = [2.0, 0.0, -1.0, 0.5]
+    expected = compute_outputs(random_network(0), x * network.input_scale)
+    np.testing.assert_array_equal(compute_outputs(network, x), expected)
+
+
+def test_an_alpha_of_0_turns_a_unit_into_a_linear_one() -> None:
+    network, (x, _) = with_parameters(parametric_activation=True), examples(0, 5)
+    for alpha in network.alphas:
+        alpha[...] = 0.0
+    a = x
+    for w, b in zip(network.weights, network.biases, strict=True):
+        a = a @ w + b
+    np.testing.assert_allclose(compute_outputs(network, x), a, rtol=1e-12)
+
+
 @quick
 @given(seed=st.integers(0, 1000), layer=st.integers(0, 1), data=st.data())
 @pytest.mark.parametrize("activation", list(activations))
@@ -216,7 +266,8 @@ def test_the_gradient_of_a_batch_is_the_mean_of_the_gradients_of_its_examples(ac
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
 def test_a_copy_has_its_own_parameters_and_views_into_them(again: Any) -> None:
-    network = Network((4, 6, 3), [Tanh()], normalization=BatchNormalization(), bias=[True, False], dtype=np.float64)
+    options = {"input_scale": True, "parametric_activation": True, "bias": [True, False]}
+    network = Network((4, 6, 3), [Tanh()], normalization=BatchNormalization(), dtype=np.float64, **options)
     network.initialize(Normal(), Zeros(), seed=1)
     other = again(network)
     x, _ = examples(0, 5)

@@ -15,7 +15,7 @@ from mlp.network import Network
 from mlp.normalizations import LayerNormalization
 from mlp.optimizers import AbstractOptimizer, Adam, optimizers
 from mlp.rate_factors import RateFactors, Span
-from tests.mlp.torch_counterparts import torch, torch_optimizer
+from tests.mlp.torch_counterparts import torch
 from tests.mlp_data import blobs, small_config, small_split
 
 SIZES = (6, 5, 4, 3)
@@ -53,49 +53,105 @@ def test_ntk_divides_the_rate_by_the_root_of_the_number_of_inputs_and_multiplies
     ]
 
 
+def test_scales_of_inputs_and_alphas_have_factors_of_their_own() -> None:
+    network = Network(SIZES, Tanh(), input_scale=True, parametric_activation=True)
+    factors = RateFactors(input_scale=6.0, activation=0.1)
+    assert factors.spans(network, decays=False) == [
+        Span(62 + 12, 1.0, 0.0),
+        Span(6, 6.0, 0.0),
+        Span(5 + 4, 0.1, 0.0),
+    ]
+
+
 def test_the_only_layer_is_both_the_first_and_the_last() -> None:
     network = Network((4, 3), Tanh(), bias=False)
     assert RateFactors(first=3.0, last=0.5).spans(network, decays=True) == [Span(12, 1.5, 1.0)]
 
 
-def as_torch(network: Network, *, ntk: bool = False) -> list[Any]:
-    """Return the weights and biases as PyTorch parameters; with `ntk`, weights are V = W sqrt(n)."""
-    weights = [w * (len(w) ** 0.5 if ntk else 1.0) for w in network.weights]
-    return [torch.nn.Parameter(torch.tensor(np.array(values))) for values in (*weights, *network.biases)]
+class TorchNetwork:
+    """The network of a training in PyTorch: x · scale, then linear layers with z + alpha (tanh(z) - z) between them.
 
+    With `ntk`, the parameter of a layer is V = W sqrt(n), and the layer computes x V / sqrt(n) + b.
+    """
 
-def train_in_torch(training: Training, parameters: list[Any], optimizer: Any, *, ntk: bool = False) -> None:
-    """Take as many full-batch steps with PyTorch as the training has epochs."""
-    reader = training._reader
-    reader.set_order(training.data.train.rows)
-    x = torch.tensor(reader.read(0, len(training.data.train)).copy())
-    y = torch.tensor(training.data.train.row_targets.astype(np.int64))
-    weights, biases = parameters[: len(SIZES) - 1], parameters[len(SIZES) - 1 :]
-    for _ in range(training.config.epochs):
-        a = x
-        for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
-            z = a @ w / (len(w) ** 0.5 if ntk else 1.0) + b
-            a = torch.tanh(z) if layer < len(weights) - 1 else z
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(a, y).backward()
-        optimizer.step()
+    def __init__(self, network: Network, *, ntk: bool = False) -> None:
+        self.roots = [len(w) ** 0.5 if ntk else 1.0 for w in network.weights]
+        scaled = [w * root for w, root in zip(network.weights, self.roots, strict=True)]
+        self.weights, self.biases, self.alphas = (
+            [torch.nn.Parameter(torch.tensor(values)) for values in group]
+            for group in (scaled, network.biases, [alpha if alpha.size else np.ones(1) for alpha in network.alphas])
+        )
+        self.scale = torch.nn.Parameter(torch.tensor(network.input_scale if network.has_input_scale else np.ones(1)))
+
+    def outputs(self, x: Any) -> Any:
+        a = x * self.scale
+        for layer, (v, b, root) in enumerate(zip(self.weights, self.biases, self.roots, strict=True)):
+            z = a @ v / root + b
+            a = z if layer == len(self.alphas) else z + self.alphas[layer] * (torch.tanh(z) - z)
+        return a
+
+    def fit(self, training: Training, optimizer: Any) -> None:
+        """Take as many steps on all examples as the training has epochs."""
+        reader, train = training._reader, training.data.train
+        reader.set_order(train.rows)
+        x, y = torch.tensor(reader.read(0, len(train)).copy()), torch.tensor(train.row_targets.astype(np.int64))
+        for _ in range(training.config.epochs):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(self.outputs(x), y).backward()
+            optimizer.step()
+
+    def check(self, network: Network) -> None:
+        """Compare all parameters with those of a trained network."""
+        expected = [v / root for v, root in zip(self.weights, self.roots, strict=True)] + self.biases
+        found = network.weights + network.biases
+        if network.has_input_scale:
+            found, expected = [*found, network.input_scale], [*expected, self.scale]
+        if network.has_alphas:
+            found, expected = found + network.alphas, expected + self.alphas
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-def test_factors_agree_with_parameter_groups_of_pytorch(weight_decay: float) -> None:
-    adam = Adam(learning_rate=0.01, weight_decay=weight_decay)
-    config = replace(small_config(FULL), rate_factors=RateFactors(**FACTORS), optimizer=adam)
+@pytest.mark.parametrize("trained", [{}, {"network.input_scale": True, "network.parametric_activation": True}], ids=str)
+def test_factors_agree_with_parameter_groups_of_pytorch(trained: dict[str, Any], weight_decay: float) -> None:
+    part = Adam(learning_rate=0.01, weight_decay=weight_decay)
+    factors = RateFactors(first=3.0, last=0.5, bias=0.1, input_scale=6.0, activation=0.2)
+    config = replace(small_config({**FULL, **trained}), rate_factors=factors, optimizer=part)
     training = Training(config, small_split(config))
-    parameters = as_torch(training.network)
-    rates = [3.0, 1.0, 0.5, *[0.1] * 3]
+    theirs = TorchNetwork(training.network)
     groups = [
-        {"params": [parameter], "lr": 0.01 * factor, "weight_decay": weight_decay * (parameter.ndim == 2)}
-        for parameter, factor in zip(parameters, rates, strict=True)
+        *({"params": [w], "lr": 0.01 * f} for w, f in zip(theirs.weights, (3.0, 1.0, 0.5), strict=True)),
+        {"params": theirs.biases, "lr": 0.001, "weight_decay": 0.0},
+        {"params": [theirs.scale], "lr": 0.06, "weight_decay": 0.0},
+        {"params": theirs.alphas, "lr": 0.002, "weight_decay": 0.0},
     ]
-    train_in_torch(training, parameters, torch.optim.AdamW(groups))
+    theirs.scale.requires_grad_("network.input_scale" in trained)
+    for alpha in theirs.alphas:
+        alpha.requires_grad_("network.parametric_activation" in trained)
+    theirs.fit(training, torch.optim.AdamW(groups, weight_decay=weight_decay))
     training.run()
-    expected = np.concatenate([parameter.detach().numpy().ravel() for parameter in parameters])
-    np.testing.assert_allclose(training.network.theta, expected, rtol=1e-6, atol=1e-9)
+    theirs.check(training.network)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_ntk_agrees_with_a_network_of_pytorch_in_that_parametrization(weight_decay: float) -> None:
+    part = Adam(learning_rate=0.01, eps=1e-30, weight_decay=weight_decay)
+    config = replace(
+        small_config({**FULL, "network.input_scale": True, "network.parametric_activation": True}),
+        rate_factors=RateFactors(ntk=True, bias=0.1),
+        optimizer=part,
+    )
+    training = Training(config, small_split(config))
+    theirs = TorchNetwork(training.network, ntk=True)
+    groups = [
+        {"params": theirs.weights, "weight_decay": weight_decay},
+        {"params": theirs.biases, "lr": 0.001},
+        {"params": [theirs.scale, *theirs.alphas]},
+    ]
+    theirs.fit(training, torch.optim.AdamW(groups, lr=0.01, eps=1e-30, weight_decay=0.0))
+    training.run()
+    theirs.check(training.network)
 
 
 @each_optimizer
@@ -164,25 +220,6 @@ def test_ntk_takes_the_steps_of_the_neural_tangent_parametrization(name: str) ->
         part.step(w, gradient.copy(), slots_of_w, np.empty(50), step, 0.01 / n**0.5, decay=n**0.5)
         part.step(v, gradient / n**0.5, slots_of_v, np.empty(50), step, 0.01, decay=1.0)
     np.testing.assert_allclose(w * n**0.5, v, rtol=1e-10)
-
-
-def test_ntk_agrees_with_a_network_of_pytorch_in_that_parametrization() -> None:
-    part = Adam(learning_rate=0.01, eps=1e-30)
-    config = replace(small_config(FULL), rate_factors=RateFactors(ntk=True, bias=0.1), optimizer=part)
-    training = Training(config, small_split(config))
-    parameters = as_torch(training.network, ntk=True)
-    weights, biases = parameters[:3], parameters[3:]
-    train_in_torch(
-        training,
-        parameters,
-        torch_optimizer(part, [{"params": weights}, {"params": biases, "lr": 0.001}], 0.01),
-        ntk=True,
-    )
-    training.run()
-    for w, v in zip(training.network.weights, weights, strict=True):
-        np.testing.assert_allclose(w, v.detach().numpy() / len(w) ** 0.5, rtol=1e-6, atol=1e-9)
-    for ours, theirs in zip(training.network.biases, biases, strict=True):
-        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-6, atol=1e-9)
 
 
 def test_the_result_does_not_depend_on_the_size_of_the_pieces_of_theta(monkeypatch: pytest.MonkeyPatch) -> None:

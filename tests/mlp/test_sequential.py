@@ -17,8 +17,10 @@ from mlp import (
     Dataset,
     EarlyStopping,
     Examples,
+    Model,
     Split,
     TrainConfig,
+    save_model,
 )
 from mlp.activations import LeakyRelu, activations
 from mlp.keras_names import (
@@ -272,6 +274,22 @@ def test_a_saved_stack_predicts_the_same_bits(tmp_path: Path, name: str, loss: s
     loaded.compile(loss=loss, learning_rate=0.01)
     loaded.fit(X, y, epochs=3)
     assert loaded.model.theta.tobytes() == model.model.theta.tobytes()
+
+
+def test_a_model_with_every_kind_of_parameters_is_loaded_as_a_stack_that_trains_to_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    network = {"hidden": [5], "input_scale": True, "parametric_activation": True, "normalization": "layer"}
+    config = config_of({"network": network})
+    data = dataset(Y)
+    training = train(config, data)
+    model = Model.of(training, data)
+    loaded = Sequential.load(save_model(model, tmp_path / "model.json"))
+    assert loaded.predict(X).tobytes() == model.predict_proba(X).tobytes()
+    assert loaded.summary_frame()["parameters"].sum() == len(training.network.theta)
+    loaded.compile(loss="categorical_crossentropy", optimizer=config.optimizer)
+    loaded.fit(X, Y, **FIT)
+    assert loaded.model.theta.tobytes() == training.kept_theta.tobytes()
 
 
 def test_summary_works_before_fit() -> None:

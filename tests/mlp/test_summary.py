@@ -37,6 +37,9 @@ def test_the_parameters_of_all_layers_add_up_to_theta(
     normalization: str, bias: bool, hidden: tuple[int, ...], dtype: str
 ) -> None:
     network = network_of({"normalization": normalization, "bias": bias}, (6, *hidden, 3), dtype)
+    assert summary(network)["parameters"].sum() == len(network.theta)
+    options = {"input_scale": True, "parametric_activation": True}
+    network = network_of({"normalization": normalization, "bias": bias, **options}, (6, *hidden, 3), dtype)
     table = summary(network)
     assert table["parameters"].sum() == len(network.theta)
     assert table["bytes"].sum() == network.theta.nbytes
