@@ -9,8 +9,23 @@ class StudyLockedError(ConfigError):
     """Another process is running the study."""
 
 
+class RecordError(ConfigError):
+    """A file of a study is damaged or was changed. The message names the file and says how to go on."""
+
+
 class HistoryMismatchError(RuntimeError):
-    """The record of a study differs from what the program computes now."""
+    """The record of a study differs from what the program computes now.
+
+    Args:
+        place: the trial, and where it is recorded.
+        problem: what is recorded and what is computed.
+    """
+
+    def __init__(self, place: object, problem: str) -> None:
+        super().__init__(
+            f"{place}: {problem}. The record was changed, or was made on another machine or with other versions of "
+            "this program or its libraries. Use those versions, or run the study under a new --name."
+        )
 
 
 class WorkerLostError(RuntimeError):
@@ -46,6 +61,27 @@ class StorageError(RuntimeError):
             f"{file} cannot be written: {problem.rstrip('.')}. {advice} Nothing that was finished is lost: run the "
             "study again to resume it."
         )
+
+
+class DamagedDatabaseError(StorageError):
+    """Optuna's database is damaged. Its rows can be made again from the logs of the trials.
+
+    Args:
+        file: the database.
+        problem: what is wrong with it.
+        repair: the command that sets the database aside and makes its rows again.
+    """
+
+    def __init__(self, file: object, problem: str, repair: str) -> None:
+        RuntimeError.__init__(
+            self,
+            f"{file} is damaged: {problem.rstrip('.')}. Nothing is lost, because the logs of the trials have everything "
+            f"that it had. Set it aside and make its rows again with: {repair}",
+        )
+
+
+class WaitInterruptedError(RuntimeError):
+    """The program was asked to stop while it waited for a locked database."""
 
 
 class ServerError(RuntimeError):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from mlp.config import TrainConfig
@@ -25,6 +23,7 @@ from studies.data.prepare import prepare_data
 from studies.hints import command_line
 from studies.models.export import export_trial
 from studies.models.machine import machine, versions
+from studies.errors import WaitInterruptedError
 from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
 from studies.records.results import StudyResults, read_results
@@ -33,7 +32,8 @@ from studies.running.clock import CostModel
 from studies.running.driver import Driver, Snapshot
 from studies.running.engines import AbstractEngine, EngineName, open_engine
 from studies.running.ledger import Ledger
-from studies.running.storage import StudyTable, open_storage
+from studies.running.reconciliation import notice_of_damage, opened_table, reconcile_rows
+from studies.running.stopping import StopRequest, wait_for_database
 from studies.search.space import errors_of_choices
 from studies.search.spec import StudySpec, read_spec
 from studies.tracking.own_store import relocation_notice
@@ -250,6 +250,7 @@ def run_study(
 
     Raises:
         ConfigError: if the study cannot be run as described; no work has started then.
+        RecordError: if a file of the study is damaged.
         HistoryMismatchError: if the study has a record that differs from what is computed now.
         StorageError: if a file or Optuna's database can no longer be written; the study can be resumed.
         AllWorkersLostError: if worker processes die whatever they compute; the study can be resumed.
@@ -262,19 +263,25 @@ def run_study(
     folder = runs.study(spec.study.name)
     notify, pending = on_notice or _ignore, ""
     with ExitStack() as stack:
-        stack.enter_context(failures_explained(runs.root / "optuna.db"))
+        repair = command_line("check", folder.name, "--repair", home=runs)
+        stack.enter_context(failures_explained(runs.root / "optuna.db", repair))
         stack.enter_context(folder.lock())
-        stop = stack.enter_context(_StopRequest.on_signals(None if timeout is None else started + timeout))
+        stop = stack.enter_context(StopRequest.on_signals(None if timeout is None else started + timeout))
         moved = relocation_notice(runs) if publish else ""
         if moved:
             notify(moved)
+        on_locked = wait_for_database(runs.root / "optuna.db", stop, notify)
         recorded = folder.read_record() if folder.record.exists() else None
+        record = (recorded or plan.record).with_total(spec.study.trials)
         if recorded is not None:
             check_record(recorded, plan, runs)
-        if recorded is not None and _may_be_complete(folder, spec.study.trials):
             results = read_results(folder)
-            if results.n_ended == len(results.trials):
-                export = folder.best if folder.best.exists() else None
+            if _have_all_ended(results, spec.study.trials):
+                if damage := reconcile_rows(runs, folder, spec, record.identity, on_locked):
+                    notify(notice_of_damage(damage))
+                for checkpoint in folder.checkpoints():
+                    checkpoint.unlink()
+                export = export_trial(results, None, folder.best) if results.best else None
                 is_late = publish and results.is_complete and not is_published(runs, folder, results)
                 if is_late:
                     notify(f"Study {folder.name} is complete. Publishing what MLflow does not have yet.")
@@ -285,18 +292,30 @@ def run_study(
         n_workers = min(workers or _n_cores(), spec.study.parallelism)
         opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
         stack.callback(opened.shutdown)
-        folder.write_record((recorded or plan.record).with_total(spec.study.trials))
+        environment = {**plan.record.machine, "numpy": plan.record.versions["numpy"]}
+        folder.write_record(record.with_launch(time.time(), environment))
         publisher = Publisher.start(runs, folder) if publish else None
         if publisher is not None:
             # If an error ends the study, no process outlives it, even if the caller goes on. Workers end first.
             stack.callback(publisher.interrupt, PUBLISH_SECONDS_INTERRUPTED)
             stack.callback(opened.shutdown)
-        for notice in plan.notices(workers):
+        for notice in [*plan.notices(workers), *_change_of_machine(record, environment)]:
             notify(notice)
-        table = StudyTable(open_storage(runs.optuna_url), folder.name, spec.direction)
-        ledger = Ledger(spec, folder, table, plan.epoch_cost)
-        driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due)
-        finished = driver.run()
+        driver = None
+        try:
+            with opened_table(runs, spec, on_locked) as table:
+                ledger = Ledger(spec, folder, table, plan.epoch_cost, record.identity, environment)
+                if ledger.damage:
+                    notify(notice_of_damage(ledger.damage))
+                if ledger.lost:
+                    notify(f"The logs of these trials are lost, so they are computed again: {listed(ledger.lost)}.")
+                driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due)
+                finished = driver.run()
+            # Whoever deletes the database while a study runs leaves the driver one that nobody else can see.
+            if finished and (damage := reconcile_rows(runs, folder, spec, record.identity, on_locked)):
+                notify(notice_of_damage(damage))
+        except WaitInterruptedError:
+            finished = False
         opened.shutdown()
         results = replace(read_results(folder), is_running=False)
         export = export_trial(results, None, folder.best) if results.best else None
@@ -306,7 +325,7 @@ def run_study(
             pending = publisher.interrupt(PUBLISH_SECONDS_INTERRUPTED).error
     status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
     number, seconds = 0 if finished else stop.signal, time.monotonic() - started
-    return Launch(results, status, number, export, pending, seconds, driver.n_epochs)
+    return Launch(results, status, number, export, pending, seconds, driver.n_epochs if driver else 0)
 
 
 def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
@@ -331,12 +350,24 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
         )
 
 
-def _may_be_complete(folder: StudyFolder, total: int) -> bool:
-    """Return whether all trials of the study may have ended, judging from the names of its files only."""
-    return len(folder.logs()) >= total and not any(folder.trials.glob("*.npz"))
+def _have_all_ended(results: StudyResults, total: int) -> bool:
+    """Return whether all trials of a study have ended, judging from their logs."""
+    numbers = [trial.number for trial in results.trials]
+    return len(numbers) >= total and numbers == list(range(len(numbers))) and results.n_ended == len(numbers)
 
 
-def _finish_publishing(publisher: Publisher, stop: _StopRequest, notify: Callable[[str], None]) -> str:
+def _change_of_machine(record: StudyRecord, environment: Mapping[str, str]) -> list[str]:
+    """Return a notice if the last launch of a study was on another machine, or with another version of NumPy."""
+    if not record.launches:
+        return []
+    before = record.launches[-1].machine
+    changes = [f"{key} was {before[key]} and is {of}" for key, of in environment.items() if before.get(key, of) != of]
+    if not changes:
+        return []
+    return [f"The last launch was on another machine: {listed(changes)}. The last bits of new results may differ."]
+
+
+def _finish_publishing(publisher: Publisher, stop: StopRequest, notify: Callable[[str], None]) -> str:
     """Wait until a complete study is published; return why some results are not, or an empty string."""
     outcome = publisher.finish(PUBLISH_SECONDS, on_wait=notify, should_stop=lambda: bool(stop.signal))
     return outcome.error
@@ -348,36 +379,3 @@ def _ignore(_: str) -> None:
 
 def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _StopRequest:
-    """Whether a run should stop, because of a signal or because its time is over."""
-
-    def __init__(self, deadline: float | None) -> None:
-        self.signal = 0
-        self._deadline = deadline
-
-    def is_due(self) -> bool:
-        return bool(self.signal) or (self._deadline is not None and time.monotonic() >= self._deadline)
-
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.signal:
-            os._exit(128 + number)  # the second signal: workers and publisher notice that the driver is gone, and exit
-        self.signal = number
-
-    @classmethod
-    @contextmanager
-    def on_signals(cls, deadline: float | None) -> Iterator[_StopRequest]:
-        """Turn Ctrl-C and SIGTERM into a request to stop, as long as the context lasts."""
-        stop = cls(deadline)
-        before = {}
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, stop._on_signal)
-        except ValueError:
-            pass  # Python allows this in the main thread only; in another thread the caller handles signals
-        try:
-            yield stop
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 NAME = "small"
+IDENTITY = "the identity of the small study"
 
 STUDY: dict[str, Any] = {
     "name": NAME,
@@ -150,7 +151,8 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
         return CostModel().epoch(config, len(split.train), sizes)
 
     storage = open_storage(home.optuna_url)
-    return Ledger(spec, folder, StudyTable(storage, folder.name, spec.direction), epoch_cost), storage
+    table = StudyTable(storage, folder.name, spec.direction)
+    return Ledger(spec, folder, table, epoch_cost, IDENTITY), storage
 
 
 def run(
@@ -221,7 +223,7 @@ def log_table(root: Path) -> list[list[dict[str, Any]]]:
     """Return the events in the log of each trial, without their times."""
     return [
         [
-            {key: bits(value) for key, value in json.loads(line).items() if key not in ("time", "seconds")}
+            {key: bits(value) for key, value in json.loads(line).items() if key not in ("time", "seconds", "sha256")}
             for line in file.read_text().splitlines()
         ]
         for file in study_folder(root).logs()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,10 +32,10 @@ class Provenance(AbstractRecord):
         kept_epoch: the epoch whose weights were kept, counted from 1.
         weight_digest: the SHA-256 of the kept weights.
         data_digest: the digest of the data set.
-        cpu: the processor of the machine that started the study.
+        cpu: the processor of the machine that computed the trial; several, if it was resumed on another one.
         blas: NumPy's BLAS on that machine, with its version and kernels.
         scores: all metrics of the kept epoch, by key.
-        versions: the versions of Python, NumPy and this program on that machine.
+        versions: the version of NumPy on that machine, and those of Python and this program that started the study.
     """
 
     study: str
@@ -68,7 +68,7 @@ class Provenance(AbstractRecord):
             problem = f'trial {trial.number} of study "{results.name}" is {trial.state}{reason}'
             raise ConfigError(f"{problem}. Only complete trials can be exported.{best}")
         record = results.record
-        environment = record.machine or machine()  # an early record does not name its machine
+        environment = dict(record.versions) | _joined(trial.machines or [dict(record.machine or machine())])
         return cls(
             study=results.name,
             trial=trial.number,
@@ -80,8 +80,14 @@ class Provenance(AbstractRecord):
             cpu=environment["cpu"],
             blas=environment["blas"],
             scores=scores_at(ending.kept_epoch, trial.history),
-            versions={name: record.versions[name] for name in versions() if name in record.versions},
+            versions={name: environment[name] for name in versions() if name in environment},
         )
+
+
+def _joined(machines: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the properties of machines, each as one text: `Z80, then 6502`."""
+    keys = dict.fromkeys(key for machine in machines for key in machine)
+    return {key: ", then ".join(dict.fromkeys(of[key] for of in machines if key in of)) for key in keys}
 
 
 def export_trial(results: StudyResults, trial: int | None = None, file: str | Path | None = None) -> Path:
@@ -113,7 +119,8 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
         if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text)
+        if not target.exists() or target.read_bytes() != text.encode():
+            write_atomically(target, text, sync=True)
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}. Choose another file.") from None
     return target

@@ -9,6 +9,34 @@ from contextlib import closing
 from pathlib import Path
 
 
+class DamagedError(sqlite3.DatabaseError):
+    """A database is damaged, or something else has its name."""
+
+
+def check_database(file: Path, timeout: float) -> None:
+    """Check that a file is an SQLite database whose structure is not damaged.
+
+    Args:
+        file: the database, which exists.
+        timeout: seconds to wait if it is locked.
+
+    Raises:
+        DamagedError: if it is not.
+        sqlite3.OperationalError: if it is locked, or cannot be opened.
+    """
+    if not file.is_file():
+        raise DamagedError("it is a folder" if file.is_dir() else "it is not a regular file")
+    try:
+        with closing(sqlite3.connect(file, timeout=timeout)) as database:
+            answer = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(str(error)) from error
+    if answer != ("ok",):
+        raise DamagedError(" ".join(str(answer and answer[0]).split()))
+
+
 def create_database(file: Path, fill: Callable[[Path], None]) -> None:
     """Create a database, unless it exists.
 

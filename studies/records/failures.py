@@ -9,21 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from studies.errors import StorageError
+from studies.errors import DamagedDatabaseError, StorageError
+from studies.records.databases import DamagedError
 
 ROOM = 20  # MB; a study of 50 trials of the digits takes 3 MB, and each trial in flight one to three times its weights
 LOCKED = "another process has kept it locked for too long"
+DAMAGES = ("malformed", "not a database", "no such table", "no such column")  # as SQLite says it
 
 
 @contextmanager
-def failures_explained(database: Path) -> Iterator[None]:
+def failures_explained(database: Path, repair: str = "studies check NAME --repair") -> Iterator[None]:
     """Turn a failure of the disk or of Optuna's database into a `StorageError`.
 
     Args:
         database: the file of Optuna's database, which its errors do not name.
+        repair: the command that repairs a damaged database.
 
     Raises:
         StorageError: if a file, or the database, could not be used.
+        DamagedDatabaseError: if the database is damaged.
     """
     try:
         yield
@@ -32,9 +36,11 @@ def failures_explained(database: Path) -> Iterator[None]:
             raise
         raise _explained(error.filename, error.strerror or str(error), error.errno) from None
     except Exception as error:
-        problem = _database_problem(error)
+        problem = database_problem(error)
         if problem is None:
             raise
+        if _is_damage(error, problem, database):
+            raise DamagedDatabaseError(database, problem, repair) from None
         if "locked" in problem:
             raise StorageError(database, LOCKED, "End that process, or wait for it.") from None
         raise _explained(database, problem, errno.ENOSPC if "full" in problem else None) from None
@@ -51,11 +57,17 @@ def _explained(file: object, problem: str, number: int | None) -> StorageError:
     return StorageError(file, problem, "Make sure that it can be written.")
 
 
-def _database_problem(error: BaseException) -> str | None:
+def _is_damage(error: Exception, problem: str, database: Path) -> bool:
+    """Return whether an error says that the database is damaged. If its whole folder is gone, it is not."""
+    damaged = isinstance(error, DamagedError) or any(text in problem for text in DAMAGES)
+    return damaged and database.parent.exists()
+
+
+def database_problem(error: BaseException) -> str | None:
     """Return what SQLite said, if an error was caused by it and not by a mistake of this program."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, sqlite3.OperationalError) or type(cause) is sqlite3.DatabaseError:
+        if isinstance(cause, sqlite3.OperationalError | DamagedError) or type(cause) is sqlite3.DatabaseError:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     return None

@@ -115,8 +115,13 @@ def _toml_hint(error: str) -> str:
     return ""
 
 
-def write_atomically(file: Path, content: str | bytes) -> None:
+def write_atomically(file: Path, content: str | bytes, *, sync: bool = False) -> None:
     """Replace a file so that a reader, or a crash, sees either the complete old content or the complete new one.
+
+    Args:
+        file: the file to write.
+        content: its new content.
+        sync: whether to return only when the content would survive a power cut.
 
     Raises:
         OSError: if the file cannot be written; it names the file, and no draft is left.
@@ -125,12 +130,28 @@ def write_atomically(file: Path, content: str | bytes) -> None:
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     with writing(file):
         try:
-            draft.write_bytes(data)
+            with draft.open("wb") as stream:
+                stream.write(data)
+                if sync:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             draft.replace(file)
+            if sync:
+                sync_folder(file.parent)
         except OSError:
             with suppress(OSError):
                 draft.unlink()
             raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names of the files in a folder would survive a power cut."""
+    with suppress(OSError):  # some systems cannot open folders, and some file systems cannot synchronise them
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlp.errors import ConfigError, did_you_mean, errors_in, listed
-from studies.errors import StudyLockedError
+from mlp.untrusted import read_regular
+from studies.errors import RecordError, StudyLockedError
 from studies.records.addresses import sqlite_url
 from studies.records.files import write_atomically
 from studies.records.study_record import StudyRecord
 
 LONGEST_ROOT = 470  # bytes: SQLite opens paths of up to 504, and `mlflow.draft/migrated.db` is in the home for a while
 LOCK_SECONDS = 0.2  # `is_locked` of another process may hold the lock for a moment
+MAX_RECORD = 20_000_000  # bytes of `study.json`; one with a large search space has 50,000
 LONGEST_NAME = 100  # characters of the name of a study, which names a folder and an MLflow experiment
 
 
@@ -129,18 +131,21 @@ class Home:
 class StudyFolder:
     """The files of one study.
 
-    A driver writes them in an order in which a crash at any point loses nothing:
+    The logs of the trials are the authority: Optuna's database and MLflow are derived from them and can be made again.
+    A driver writes in an order in which a crash at any point loses nothing:
 
     1. `study.json`, before anything else. A folder without it is not a study.
-    2. For each trial the row in Optuna's database, then the event "asked" in the trial's log. If the event is missing,
-       the next driver finds the row, asks the trial again and writes the event.
+    2. For each trial the event "asked" in its log, which has everything that is needed to ask it again, then its row
+       in Optuna's database. If the row is missing, the next driver adds it.
     3. After each segment the checkpoint, and for each processed epoch an event. Epochs that are in the checkpoint but
-       not in the log are processed again from the checkpoint, and events that exist are not written twice.
+       not in the log are processed again from the checkpoint. Events that exist are compared and not written twice.
     4. At the end of a trial the event "ended", then the row's final values and last its state, then the checkpoint is
-       deleted. A row with a final state therefore has everything. Without one, the trial ends again in the same way.
+       deleted. If the row is not final, the next driver completes it from the log.
 
     Files that are replaced (`study.json`, checkpoints, `best.toml`) get their name only when they are complete; logs
-    only grow, and an incomplete last line is cut off. MLflow is not part of this order: it is derived from the files.
+    only grow, and an incomplete last line is cut off. What must survive a power cut is synchronised with the disk:
+    `study.json`, `best.toml`, and every event "ended" with all lines of the log before it. The rest, epochs of running
+    trials, checkpoints and Optuna's database, is computed or written again.
 
     Attributes:
         root: the path of the folder.
@@ -182,27 +187,36 @@ class StudyFolder:
         return self.trials / f"{number:04d}.npz"
 
     def logs(self) -> list[Path]:
-        """Return the existing event logs, by trial number."""
-        return sorted(self.trials.glob("*.jsonl"), key=lambda path: int(path.stem))
+        """Return the existing event logs, by trial number. Files with other names are not part of the study."""
+        found = (path for path in self.trials.glob("*.jsonl") if re.fullmatch(r"[0-9]{4,9}", path.stem))
+        return sorted((path for path in found if path == self.log(int(path.stem))), key=lambda path: int(path.stem))
+
+    def checkpoints(self) -> list[Path]:
+        """Return the existing checkpoints, by trial number."""
+        found = (path for path in self.trials.glob("*.npz") if re.fullmatch(r"[0-9]{4,9}", path.stem))
+        return sorted(found, key=lambda path: int(path.stem))
 
     def read_record(self) -> StudyRecord:
         """Return the record of the study.
 
         Raises:
-            ConfigError: if `study.json` cannot be read or is not a study record.
+            RecordError: if `study.json` cannot be read, is not the record of this study, or was changed.
         """
-        with errors_in(f"{self.record}:"):
-            try:
-                mapping = json.loads(self.record.read_text(encoding="utf-8"))
-            except OSError as error:
-                raise ConfigError(f"cannot be read: {error.strerror}.") from error
-            except ValueError as error:
-                raise ConfigError(f"is not a study record: it is not JSON: {error}.") from error
-            return StudyRecord.from_mapping(mapping)
+        try:
+            record = StudyRecord.from_file(read_regular(self.record, MAX_RECORD).decode())
+            if record.name != self.name:
+                raise ConfigError(f'is the record of the study "{record.name}". Move it back.')
+        except OSError as error:
+            raise RecordError(f"{self.record}: cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise RecordError(f"{self.record}: is not a study record: {error}.") from error
+        except ConfigError as error:
+            raise RecordError(f"{self.record}: {error}") from error
+        return record
 
     def write_record(self, record: StudyRecord) -> None:
         """Write or replace `study.json`."""
-        write_atomically(self.record, json.dumps(record.to_mapping(), indent=1))
+        write_atomically(self.record, record.to_file(), sync=True)
 
     def is_locked(self) -> bool:
         """Return whether a process runs the study. Nothing is written, so this also works on a read-only disk."""
@@ -235,7 +249,8 @@ class StudyFolder:
         except Timeout:
             raise StudyLockedError(f'study "{self.name}" is being run by {_owner(owner_file)}.') from None
         except OSError as error:
-            raise ConfigError(f'study "{self.name}": {self.root} cannot be written: {error.strerror}.') from None
+            file = error.filename or self.root
+            raise ConfigError(f'study "{self.name}": {file} cannot be written: {error.strerror}.') from None
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
             write_atomically(

@@ -288,17 +288,10 @@ def read_results(folder: StudyFolder) -> StudyResults:
     """Return the results of the study in a folder.
 
     Raises:
-        ConfigError: if `study.json` or a log cannot be read.
+        RecordError: if `study.json` or a log cannot be read, or is damaged.
     """
     record, was_running = folder.read_record(), folder.is_locked()
-    trials = tuple(trial for trial in map(_read_trial, folder.logs()) if trial is not None)
+    found = (read_log(file, record.identity) for file in folder.logs())
+    trials = tuple(trial for trial in found if trial is not None)
     # A study that starts or ends while it is read was running at one of the two moments.
     return StudyResults(record, trials, is_running=was_running or folder.is_locked())
-
-
-def _read_trial(file: Path) -> TrialRecord | None:
-    try:
-        return read_log(file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ConfigError(f"{file}: is not the event log of a trial: {problem}.") from error

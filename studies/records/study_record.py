@@ -1,18 +1,24 @@
-"""The record of a study, `study.json`: what is searched, on which data, and where the study was started."""
+"""The record of a study, `study.json`: what is searched, on which data, and on which machines.
+
+Beside each entry the file has a digest of it, so that an entry that was edited or damaged is refused by its name.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from mlp.errors import ConfigError, errors_in
+from mlp.errors import ConfigError, errors_in, listed
 from mlp.losses import Task
 from mlp.metrics import Direction
 from mlp.records import AbstractRecord, decode, number
 from mlp.scores import direction
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
+DIGESTS = "digests"  # the entry of the file with the digest of every other entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +45,21 @@ class DataRecord(AbstractRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaunchRecord(AbstractRecord):
+    """A launch that computed trials of a study.
+
+    Attributes:
+        started: when it started, in seconds since 1970.
+        machine: the processor, the BLAS library and the version of NumPy that it used.
+    """
+
+    started: float
+    machine: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord(AbstractRecord):
-    """What `study.json` contains. It is written when a study starts; later only the total of trials changes.
+    """What `study.json` contains. It is written when a study starts; each launch adds itself and its total of trials.
 
     Attributes:
         version: the version of this layout.
@@ -53,6 +72,7 @@ class StudyRecord(AbstractRecord):
         versions: the versions of Python and of the libraries that started the study.
         machine: the processor and the BLAS library of the machine that started it; empty if unknown.
         fingerprint: everything that decides the trial table, by dotted path.
+        launches: every launch that computed something, in order.
     """
 
     version: int
@@ -65,6 +85,7 @@ class StudyRecord(AbstractRecord):
     versions: Mapping[str, str]
     machine: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Mapping[str, Any]
+    launches: tuple[LaunchRecord, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,6 +127,47 @@ class StudyRecord(AbstractRecord):
         """The total of trials, over all launches."""
         return int(self.study["trials"])
 
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of everything that decides the trial table, with which the logs of the study's trials begin."""
+        return _digest({"name": self.name, "fingerprint": dict(self.fingerprint)})
+
+    def to_file(self) -> str:
+        """Return the content of `study.json`."""
+        mapping = self.to_mapping()
+        return json.dumps(mapping | {DIGESTS: {key: _digest(value) for key, value in mapping.items()}}, indent=1)
+
+    @classmethod
+    def from_file(cls, text: str) -> Self:
+        """Return the record that `to_file` wrote.
+
+        Raises:
+            ConfigError: if it is not a record of this version, or an entry of it was changed.
+        """
+        try:
+            mapping = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"is not a study record: it is not JSON: {error}.") from None
+        digests = mapping.pop(DIGESTS, None) if isinstance(mapping, dict) else None
+        record = cls.from_mapping(mapping)
+        if not isinstance(digests, dict):
+            raise ConfigError(f'is not a study record: "{DIGESTS}" is missing.')
+        changed = [key for key in {**mapping, **digests} if digests.get(key) != _digest(mapping.get(key))]
+        if changed:
+            raise ConfigError(
+                f"{listed(changed)} of this record was changed. Restore it, or delete this file and run the study file "
+                "again, which writes it anew. To change the total of trials, use `studies run FILE --trials N`."
+            )
+        return record
+
     def with_total(self, total: int) -> StudyRecord:
         """Return the same record with another total of trials."""
         return replace(self, study={**self.study, "trials": total})
+
+    def with_launch(self, started: float, machine: Mapping[str, str]) -> StudyRecord:
+        """Return the same record with one more launch."""
+        return replace(self, launches=(*self.launches, LaunchRecord(started=started, machine=machine)))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode(errors="surrogatepass")).hexdigest()

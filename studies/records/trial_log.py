@@ -1,24 +1,35 @@
-"""The event log of a trial: an append-only file of JSON lines. MLflow and every table are derived from it.
+"""The event log of a trial: an append-only file of JSON lines. Everything else about a trial is derived from it.
 
-    {"event": "asked", "time": ..., "trial": 7, "params": {...}, "config": {...}}
-    {"event": "epoch", "time": ..., "epoch": 1, "metrics": {"train/loss": ..., "validation/accuracy": ...}}
+    {"event": "asked", "time": ..., "trial": 7, "params": {...}, "config": {...}, "n_events": ..., ..., "sha256": ...}
+    {"event": "epoch", "time": ..., "epoch": 1, "metrics": {"train/loss": ..., "validation/accuracy": ...}, ...}
     {"event": "ended", "time": ..., "state": "complete", "reason": "", "value": 0.97, "kept_epoch": 1, ...}
 
-An event is written when the driver processes it. A driver that replays a study after a crash finds the events that
-exist and does not write them again, so times are those of the first processing. A crash while a line is written leaves
-an incomplete last line: readers skip it, and the next driver cuts it off before it appends.
+An event is written when the driver processes it. The lines are chained by checksums that start with the identity of the
+study and the number of the trial (`chained_lines`), so a damaged or edited log is refused. A driver that replays a
+study after a crash compares what it would write with the events that exist, and does not write them again, so times are
+those of the first processing. A crash while a line is written leaves an incomplete last line: readers skip it, and the
+next driver cuts it off before it appends. The first line names the machine, and so does each later line at which the
+machine is another one.
+
+The end of a trial is synchronised with the disk, and with it all lines before it. What a power cut can take from a log
+is the end of a trial that was still running, and these epochs are computed again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mlp.errors import ConfigError, shown
 from mlp.scores import PARTS, best_epoch
-from studies.records.files import writing
+from studies.errors import HistoryMismatchError, RecordError
+from studies.records.chained_lines import ChainedLines, chain_start, read_chained_lines, sealed_line
+from studies.records.files import sync_folder, writing
 
 State = Literal["running", "complete", "pruned", "failed"]
 
@@ -46,6 +57,23 @@ class Ending:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Place:
+    """The place of a trial in the history of its study.
+
+    Attributes:
+        virtual_start: the virtual time at which it was asked.
+        epoch_cost: the virtual cost of each of its epochs.
+        n_events: how many epochs and failures of the study were processed before it was asked.
+        total: the total of trials of the study at that time.
+    """
+
+    virtual_start: int = 0
+    epoch_cost: int = 0
+    n_events: int = 0
+    total: int = 0
+
+
 @dataclass
 class TrialRecord:
     """A trial, as read from its log.
@@ -55,6 +83,9 @@ class TrialRecord:
         params: the searched parameters by dotted path, as recorded and shown.
         config: the complete configuration, as a mapping.
         started: the time of the event "asked", in seconds since 1970.
+        place: its place in the history of the study.
+        attributes: Optuna's system attributes of the trial, as they were when it was asked.
+        machines: the machines that computed it, in the order of their first event.
         history: one value per epoch, by metric key.
         epoch_times: the time at which each epoch was processed, in seconds since 1970.
         ending: how the trial ended; None while it is running.
@@ -65,6 +96,9 @@ class TrialRecord:
     params: dict[str, Any]
     config: dict[str, Any]
     started: float
+    place: Place = Place()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    machines: list[dict[str, str]] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch_times: list[float] = field(default_factory=list)
     ending: Ending | None = None
@@ -86,6 +120,12 @@ class TrialRecord:
         return len(self.epoch_times)
 
     @property
+    def virtual_end(self) -> int:
+        """The virtual time at which the last event of the trial was processed."""
+        ended_without_epoch = self.ending is not None and self.ending.reason not in ("", "pruner")
+        return self.place.virtual_start + self.place.epoch_cost * (self.n_epochs + ended_without_epoch)
+
+    @property
     def last_event(self) -> float:
         """The time of the last event, in seconds since 1970."""
         return max(self.started, *self.epoch_times[-1:], self.ended or 0.0)
@@ -102,77 +142,194 @@ class TrialLog:
 
     Args:
         file: the log, which may exist.
+        identity: the identity of the study.
+        machine: the machine that computes the trial now.
 
     Attributes:
         file: as given.
         record: the trial as logged so far; None before its first event.
+
+    Raises:
+        RecordError: if the log is damaged.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, identity: str, machine: Mapping[str, str] | None = None) -> None:
         self.file = file
-        self.record = read_log(file)
-        if file.exists():
-            _cut_incomplete_line(file)
+        self.record: TrialRecord | None = None
+        self._machine = dict(machine or {})
+        self._checksum = chain_start(identity, trial_number(file))
+        lines = read_lines(file, identity)
+        if lines is not None:
+            self.record = _trial(file, lines)
+            self._checksum = lines.checksum
+            cut_log(file, lines)
 
-    def asked(self, number: int, params: dict[str, Any], config: dict[str, Any]) -> None:
-        """Log the start of the trial, unless it is logged."""
-        if self.record is None:
-            event = self._append("asked", {"trial": number, "params": params, "config": config})
-            self.record = TrialRecord(number, params, config, event["time"])
+    def asked(
+        self,
+        number: int,
+        params: dict[str, Any],
+        config: dict[str, Any],
+        place: Place = Place(),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> TrialRecord:
+        """Log the start of the trial, or compare it with what is logged; return the trial as logged so far.
+
+        Raises:
+            HistoryMismatchError: if the log says something else.
+        """
+        content = {"trial": number, "params": params, "config": config, **asdict(place)}
+        content["attributes"] = dict(attributes or {})
+        record = self.record
+        if record is None:
+            self.record = _trial_of(self._append("asked", content))
+            return self.record
+        known = {"trial": record.number, "params": record.params, "config": record.config, **asdict(record.place)}
+        self._compare(known | {"attributes": record.attributes}, content, "")
+        return record
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Log the metrics of an epoch (counted from 1), unless they are logged."""
+        """Log the metrics of an epoch (counted from 1), or compare them with what is logged.
+
+        Raises:
+            HistoryMismatchError: if the log says something else.
+        """
         record = self._started_record()
         if epoch > record.n_epochs:
             _apply(record, self._append("epoch", {"epoch": epoch, "metrics": metrics}))
+            return
+        logged = {key: values[epoch - 1] for key, values in record.history.items() if epoch <= len(values)}
+        self._compare(logged, metrics, f" of epoch {epoch}")
 
-    def ended(self, ending: Ending) -> None:
-        """Log the end of the trial, unless it is logged."""
+    def ended(self, ending: Ending) -> TrialRecord:
+        """Log the end of the trial, or compare it with what is logged, except for the time; return the trial.
+
+        Raises:
+            HistoryMismatchError: if the log says something else.
+        """
         record = self._started_record()
         if record.ending is None:
-            _apply(record, self._append("ended", asdict(ending)))
+            _apply(record, self._append("ended", asdict(ending), sync=True))
+            return record
+        logged, computed = asdict(record.ending), asdict(ending)
+        for key in ("seconds", "error"):
+            del logged[key], computed[key]
+        self._compare(logged, computed, "")
+        return record
 
     def _started_record(self) -> TrialRecord:
         if self.record is None:
             raise RuntimeError(f'{self.file} has no "asked" event.')
         return self.record
 
-    def _append(self, event: str, content: dict[str, Any]) -> dict[str, Any]:
+    def _compare(self, logged: Mapping[str, Any], computed: Mapping[str, Any], of: str) -> None:
+        for key in {**logged, **computed}:
+            was, now = (json.dumps(content.get(key), sort_keys=True) for content in (logged, computed))
+            if was != now:
+                problem = f"{key}{of} is recorded as {shown(logged.get(key))}, but would be {shown(computed.get(key))}"
+                place = f'study "{self.file.parents[1].name}", trial {trial_number(self.file)}'
+                raise HistoryMismatchError(place, problem)
+
+    def _append(self, event: str, content: dict[str, Any], *, sync: bool = False) -> dict[str, Any]:
         line = {"event": event, "time": time.time(), **content}
+        if self._machine and (self.record is None or self.record.machines[-1:] != [self._machine]):
+            line["machine"] = self._machine
+        text, checksum = sealed_line(line, self._checksum)
         with writing(self.file), self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        if sync:
+            sync_folder(self.file.parent)
+        self._checksum = checksum
         return line
 
 
-def read_log(file: Path) -> TrialRecord | None:
-    """Return the trial in a log, or None if the log has no complete line yet."""
+def trial_number(log: Path) -> int:
+    """Return the number of the trial that a log belongs to, from its name."""
+    return int(log.stem)
+
+
+def read_log(file: Path, identity: str) -> TrialRecord | None:
+    """Return the trial in a log, or None if the log has no complete line yet.
+
+    Args:
+        file: the log.
+        identity: the identity of the study.
+
+    Raises:
+        RecordError: if the log cannot be read, or is damaged.
+    """
+    lines = read_lines(file, identity)
+    return None if lines is None else _trial(file, lines)
+
+
+def read_lines(file: Path, identity: str) -> ChainedLines | None:
+    """Return the lines of a log up to the first damaged one, or None if there is no log.
+
+    Raises:
+        RecordError: if it cannot be read.
+    """
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        return read_chained_lines(file, chain_start(identity, trial_number(file)))
     except FileNotFoundError:
         return None
-    lines = [json.loads(line) for line in text.split("\n")[:-1]]
-    if not lines:
-        return None
-    first = lines[0]
-    record = TrialRecord(first["trial"], first["params"], first["config"], first["time"])
-    for line in lines[1:]:
-        _apply(record, line)
+    except (OSError, ConfigError) as error:
+        problem = error.problem if isinstance(error, ConfigError) else f"cannot be read: {error.strerror}."
+        raise RecordError(f"{file}: {problem} It is the log of trial {trial_number(file)}.") from None
+
+
+def cut_log(file: Path, lines: ChainedLines) -> bytes:
+    """Cut off what follows the good lines of a log, if anything does, and return it."""
+    if file.stat().st_size == lines.n_bytes:
+        return b""
+    with writing(file), file.open("r+b") as log:
+        log.seek(lines.n_bytes)
+        rest = log.read()
+        if rest:
+            log.truncate(lines.n_bytes)
+    return rest
+
+
+def _trial(file: Path, lines: ChainedLines) -> TrialRecord | None:
+    """Return the trial that the lines of a log describe, or None if there are none.
+
+    Raises:
+        RecordError: if one of them is damaged, or is not an event that this program writes at this place.
+    """
+    damage, record = lines.damage, None
+    for number, line in enumerate(lines.contents):
+        try:
+            if number == 0:
+                record = _trial_of(line)
+            elif record is not None:
+                _apply(record, line)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            damage, lines = "is not an event of this version", ChainedLines(lines.contents[:number], "", 0)
+            break
+    if damage:
+        raise RecordError(
+            f"{file}: line {len(lines.contents) + 1} {damage}. It belongs to trial {trial_number(file)}. Cut the log "
+            f"there with `studies check {file.parents[1].name} --repair`; the next run computes the rest again."
+        )
     return record
 
 
-def _apply(record: TrialRecord, line: dict[str, Any]) -> None:
+def _trial_of(line: Mapping[str, Any]) -> TrialRecord:
+    place = Place(*(line[key] for key in ("virtual_start", "epoch_cost", "n_events", "total")))
+    machines = [line["machine"]] if "machine" in line else []
+    return TrialRecord(line["trial"], line["params"], line["config"], line["time"], place, line["attributes"], machines)
+
+
+def _apply(record: TrialRecord, line: Mapping[str, Any]) -> None:
     if line["event"] == "epoch":
+        if line["epoch"] != record.n_epochs + 1 or record.ending is not None:
+            raise ValueError("an epoch in the wrong place")
         for key, value in line["metrics"].items():
             record.history.setdefault(key, []).append(value)
         record.epoch_times.append(line["time"])
-    elif line["event"] == "ended":
-        record.ending = Ending(**{key: value for key, value in line.items() if key not in ("event", "time")})
+    else:
+        record.ending = Ending(**{key: line[key] for key in Ending.__dataclass_fields__})
         record.ended = line["time"]
-
-
-def _cut_incomplete_line(file: Path) -> None:
-    data = file.read_bytes()
-    length = data.rfind(b"\n") + 1
-    if length < len(data):
-        with file.open("r+b") as log:
-            log.truncate(length)
+    if "machine" in line and line["machine"] not in record.machines:
+        record.machines.append(line["machine"])

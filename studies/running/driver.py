@@ -113,7 +113,7 @@ class Driver:
         now = trial.next_time
         if self._ledger.process(trial):
             self._live.remove(trial)
-            self._resumed += trial.finished_row is not None
+            self._resumed += trial.ended_before
         self._fill_slots(now)
         self._report_progress()
 

@@ -1,24 +1,49 @@
-"""Optuna's database: its settings, and the two writes that each trial makes to it."""
+"""Optuna's database: its settings, the two writes that each trial makes to it, and how its rows are made again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from studies.records.addresses import sqlite_url
-from studies.records.databases import create_database
+from studies.records.databases import DamagedError, check_database, create_database
+from studies.records.failures import database_problem
+from studies.running.rows import is_unfinished, row_differences
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
+
+ATTEMPT_SECONDS = 0.5  # how long SQLite itself waits for a lock; Python handles Ctrl-C only between two attempts
+LOCKED_SECONDS = 60.0  # how long to wait for a lock by default
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # what Optuna raises about values it cannot read
+
+T = TypeVar("T")
 
 
-def open_storage(url: str) -> RDBStorage:
+def wait_for_a_minute(seconds: float) -> None:
+    """Give up when a database has been locked for `LOCKED_SECONDS`, the default of `open_storage`."""
+    if seconds > LOCKED_SECONDS:
+        raise sqlite3.OperationalError("database is locked")
+
+
+def open_storage(url: str, *, on_locked: Callable[[float], None] = wait_for_a_minute) -> RDBStorage:
     """Return Optuna's storage at an SQLite database, which is created if necessary.
 
     Readers never block the writer, and a killed process loses nothing that it has committed.
+
+    Args:
+        url: the address of the database.
+        on_locked: called again and again while another process keeps the database locked, with the seconds since the
+            first attempt. What it raises ends the wait.
+
+    Raises:
+        DamagedError: if the file is not a database, or is damaged.
     """
     import optuna
     from sqlalchemy import event
@@ -26,13 +51,44 @@ def open_storage(url: str) -> RDBStorage:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if file := make_url(url).database:
-        create_database(Path(file), _fill)
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-    event.listen(storage.engine, "connect", _on_connect)
-    event.listen(storage.engine, "begin", _on_begin)
+
+    def open_once() -> RDBStorage:
+        if file := make_url(url).database:
+            create_database(Path(file), _fill)
+            check_database(Path(file), ATTEMPT_SECONDS)
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": ATTEMPT_SECONDS}})
+        except (RuntimeError, AssertionError, *UNREADABLE) as error:  # the tables with the version of the schema
+            raise DamagedError(str(error) or "its version cannot be read") from error
+
+    def on_connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy begins transactions itself, in `on_begin`
+        _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL"), on_locked)
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    def on_begin(connection: Any) -> None:
+        # A transaction that reads first and takes the write lock later would fail at once if another one wrote
+        # meanwhile.
+        own = connection.connection.dbapi_connection
+        _patiently(lambda: own.execute("BEGIN IMMEDIATE"), on_locked)
+
+    storage = _patiently(open_once, on_locked)
+    event.listen(storage.engine, "connect", on_connect)
+    event.listen(storage.engine, "begin", on_begin)
     storage.engine.dispose()  # its first connection was opened without these settings
     return storage
+
+
+def _patiently(action: Callable[[], T], on_locked: Callable[[float], None]) -> T:
+    """Return what an action returns; repeat it as long as the database is locked and `on_locked` does not raise."""
+    started = time.monotonic()
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            if "locked" not in (database_problem(error) or ""):
+                raise
+        on_locked(time.monotonic() - started)
 
 
 def _fill(file: Path) -> None:
@@ -40,17 +96,6 @@ def _fill(file: Path) -> None:
     import optuna
 
     optuna.storages.RDBStorage(sqlite_url(file)).engine.dispose()
-
-
-def _on_connect(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins transactions itself, in `_on_begin`
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _on_begin(connection: Any) -> None:
-    # A transaction that reads first and takes the write lock later would fail at once if another one wrote meanwhile.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class StudyTable:
@@ -66,57 +111,89 @@ class StudyTable:
     """
 
     def __init__(self, storage: RDBStorage, name: str, direction: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._direction = direction
+        self._study = self._open()
+
+    def _open(self) -> Any:
         import optuna
 
-        self._storage = storage
-        self._study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+        name, direction = self._name, self._direction
+        try:
+            return optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
+        except UNREADABLE as error:
+            raise DamagedError(f"the entry of the study cannot be read: {error}") from error
 
     def rows(self) -> list[FrozenTrial]:
         """Return all rows by trial number."""
         return sorted(self._study.get_trials(deepcopy=False), key=lambda row: row.number)
 
-    def add(self, trial: FrozenTrial, user_attributes: Mapping[str, Any]) -> None:
-        """Write the row of the next trial, with the state RUNNING.
+    def add(self, row: FrozenTrial) -> None:
+        """Write the row of the next trial, in one transaction."""
+        self._storage.create_new_trial(self._study._study_id, template_trial=row)
+
+    def finish(self, row: FrozenTrial) -> None:
+        """Complete a row that is RUNNING: intermediate values, attributes, and the state last.
 
         Args:
-            trial: the trial as it was asked: its parameters, their distributions and its system attributes.
-            user_attributes: more to write, by key.
+            row: the complete row of the trial.
         """
-        from optuna.trial import TrialState, create_trial
-
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=trial.params,
-                distributions=trial.distributions,
-                system_attrs=trial.system_attrs,
-                user_attrs=dict(user_attributes),
-            )
-        )
-
-    def finish(
-        self,
-        number: int,
-        intermediate: Mapping[int, float],
-        user_attributes: Mapping[str, Any],
-        state: TrialState,
-        value: float | None,
-    ) -> None:
-        """Complete the row of a trial.
-
-        Args:
-            number: the trial's number.
-            intermediate: the metric of each epoch.
-            user_attributes: more to write, by key.
-            state: COMPLETE, PRUNED or FAIL.
-            value: the trial's value, if it has one.
-        """
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
-        for epoch, reported in intermediate.items():
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, row.number)
+        for epoch, reported in row.intermediate_values.items():
             self._storage.set_trial_intermediate_value(trial_id, epoch, reported)
-        for key, content in user_attributes.items():
+        for key, content in row.user_attrs.items():
             self._storage.set_trial_user_attr(trial_id, key, content)
-        self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+        self._storage.set_trial_state_values(trial_id, row.state, None if row.value is None else [row.value])
+
+    def differences(self, expected: Sequence[FrozenTrial]) -> list[str]:
+        """Return how the rows differ from those that follow from the logs, one line each; change nothing."""
+        try:
+            found = self.rows()
+            is_other = self._study.direction.name.lower() != self._direction
+        except UNREADABLE as error:
+            return [f"Optuna's rows cannot be read: {error}"]
+        lines = ["Optuna's database has the other direction"] if is_other else []
+        return lines + [f"trial {number}: {problem}" for number, problem in row_differences(found, expected)]
+
+    def reconcile(self, expected: Sequence[FrozenTrial]) -> str:
+        """Make the rows equal to those that follow from the logs.
+
+        What a kill can leave is completed: the row of the last trial that was asked may be missing, or the row of the
+        last one that ended may be unfinished. Rows that differ in any other way are made again, all of them.
+
+        Returns:
+            What was wrong with the rows, or an empty string if it was no more than what a kill leaves.
+        """
+        differences = self.differences(expected)
+        if not differences:
+            return ""
+        unfinished: list[FrozenTrial] = []
+        n_found = 0
+        with suppress(*UNREADABLE):
+            found = self.rows()
+            n_found = len(found)
+            unfinished = [row for one, row in zip(found, expected, strict=False) if is_unfinished(one, row)]
+        n_missing = max(0, len(expected) - n_found)
+        if len(unfinished) + n_missing < len(differences):
+            self._delete()
+            self._study = self._open()
+            unfinished, n_found = [], 0
+        for row in unfinished:
+            self.finish(row)
+        for row in expected[n_found:]:
+            self.add(row)
+        if len(differences) == 1 and len(unfinished) + n_missing == 1:
+            return ""
+        return differences[0] + (f", and {len(differences) - 1} more" if len(differences) > 1 else "")
+
+    def _delete(self) -> None:
+        import optuna
+
+        try:
+            optuna.delete_study(study_name=self._name, storage=self._storage)
+        except UNREADABLE as error:
+            raise DamagedError(f"the rows of a study cannot be read: {error}") from error
 
 
 def delete_rows(url: str, name: str) -> None:

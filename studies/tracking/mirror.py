@@ -161,7 +161,7 @@ class Mirror:
                 continue
             self._log_sizes[number] = size
             try:
-                trial = read_log(file)
+                trial = read_log(file, self.results.record.identity)
             except (ValueError, LookupError) as error:
                 logger.warning("%s cannot be read: %s", file, error)
                 continue

@@ -330,7 +330,7 @@ def test_an_error_in_a_segment_fails_its_trial_only(tmp_path: Path, digits: Path
     assert states.count(TrialState.FAIL) == 1
     assert all(state.is_finished() for state in states)
     assert rows(tmp_path)[2].user_attrs["reason"] == "ZeroDivisionError"
-    record = read_log(study_folder(tmp_path).log(2))
+    record = read_log(study_folder(tmp_path).log(2), IDENTITY)
     assert record is not None
     assert record.ending is not None
     assert (record.state, record.ending.reason, record.value) == ("failed", "ZeroDivisionError", None)
@@ -452,7 +452,7 @@ def test_a_logged_failure_is_kept_after_the_driver_died_before_writing_its_row(t
 
     @event.listens_for(storage.engine, "before_cursor_execute")
     def _(*_: Any) -> None:
-        record = read_log(study_folder(tmp_path).log(2))
+        record = read_log(study_folder(tmp_path).log(2), IDENTITY)
         if record is not None and record.ending is not None:
             raise KeyboardInterrupt
 
@@ -462,7 +462,7 @@ def test_a_logged_failure_is_kept_after_the_driver_died_before_writing_its_row(t
     storage.engine.dispose()
     run(small_study(), tmp_path, digits)
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    records = [read_log(file) for file in study_folder(tmp_path).logs()]
+    records = [read_log(file, IDENTITY) for file in study_folder(tmp_path).logs()]
     assert [states[record.state] for record in records if record] == [row.state for row in rows(tmp_path)]
 
 

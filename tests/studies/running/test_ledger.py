@@ -110,7 +110,7 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
     assert list(row.intermediate_values.values()) == trained.history["validation/accuracy"]
     assert (row.value, row.user_attrs["weight_digest"]) == (row.intermediate_values[3], trained.weight_digest())
     assert ledger.best == (0, row.value)
-    record = read_log(study_folder(tmp_path).log(0))
+    record = read_log(study_folder(tmp_path).log(0), IDENTITY)
     assert record is not None
     assert record.history == trained.history
     assert TrainConfig.from_mapping(record.config) == spec.base
@@ -131,7 +131,7 @@ def test_every_trial_equals_a_training_of_its_configuration(tmp_path: Path, digi
     run(small_study({"pruner": "none", "trials": 5}), tmp_path, digits)
     spec = small_study()
     for row in rows(tmp_path):
-        record = read_log(study_folder(tmp_path).log(row.number))
+        record = read_log(study_folder(tmp_path).log(row.number), IDENTITY)
         assert record is not None
         config = TrainConfig.from_mapping(record.config)
         assert config == spec.space.configure(row.params)
@@ -149,7 +149,7 @@ def test_the_value_of_a_trial_is_the_metric_of_the_kept_weights(tmp_path: Path, 
     }
     run(small_study({"trials": 1}, base, {}), tmp_path, digits)
     (row,) = rows(tmp_path)
-    record = read_log(study_folder(tmp_path).log(0))
+    record = read_log(study_folder(tmp_path).log(0), IDENTITY)
     assert record is not None
     kept = 1 + int(np.argmin(record.history["validation/loss"]))
     assert kept == record.n_epochs - 2 < 18
@@ -211,7 +211,7 @@ def test_a_trial_that_diverges_is_pruned_with_its_last_finite_value(
     assert (row.state, row.user_attrs["reason"]) == (TrialState.PRUNED, "diverged")
     assert list(row.intermediate_values) == list(range(1, n_finite + 1))
     assert row.value == row.intermediate_values.get(n_finite)
-    record = read_log(study_folder(tmp_path).log(0))
+    record = read_log(study_folder(tmp_path).log(0), IDENTITY)
     assert record is not None
     assert record.ending is not None
     assert (record.state, record.ending.reason, record.value) == ("pruned", "diverged", row.value)
@@ -263,7 +263,7 @@ def test_a_study_can_optimise_any_metric(tmp_path: Path, digits: Path, metric: s
     complete = {row.value: row.number for row in rows(tmp_path) if row.state == TrialState.COMPLETE}
     best = min(complete) if spec.direction == "minimize" else max(complete)
     assert ledger.best == (complete[best], best)
-    record = read_log(study_folder(tmp_path).log(complete[best]))
+    record = read_log(study_folder(tmp_path).log(complete[best]), IDENTITY)
     assert record is not None
     assert record.history[metric][-1] == best
 
