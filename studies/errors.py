@@ -75,8 +75,8 @@ class DamagedDatabaseError(StorageError):
     def __init__(self, file: object, problem: str, repair: str) -> None:
         RuntimeError.__init__(
             self,
-            f"{file} is damaged: {problem.rstrip('.')}. Nothing is lost, because the logs of the trials have everything "
-            f"that it had. Set it aside and make its rows again with: {repair}",
+            f"{file} is damaged: {problem.rstrip('.')}. Nothing is lost, because the logs of the trials have all that "
+            f"it had. To set it aside and make its rows again: {repair}",
         )
 
 

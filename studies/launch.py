@@ -20,12 +20,12 @@ from mlp.paths import value_at
 from mlp.preparation import check_fit
 from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
+from studies.errors import WaitInterruptedError
 from studies.hints import command_line
 from studies.models.export import export_trial
 from studies.models.machine import machine, versions
-from studies.errors import WaitInterruptedError
 from studies.records.failures import failures_explained
-from studies.records.home import Home, StudyFolder
+from studies.records.home import Home
 from studies.records.results import StudyResults, read_results
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel

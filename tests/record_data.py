@@ -6,7 +6,7 @@ from studies.records.study_record import StudyRecord
 
 CREATED = 1_700_000_000.25
 RECORD: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "name": "digits",
     "created": CREATED,
     "study": {
@@ -32,9 +32,13 @@ RECORD: dict[str, Any] = {
     "versions": {"python": "3.11.7", "numpy": "2.4.6", "optuna": "5.0.0", "mlp-studies": "0.1.0"},
     "machine": {"cpu": "Z80 (z80)", "blas": "blas 1.0"},
     "fingerprint": {},
+    "launches": [],
 }
 
 
 def study_record(study: dict[str, Any] | None = None, **changes: Any) -> StudyRecord:
     """Return the record with some settings of the search and some other entries changed."""
     return StudyRecord.from_mapping(RECORD | {"study": RECORD["study"] | (study or {})} | changes)
+
+
+IDENTITY = study_record().identity  # of the study "digits"

@@ -104,7 +104,7 @@ def unfinished(home: Path) -> list[int]:
     folder = Home(home).study("crash")
     found = []
     for checkpoint in folder.trials.glob("*.npz"):
-        record = read_log(folder.log(int(checkpoint.stem)))
+        record = read_log(folder.log(int(checkpoint.stem)), folder.read_record().identity)
         if record is not None and record.ending is None:
             found.append(record.number)
     return found

@@ -1,6 +1,5 @@
 """Studies as a driver would leave them, and an MLflow database that is migrated once per test session."""
 
-import json
 import os
 import shutil
 import sqlite3
@@ -18,6 +17,7 @@ from filelock import FileLock
 from mlp.paths import merge
 from studies.records import trial_log
 from studies.records.home import Home, StudyFolder
+from studies.records.study_record import StudyRecord
 from studies.records.trial_log import Ending, TrialLog
 from studies.tracking.mlflow_store import TrackingStore, create_store, experiment_id
 from tests.record_data import CREATED, RECORD
@@ -80,7 +80,7 @@ class FakeStudy:
         self.settings |= changes
         tables = {"study": self.settings, "base": BASE, "space": SPACE}
         record = RECORD | {"name": self.settings["name"]} | tables
-        self.folder.record.write_text(json.dumps(record), encoding="utf-8")
+        self.folder.write_record(StudyRecord.from_mapping(record))
 
     def params(self, number: int) -> dict[str, Any]:
         """Return the parameters of a trial, a pure function of its number."""
@@ -108,7 +108,7 @@ class FakeStudy:
         self, number: int, epochs: int, ending: Ending | None = None, *, value: float | None = None
     ) -> TrialLog:
         """Log the epochs of a trial up to `epochs` and, if given, its ending, with `value` or the last metric."""
-        log = TrialLog(self.folder.log(number))
+        log = TrialLog(self.folder.log(number), self.folder.read_record().identity)
         with patch.object(trial_log, "time", SimpleNamespace(time=self.tick)):
             log.asked(number, self.params(number), self.config(number))
             for epoch in range(1, epochs + 1):

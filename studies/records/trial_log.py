@@ -83,26 +83,26 @@ class TrialRecord:
         params: the searched parameters by dotted path, as recorded and shown.
         config: the complete configuration, as a mapping.
         started: the time of the event "asked", in seconds since 1970.
-        place: its place in the history of the study.
-        attributes: Optuna's system attributes of the trial, as they were when it was asked.
-        machines: the machines that computed it, in the order of their first event.
         history: one value per epoch, by metric key.
         epoch_times: the time at which each epoch was processed, in seconds since 1970.
         ending: how the trial ended; None while it is running.
         ended: the time of the end, in seconds since 1970; None while it is running.
+        place: its place in the history of the study.
+        attributes: Optuna's system attributes of the trial, as they were when it was asked.
+        machines: the machines that computed it, in the order of their first event.
     """
 
     number: int
     params: dict[str, Any]
     config: dict[str, Any]
     started: float
-    place: Place = Place()
-    attributes: dict[str, Any] = field(default_factory=dict)
-    machines: list[dict[str, str]] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch_times: list[float] = field(default_factory=list)
     ending: Ending | None = None
     ended: float | None = None
+    place: Place = Place()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    machines: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -316,9 +316,15 @@ def _trial(file: Path, lines: ChainedLines) -> TrialRecord | None:
 
 
 def _trial_of(line: Mapping[str, Any]) -> TrialRecord:
-    place = Place(*(line[key] for key in ("virtual_start", "epoch_cost", "n_events", "total")))
-    machines = [line["machine"]] if "machine" in line else []
-    return TrialRecord(line["trial"], line["params"], line["config"], line["time"], place, line["attributes"], machines)
+    return TrialRecord(
+        line["trial"],
+        line["params"],
+        line["config"],
+        line["time"],
+        place=Place(*(line[key] for key in ("virtual_start", "epoch_cost", "n_events", "total"))),
+        attributes=line["attributes"],
+        machines=[line["machine"]] if "machine" in line else [],
+    )
 
 
 def _apply(record: TrialRecord, line: Mapping[str, Any]) -> None:

@@ -1,14 +1,15 @@
 """The ledger: what the driver knows of a study. It asks, reports, prunes and ends trials, and records each step once.
 
-How a study resumes. The logs of the trials are the authority; Optuna's rows follow from them. The study that sampler and
-pruner see (`StudyView`) is in memory only and is a pure function of the events processed so far: asks, epochs, ends. So
-a new driver need not restore it. It processes the same events again, in the same order, and arrives at the same study.
-A trial that was asked before is asked again at its place in this order (`n_events` in its log says after how many
-events), with its recorded parameters instead of new ones. Its epochs come from its log if it has ended, otherwise from
-its checkpoint, otherwise they are computed again, with the same result. Every decision is made again, and everything
-that would be logged is compared with the log; a difference stops the driver (`HistoryMismatchError`), because the rest
-of the record could not be trusted either. New trials are asked once all recorded events are processed. A trial whose
-log is lost although later trials have theirs is asked again where it must have been: as soon as a slot was free.
+How a study resumes. The logs of the trials are the authority; Optuna's rows follow from them. The study that sampler
+and pruner see (`StudyView`) is in memory only and is a pure function of the events processed so far: asks, epochs,
+ends. So a new driver need not restore it. It processes the same events again, in the same order, and arrives at the
+same study. A trial that was asked before is asked again at its place in this order (`n_events` in its log says after
+how many events), with its recorded parameters instead of new ones. Its epochs come from its log if it has ended,
+otherwise from its checkpoint, otherwise they are computed again, with the same result. Every decision is made again,
+and everything that would be logged is compared with the log; a difference stops the driver (`HistoryMismatchError`),
+because the rest of the record could not be trusted either. New trials are asked once all recorded events are processed.
+A trial whose log is lost although later trials have theirs is asked again where it must have been: as soon as a slot
+was free.
 
 The order of durable writes. When a trial is asked, its log begins with everything that is needed to ask it again; then
 its row is written to Optuna's database, complete, in one transaction. Every epoch is appended to the log when it is
@@ -169,21 +170,24 @@ class Ledger:
     def may_ask(self, live: Sequence[LiveTrial]) -> bool:
         """Return whether the next trial can be asked now.
 
-        A recorded trial is asked after as many events as the first time. A new trial waits until every recorded event
-        has been processed again, because those events came before it.
+        A recorded trial is asked after as many events as the first time. So is one whose log is lost: it was asked as
+        soon as a slot was free, if it belonged to the total of that time. Any other new trial waits until every
+        recorded event has been processed again, because those events came before it.
 
         Args:
             live: the trials that have been asked and have not ended.
         """
         number = self.n_asked
-        if number >= self.n_recorded:
-            return not any(trial.is_behind_record for trial in live)
-        later = min(other for other in self._recorded if other >= number)
-        if later > number:  # the log of this trial is lost
-            totals = [trial.place.total for other, trial in self._recorded.items() if other < number]
-            if number < max(totals, default=1):
-                return True
-        return self._recorded[later].place.n_events <= self.n_events or not live
+        if number not in self._recorded and number < max(1, self._total_before(number)):
+            return True
+        later = min((other for other in self._recorded if other >= number), default=None)
+        if later is not None:
+            return self._recorded[later].place.n_events <= self.n_events or not live
+        return not any(trial.is_behind_record for trial in live)
+
+    def _total_before(self, number: int) -> int:
+        """Return the total of trials that was known when the recorded trials before this one were asked."""
+        return max((trial.place.total for other, trial in self._recorded.items() if other < number), default=0)
 
     def ask(self, now: int) -> LiveTrial:
         """Return the next trial, with the recorded parameters if an earlier launch asked it.
@@ -202,8 +206,8 @@ class Ledger:
         log = TrialLog(self.folder.log(number), self._identity, self._machine)
         is_in_space = not asked.state.is_finished()
         trial = LiveTrial(number, config, now, self._epoch_cost(config), log, is_in_space)
-        total = recorded.place.total if recorded else self.spec.study.trials
-        place = Place(now, trial.cost, self.n_events, total)
+        known = recorded.place.total if recorded else self._total_before(number)
+        place = Place(now, trial.cost, self.n_events, known if number < known else self.spec.study.trials)
         record = log.asked(number, params, config.to_mapping(), place, asked.system_attrs)
         if number >= self._n_rows:
             self._table.add(row_of(record, self.spec.space, self._metric))

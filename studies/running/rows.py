@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from studies.search.space import Space
 
+ASKED = ("number", "params", "distributions", "system_attrs")  # what a row has from the beginning
+PLACE = ("virtual_start", "epoch_cost", "n_events")  # its attributes from the beginning
+
 
 def trial_state(state: str) -> TrialState:
     """Return Optuna's name for the state of a trial."""
@@ -101,15 +104,11 @@ def is_unfinished(found: FrozenTrial, expected: FrozenTrial) -> bool:
     """Return whether a row lacks only what is written at the end of a trial, as after a kill at that moment."""
     from optuna.trial import TrialState
 
-    ended = {"reason", "virtual_end", "kept_epoch", "weight_digest", "seconds"}
-    asked = [
-        (row.number, row.params, row.distributions, row.system_attrs)
-        + ({key: value for key, value in row.user_attrs.items() if key not in ended},)
-        for row in (found, expected)
-    ]
+    place_found, place_expected = ({key: row.user_attrs.get(key) for key in PLACE} for row in (found, expected))
     return bool(
         found.state == TrialState.RUNNING != expected.state
-        and asked[0] == asked[1]
+        and place_found == place_expected
+        and all(getattr(found, what) == getattr(expected, what) for what in ASKED)
         and found.values is None
         and found.intermediate_values.items() <= expected.intermediate_values.items()
         and found.user_attrs.items() <= expected.user_attrs.items()

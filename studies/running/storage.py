@@ -119,9 +119,13 @@ class StudyTable:
     def _open(self) -> Any:
         import optuna
 
-        name, direction = self._name, self._direction
+        names = optuna.get_all_study_names(self._storage)
+        if self._name not in names:
+            self._remove_orphans()
         try:
-            return optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
+            return optuna.create_study(
+                storage=self._storage, study_name=self._name, direction=self._direction, load_if_exists=True
+            )
         except UNREADABLE as error:
             raise DamagedError(f"the entry of the study cannot be read: {error}") from error
 
@@ -168,32 +172,42 @@ class StudyTable:
         differences = self.differences(expected)
         if not differences:
             return ""
-        unfinished: list[FrozenTrial] = []
-        n_found = 0
+        self._remove_orphans()
+        found: list[FrozenTrial] = []
         with suppress(*UNREADABLE):
             found = self.rows()
-            n_found = len(found)
-            unfinished = [row for one, row in zip(found, expected, strict=False) if is_unfinished(one, row)]
-        n_missing = max(0, len(expected) - n_found)
-        if len(unfinished) + n_missing < len(differences):
+        unfinished = [row for one, row in zip(found, expected, strict=False) if is_unfinished(one, row)]
+        n_explained = len(unfinished) + max(0, len(expected) - len(found))
+        if not found or n_explained < len(differences):
             self._delete()
             self._study = self._open()
-            unfinished, n_found = [], 0
+            found, unfinished = [], []
         for row in unfinished:
             self.finish(row)
-        for row in expected[n_found:]:
+        for row in expected[len(found) :]:
             self.add(row)
-        if len(differences) == 1 and len(unfinished) + n_missing == 1:
+        if len(differences) == n_explained == 1:
             return ""
         return differences[0] + (f", and {len(differences) - 1} more" if len(differences) > 1 else "")
 
     def _delete(self) -> None:
-        import optuna
+        """Remove the study and its rows in one transaction, whatever they contain."""
+        from sqlalchemy import text
 
-        try:
-            optuna.delete_study(study_name=self._name, storage=self._storage)
-        except UNREADABLE as error:
-            raise DamagedError(f"the rows of a study cannot be read: {error}") from error
+        with self._storage.engine.begin() as connection:
+            connection.execute(text("DELETE FROM studies WHERE study_name = :name"), {"name": self._name})
+        self._remove_orphans()
+
+    def _remove_orphans(self) -> None:
+        """Remove what belongs to a study or a trial that does not exist: new ones would inherit it with the number."""
+        import sqlalchemy
+
+        tables = sqlalchemy.inspect(self._storage.engine)
+        columns = {name: {column["name"] for column in tables.get_columns(name)} for name in tables.get_table_names()}
+        with self._storage.engine.begin() as connection:
+            for parent, key in (("studies", "study_id"), ("trials", "trial_id")):
+                for child in (name for name, keys in columns.items() if name != parent and key in keys):
+                    connection.exec_driver_sql(f"DELETE FROM {child} WHERE {key} NOT IN (SELECT {key} FROM {parent})")
 
 
 def delete_rows(url: str, name: str) -> None:

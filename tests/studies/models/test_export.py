@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from mlp import ConfigError, TrainConfig
 from studies.models.export import Provenance, export_trial, read_config
 from studies.models.machine import machine, versions
+from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
 from studies.records.trial_log import (
     Ending,
@@ -23,7 +23,7 @@ from studies.records.trial_log import (
     TrialRecord,
 )
 from tests.mlp_data import records
-from tests.record_data import RECORD, study_record
+from tests.record_data import IDENTITY, RECORD, study_record
 
 CONFIG = TrainConfig.from_mapping(
     {
@@ -81,8 +81,8 @@ def test_any_configuration_is_read_back_exactly(tmp_path_factory: pytest.TempPat
 def test_a_trial_is_exported_from_the_log_of_a_study(tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "digits"
     (folder / "trials").mkdir(parents=True)
-    (folder / "study.json").write_text(json.dumps(RECORD))
-    log = TrialLog(folder / "trials" / "0000.jsonl")
+    Home(tmp_path).study("digits").write_record(study_record())
+    log = TrialLog(folder / "trials" / "0000.jsonl", IDENTITY)
     log.asked(0, {}, CONFIG.to_mapping())
     log.epoch(1, {"validation/accuracy": 0.1 + 0.2})
     log.ended(Ending("complete", "", 0.1 + 0.2, 1, "cd" * 32))

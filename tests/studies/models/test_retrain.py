@@ -27,7 +27,7 @@ from studies.models.machine import machine, versions
 from studies.models.retrain import retrain
 from studies.records.results import StudyResults
 from studies.records.trial_log import Ending, TrialLog
-from tests.record_data import RECORD, study_record
+from tests.record_data import IDENTITY, RECORD, study_record
 
 CONFIG = TrainConfig.from_mapping(
     {
@@ -82,7 +82,7 @@ def varied(changes: dict[str, Any]) -> TrainConfig:
 
 
 def test_an_exported_trial_is_reproduced_bit_for_bit(tmp_path: Path, original: Training, digits: Dataset) -> None:
-    log = TrialLog(tmp_path / "0000.jsonl")
+    log = TrialLog(tmp_path / "0000.jsonl", IDENTITY)
     log.asked(0, {}, CONFIG.to_mapping())
     for epoch in range(original.epoch):
         log.epoch(epoch + 1, {key: values[epoch] for key, values in original.history.items()})

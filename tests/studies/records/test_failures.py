@@ -14,6 +14,7 @@ from studies.records.failures import failures_explained
 from studies.records.files import write_atomically
 from studies.records.trial_log import TrialLog
 from tests.disk_data import small_disk
+from tests.record_data import IDENTITY
 
 
 def explained(error: Exception, database: Path) -> str:
@@ -99,18 +100,18 @@ def log_epochs(log: TrialLog, n_epochs: int) -> None:
 def test_a_log_on_a_full_disk_is_named_and_can_be_continued(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         file, ballast = disk / "0000.jsonl", disk / "ballast"
-        log = TrialLog(file)
+        log = TrialLog(file, IDENTITY)
         log.asked(0, {}, {"epochs": 100})
         ballast.write_bytes(bytes(56_000))
         with pytest.raises(OSError, match="No space left") as caught:
             log_epochs(log, 500)
         assert caught.value.filename == str(file)
         ballast.unlink()
-        again = TrialLog(file)
+        again = TrialLog(file, IDENTITY)
         assert again.record is not None
         n_epochs = again.record.n_epochs
         assert 1 <= n_epochs < 500
         again.epoch(n_epochs + 1, {"train/loss": 0.0})
-        read = TrialLog(file).record
+        read = TrialLog(file, IDENTITY).record
         assert read is not None
         assert read.n_epochs == n_epochs + 1

@@ -31,7 +31,7 @@ def write_record(home: Path, name: str = "digits", **settings: Any) -> Path:
 def write_trial(
     folder: Path, number: int, values: list[float], ending: Ending | None = None, params: dict[str, Any] | None = None
 ) -> None:
-    log = TrialLog(folder / "trials" / f"{number:04d}.jsonl")
+    log = TrialLog(folder / "trials" / f"{number:04d}.jsonl", study_record(name=folder.name).identity)
     log.asked(number, params or {}, CONFIG)
     for epoch, value in enumerate(values, start=1):
         log.epoch(epoch, {"validation/accuracy": value, "validation/loss": 1 - value})
@@ -207,7 +207,10 @@ def test_a_damaged_log_is_refused_with_its_name(folder: Path) -> None:
     file.write_text("{}\n")
     with pytest.raises(ConfigError) as refused:
         read(folder)
-    assert str(refused.value) == f"{file}: is not the event log of a trial: 'trial' is missing."
+    assert str(refused.value) == (
+        f"{file}: line 1 is not a line of a log. It belongs to trial 3. Cut the log there with "
+        "`studies check digits --repair`; the next run computes the rest again."
+    )
 
 
 def test_an_unknown_study_is_refused_with_a_similar_name(folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_another_total_changes_nothing_else() -> None:
         ({"versions": {"numpy": 2}}, '"versions.numpy": must be a string, got 2.'),
         ({"data": RECORD["data"] | {"n_train": -1}}, '"data.n_train": must be at least 0, got -1.'),
         ({"data": {"name": "digits"}}, '"data.digest": is missing and has no default.'),
-        ({"version": 2}, '"version": must be 1, got 2. Use the program that wrote it.'),
+        ({"version": 1}, '"version": must be 2, got 1. Use the program that wrote it.'),
         ({"extra": 1}, '"extra": is not a field of'),
     ],
 )

@@ -24,6 +24,7 @@ from studies.running.segments import Progress, Segment, run_segment
 from studies.search.samplers import AbstractSampler, samplers
 from studies.search.spec import StudySpec
 from tests.study_data import (
+    IDENTITY,
     PRUNING,
     STUDY,
     log_table,

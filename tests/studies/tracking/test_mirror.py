@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +274,7 @@ def test_a_later_study_of_the_same_name_gets_its_own_runs(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     study.advance(0, 1, COMPLETE)
     sync(home, study.folder)
-    record = json.loads(study.folder.record.read_text())
-    study.folder.record.write_text(json.dumps(record | {"created": CREATED + 1}))
+    study.folder.write_record(replace(study.folder.read_record(), created=CREATED + 1))
     assert sync(home, study.folder) == 2
     assert sync(home, study.folder) == 0
 
