@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+from studies.hints import command_line
+from studies.records.failures import failures_explained
 from studies.records.home import Home
 from studies.running.storage import delete_rows
 
@@ -19,6 +21,7 @@ def delete_study(home: Home, name: str) -> None:
 
     Raises:
         ConfigError: when there is no such study, or a driver is running it.
+        StorageError: when Optuna's database is locked or damaged.
     """
     folder = home.existing_study(name)
     with folder.lock():
@@ -26,6 +29,7 @@ def delete_study(home: Home, name: str) -> None:
             from studies.tracking.mlflow_store import delete_experiment
 
             delete_experiment(home, name)
-        delete_rows(home.optuna_url, name)
+        with failures_explained(home.root / "optuna.db", command_line("check", name, "--repair", home=home)):
+            delete_rows(home.optuna_url, name)
         folder.record.unlink()
     shutil.rmtree(folder.root)

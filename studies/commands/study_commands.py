@@ -1,4 +1,4 @@
-"""The commands about studies: `run`, `list`, `show`, `ui`, `export`, `sync`, `delete`."""
+"""The commands about studies: `run`, `list`, `show`, `ui`, `export`, `check`, `sync`, `delete`."""
 
 from __future__ import annotations
 
@@ -252,6 +252,28 @@ def sync(name: StudyArgument, home: HomeOption = None) -> None:
         print_line(console, moved)
     n_runs = publish(place, folder)
     print_line(console, f"Study {name} is up to date in {mask_secrets(place.tracking_uri)}; runs written: {n_runs}.")
+
+
+def check(
+    name: StudyArgument,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be made again from the logs.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Compare a study's logs, its rows in Optuna's database and its runs in MLflow."""
+    from studies.check import check_study
+    from studies.records.home import Home
+
+    report = check_study(Home.find(home), name, repair=repair)
+    console = open_console()
+    for line in report.repairs:
+        print_line(console, f"repaired: {line}")
+    for line in report.differences:
+        print_line(console, line, style="red")
+    for line in report.notes:
+        print_line(console, line, style="yellow")
+    if report.differences:
+        raise typer.Exit(1)
+    print_line(console, f"Study {name}: everything that is recorded of it agrees.")
 
 
 def delete(

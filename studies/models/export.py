@@ -104,17 +104,13 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
     Raises:
         ConfigError: if there is no such trial, it is not complete, or the file cannot be written.
     """
-    import tomli_w  # only an export needs it
-
     record = results.best if trial is None else results.trial(trial)
     if record is None:
         raise ConfigError(f'study "{results.name}" has no complete trial yet, so there is nothing to export.')
     if file is None:
         file = EXPORTS / (f"{results.name}.toml" if trial is None else f"{results.name}-{trial}.toml")
     target = Path(file)
-    provenance = Provenance.of(results, record)
-    tables = {**results.config(record.number).to_mapping(), "provenance": provenance.to_mapping()}
-    text = _header(provenance, target) + tomli_w.dumps(tables)
+    text = _export(results, record, target)
     try:
         if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")
@@ -124,6 +120,23 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}. Choose another file.") from None
     return target
+
+
+def is_exported(results: StudyResults, file: Path) -> bool:
+    """Return whether a file is the export of the best trial of a study, which has one."""
+    return (
+        results.best is not None
+        and file.is_file()
+        and file.read_bytes() == _export(results, results.best, file).encode()
+    )
+
+
+def _export(results: StudyResults, record: TrialRecord, target: Path) -> str:
+    import tomli_w  # only an export needs it
+
+    provenance = Provenance.of(results, record)
+    tables = {**results.config(record.number).to_mapping(), "provenance": provenance.to_mapping()}
+    return _header(provenance, target) + tomli_w.dumps(tables)
 
 
 def _header(provenance: Provenance, file: Path) -> str:

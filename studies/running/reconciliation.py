@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from studies.records.home import Home, StudyFolder
 from studies.running.rows import first_rows, read_trials
-from studies.running.storage import StudyTable, open_storage, wait_for_a_minute
+from studies.running.storage import StudyTable, has_study, open_storage, wait_for_a_minute
 
 if TYPE_CHECKING:
     from studies.search.spec import StudySpec
@@ -31,6 +31,21 @@ def opened_table(
     storage = open_storage(home.optuna_url, on_locked=on_locked)
     try:
         yield StudyTable(storage, spec.study.name, spec.direction)
+    finally:
+        storage.engine.dispose()
+
+
+@contextmanager
+def existing_table(home: Home, spec: StudySpec) -> Iterator[StudyTable | None]:
+    """Yield the rows of a study, or None if Optuna's database, which exists, does not have the study.
+
+    Raises:
+        DamagedError: if the database is damaged.
+    """
+    storage = open_storage(home.optuna_url)
+    try:
+        name = spec.study.name
+        yield StudyTable(storage, name, spec.direction) if has_study(storage, name) else None
     finally:
         storage.engine.dispose()
 

@@ -119,8 +119,7 @@ class StudyTable:
     def _open(self) -> Any:
         import optuna
 
-        names = optuna.get_all_study_names(self._storage)
-        if self._name not in names:
+        if not has_study(self._storage, self._name):
             self._remove_orphans()
         try:
             return optuna.create_study(
@@ -208,6 +207,13 @@ class StudyTable:
             for parent, key in (("studies", "study_id"), ("trials", "trial_id")):
                 for child in (name for name, keys in columns.items() if name != parent and key in keys):
                     connection.exec_driver_sql(f"DELETE FROM {child} WHERE {key} NOT IN (SELECT {key} FROM {parent})")
+
+
+def has_study(storage: RDBStorage, name: str) -> bool:
+    """Return whether a database has a study with this name."""
+    import optuna
+
+    return name in optuna.get_all_study_names(storage)
 
 
 def delete_rows(url: str, name: str) -> None:
