@@ -69,5 +69,5 @@ def database_problem(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, sqlite3.OperationalError | DamagedError) or type(cause) is sqlite3.DatabaseError:
             return str(cause)
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None

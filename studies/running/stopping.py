@@ -69,12 +69,12 @@ def wait_for_database(database: Path, stop: StopRequest, notify: Callable[[str],
     waits: list[float] = []
 
     def on_locked(seconds: float) -> None:
+        if seconds > NOTICE_SECONDS and (not waits or seconds < waits[-1]):
+            notify(f"Another process has locked {database}. Waiting for it; Ctrl-C stops this run, nothing is lost.")
+            waits.append(seconds)
         if stop.is_due():
             raise WaitInterruptedError(f"{database} is locked.")
         if seconds > LOCKED_SECONDS:
             raise sqlite3.OperationalError("database is locked")
-        if seconds > NOTICE_SECONDS and (not waits or seconds < waits[-1]):
-            notify(f"Another process has locked {database}. Waiting for it; Ctrl-C stops this run, nothing is lost.")
-            waits.append(seconds)
 
     return on_locked
