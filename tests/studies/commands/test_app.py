@@ -23,7 +23,7 @@ from studies.commands import app as program
 from studies.commands.app import app
 from studies.commands.escaping import EscapingConsole
 from studies.commands.terminal import accept_any_character, open_console, print_line
-from studies.errors import HistoryMismatchError, ServerError
+from studies.errors import RecordError, ServerError
 from tests.studies.commands.shell import (
     COMMAND,
     NO_SERVER,
@@ -218,9 +218,7 @@ def test_a_number_out_of_range_is_refused(arguments: list[str], message: str) ->
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, f"Error: Invalid value for {message}")
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(ConfigError("no."), 2), (HistoryMismatchError("no."), 1), (ServerError("no."), 1)]
-)
+@pytest.mark.parametrize(("error", "code"), [(ConfigError("no."), 2), (RecordError("no."), 2), (ServerError("no."), 1)])
 def test_an_error_that_a_person_can_act_on_is_printed_in_one_line(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
