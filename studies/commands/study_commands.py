@@ -259,7 +259,7 @@ def check(
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be made again from the logs.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Compare a study's logs, its rows in Optuna's database and its runs in MLflow."""
+    """Compare a study's logs with Optuna's rows and MLflow."""
     from studies.check import check_study
     from studies.records.home import Home
 
