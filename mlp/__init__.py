@@ -14,14 +14,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlp.columns import Column as Column
+    from mlp.columns import Schema as Schema
     from mlp.config import EarlyStopping as EarlyStopping
     from mlp.config import NetworkConfig as NetworkConfig
     from mlp.config import Taper as Taper
     from mlp.config import TrainConfig as TrainConfig
-    from mlp.data import DataConfig as DataConfig
     from mlp.data import Dataset as Dataset
     from mlp.data import Examples as Examples
     from mlp.data import Split as Split
+    from mlp.data_config import DataConfig as DataConfig
+    from mlp.encoding import TableEncoding as TableEncoding
     from mlp.errors import ConfigError as ConfigError
     from mlp.errors import CorruptStateError as CorruptStateError
     from mlp.errors import DivergedError as DivergedError
@@ -38,7 +41,10 @@ if TYPE_CHECKING:
 
 _NAMES_BY_MODULE = {
     "mlp.config": ("EarlyStopping", "NetworkConfig", "Taper", "TrainConfig"),
-    "mlp.data": ("DataConfig", "Dataset", "Examples", "Split"),
+    "mlp.columns": ("Column", "Schema"),
+    "mlp.data": ("Dataset", "Examples", "Split"),
+    "mlp.data_config": ("DataConfig",),
+    "mlp.encoding": ("TableEncoding",),
     "mlp.errors": ("ConfigError", "CorruptStateError", "DivergedError"),
     "mlp.model": ("Model",),
     "mlp.model_io": ("load_model", "save_model"),

@@ -25,7 +25,7 @@ from mlp.cells import (
     sort_texts,
     text_of,
 )
-from mlp.errors import ConfigError, did_you_mean, listed, shown
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed, shown
 from mlp.records import AbstractRecord
 
 Kind = Literal["number", "category", "date"]
@@ -236,6 +236,19 @@ class Schema(AbstractRecord):
                 raise ConfigError(f'column "{column.name}" {problem}')
             cells[:, index] = values
         assert cells is not None  # there is at least one column
+        return cells
+
+    def read_rows(self, table: Any, *, path: str) -> Array:
+        """Return the cells of a table, as `read` does, and refuse a table without rows.
+
+        Args:
+            table: as for `read`.
+            path: the argument that the table was given as, for errors.
+        """
+        with errors_in(path=path):
+            cells = self.read(table)
+            if not len(cells):
+                raise ConfigError("must contain at least one example.")
         return cells
 
     def _values_by_name(self, table: Any) -> Mapping[str, Any]:

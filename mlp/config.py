@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mlp.activations import AbstractActivation, Relu
-from mlp.data import DataConfig
+from mlp.data_config import DataConfig
 from mlp.errors import ConfigError
 from mlp.initializers import AbstractInitializer, HeNormal, Zeros
 from mlp.losses import AbstractLoss, SoftmaxCrossEntropy, Task

@@ -6,29 +6,92 @@ pandas is never imported here: a frame is recognised by its `columns` and `dtype
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.data_checks import check_inputs, check_targets
-from mlp.errors import ConfigError
+from mlp.cells import is_missing_value
+from mlp.columns import Column, Schema
+from mlp.data_checks import check_inputs, check_targets, check_weights
+from mlp.errors import ConfigError, errors_in
 from mlp.losses import Task
 
 NUMERIC_KINDS = "biuf"  # booleans, signed and unsigned integers, floats
-ENCODE_HINT = "Encode it as numbers, or use a CSV file, in which columns of text are encoded automatically."
+ENCODE_HINT = "Encode it as numbers, or use a pandas frame, in which columns of text are encoded automatically."
+MAX_LEVELS = 5000  # of a column of texts; more are names, or a mistake, and as many inputs
 N_SHOWN = 10  # classes that an error lists
 
 
 def column_names(x: Any) -> tuple[str, ...]:
     """Return the column names of a frame, or an empty tuple for anything else."""
-    return tuple(map(str, x.columns)) if _is_frame(x) else ()
+    return tuple(map(str, x.columns)) if is_frame(x) else ()
 
 
-def _is_frame(x: Any) -> bool:
+def is_frame(x: Any) -> bool:
+    """Return whether something is a pandas frame."""
     return hasattr(x, "columns") and hasattr(x, "dtypes")
+
+
+def is_table(x: Any) -> bool:
+    """Return whether something is a frame with a column that does not contain numbers."""
+    return is_frame(x) and any(getattr(dtype, "kind", "O") not in "iuf" for dtype in x.dtypes)
+
+
+def frame_schema(frame: Any, names: Sequence[str]) -> Schema:
+    """Return the schema of a frame, decided by the types of its columns: text, booleans and categories are categories.
+
+    Args:
+        frame: the training inputs.
+        names: the names of its columns.
+
+    Raises:
+        ConfigError: if a name appears twice, or a column has values of other types, or too many distinct texts.
+    """
+    with errors_in(path="x"):
+        if len(names) != frame.shape[1]:
+            return Schema(tuple(Column(name, "number") for name in names))  # refused later, with all details
+        return Schema(tuple(_column_of(name, frame.iloc[:, at]) for at, name in enumerate(names)))
+
+
+def _column_of(name: str, series: Any) -> Column:
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "iuf":
+        return Column(name, "number", integer=kind in "iu")
+    if kind == "M":
+        return Column(name, "date")
+    if kind not in "bOUT":
+        raise ConfigError(f'column "{name}" must contain numbers, texts or dates, got the type {series.dtype}.')
+    if kind == "O" and not hasattr(series.dtype, "categories"):
+        present = [value for value in series.tolist() if not is_missing_value(value)]
+        if present and all(isinstance(value, Real) and not isinstance(value, bool) for value in present):
+            return Column(name, "number")
+        if present and all(isinstance(value, date) for value in present):
+            return Column(name, "date")
+    column = Column.of_category(name, series)
+    if len(column.levels) > MAX_LEVELS:
+        problem = f'column "{name}" has {len(column.levels)} distinct texts, at most {MAX_LEVELS} can be categories.'
+        raise ConfigError(f"{problem} Remove the column, or replace rare texts by one.")
+    return column
+
+
+def read_weights(weights: Any, n: int) -> Array | None:
+    """Return the weights of n examples as float64, or None if there are none.
+
+    Raises:
+        ConfigError: if they are not n numbers of at least 0.
+    """
+    if weights is None:
+        return None
+    try:
+        array = np.asarray(weights, np.float64)
+    except (ValueError, TypeError):
+        raise ConfigError("must be numbers.", path="weights") from None
+    check_weights(array, n)
+    return array
 
 
 def read_inputs(x: Any, *, path: str, columns: Sequence[str] = ()) -> Array:
@@ -42,7 +105,7 @@ def read_inputs(x: Any, *, path: str, columns: Sequence[str] = ()) -> Array:
     Raises:
         ConfigError: if it has another shape, no row, or a value that is not a finite number.
     """
-    if _is_frame(x):
+    if is_frame(x):
         for name, dtype in zip(x.columns, x.dtypes, strict=True):
             if getattr(dtype, "kind", "O") not in NUMERIC_KINDS:
                 raise ConfigError(f'column "{name}" must be numeric, got the type {dtype}. {ENCODE_HINT}', path=path)
@@ -89,7 +152,13 @@ class TargetEncoding:
     class_values: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, y: Any, task: Literal["auto", "classes", "values"], classes: Sequence[str] | None) -> Self:
+    def of(
+        cls,
+        y: Any,
+        task: Literal["auto", "classes", "values"],
+        classes: Sequence[str] | None,
+        positive: str | None = None,
+    ) -> Self:
         """Return the encoding for some training targets; arguments as in `Dataset.from_arrays`.
 
         Raises:
@@ -100,7 +169,10 @@ class TargetEncoding:
         targets = _read_targets(y, "y")
         found = _find_task(targets, task)
         if found == "classes":
-            return cls._of_classes(targets, classes)
+            encoding = cls._of_classes(targets, classes)
+            return encoding if positive is None else encoding._with_positive(positive)
+        if positive is not None:
+            raise ConfigError(f"needs two classes, but the targets are {found}.", path="positive")
         width = targets.shape[1] if targets.ndim == 2 else 1
         if classes is None:
             default = [str(getattr(y, "name", None) or "y")] if width == 1 else [f"y{i}" for i in range(width)]
@@ -121,6 +193,13 @@ class TargetEncoding:
             argument = "y" if classes is None else "classes"
             raise ConfigError(f"must have at least two different classes, got {', '.join(names)}.", path=argument)
         return cls("classes", names, tuple(values))
+
+    def _with_positive(self, positive: str) -> Self:
+        """Return the encoding of two classes of which the given one is the second."""
+        if len(self.names) != 2 or str(positive) not in self.names:
+            raise ConfigError(f"must be one of two classes, got {positive!r}, not of {self.names}.", path="positive")
+        step = 1 if self.names[1] == str(positive) else -1
+        return replace(self, names=self.names[::step], class_values=self.class_values[::step])
 
     def encode(self, y: Any, n: int, *, path: str) -> Array:
         """Return targets in the form of `mlp.data.Examples`.

@@ -7,20 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlp.arrays import Array
+from mlp.cells import LARGEST_CELL
 from mlp.errors import ConfigError
 from mlp.losses import Task
 
-LARGEST_INPUT = 1e30  # with anything larger, the first matrix product may overflow float32
+LARGEST_INPUT = LARGEST_CELL
 ROWS_PER_CHECK = 512  # rows checked at once, so that a memory-mapped data set is never read into memory in full
 
 
-def check_inputs(inputs: Array, *, path: str = "data", columns: Sequence[str] = ()) -> None:
+def check_inputs(
+    inputs: Array, *, path: str = "data", columns: Sequence[str] = (), may_be_missing: bool = False
+) -> None:
     """Refuse inputs that no network can take.
 
     Args:
         inputs: raw inputs.
         path: the dotted path or the argument that the inputs came from, for the error.
         columns: the names of the columns, for the error; empty if they have none.
+        may_be_missing: whether values may be NaN.
 
     Raises:
         ConfigError: if the shape is not (n, d), or a value is not a number, not finite, or too large.
@@ -30,13 +34,15 @@ def check_inputs(inputs: Array, *, path: str = "data", columns: Sequence[str] = 
     if inputs.dtype.kind not in "biuf":
         raise ConfigError(f"inputs must be numbers, got the type {inputs.dtype}.", path=path)
     if inputs.dtype.kind == "f" and inputs.size:
-        _check_finite(inputs, "inputs", path, columns)
+        _check_finite(inputs, "inputs", path, columns, may_be_missing=may_be_missing)
 
 
-def _check_finite(values: Array, name: str, path: str, columns: Sequence[str] = ()) -> None:
+def _check_finite(
+    values: Array, name: str, path: str, columns: Sequence[str] = (), *, may_be_missing: bool = False
+) -> None:
     for start in range(0, len(values), ROWS_PER_CHECK):
         block = values[start : start + ROWS_PER_CHECK]
-        is_bad = ~(np.abs(block) <= LARGEST_INPUT)
+        is_bad = np.abs(block) > LARGEST_INPUT if may_be_missing else ~(np.abs(block) <= LARGEST_INPUT)
         if is_bad.any():
             row, *column = np.argwhere(is_bad)[0].tolist()
             got = f"got {block[(row, *column)]} in row {start + row}"

@@ -41,7 +41,7 @@ def to_config(settings: Mapping[str, Any], task: Task, *, dtype: str, seed: int)
         ConfigError: if a parameter is not valid.
     """
     base = {
-        "data": {"name": "X", "scale": "none", "balanced": task == "classes", "validation": DEFAULT_VALIDATION},
+        "data": {"name": "X", "scale": "none", "stratify": task == "classes", "validation": DEFAULT_VALIDATION},
         "loss": DEFAULT_LOSS[task],
         "dtype": dtype,
         "seed": seed,

@@ -14,12 +14,13 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state, check_X_y, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
+from mlp.conversion import column_names, frame_schema, is_table
 from mlp.data import Dataset, Split
 from mlp.errors import ConfigError
 from mlp.estimator_config import plain_parameters, to_config
@@ -37,7 +38,9 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     (activation, initializer, normalization, loss, optimizer, schedule) is a name, a table with a name such as
     `{"name": "leaky_relu", "slope": 0.1}`, or the part itself.
 
-    Inputs are not scaled: put a `StandardScaler` in front. The arithmetic has the type of X if that is float32 or
+    A frame with columns of texts, booleans, categories or dates is a table: its columns are encoded, and may have
+    missing cells. Any other X must contain numbers, which are not scaled: put a `StandardScaler` in front. The
+    arithmetic has the type of X if that is float32 or
     float64, otherwise float64. An example with a weight of 0 is left out. Other weights count relative to their batch:
     if a batch contains all examples, a weight of 2 is the same as a repeated row.
 
@@ -69,6 +72,7 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         n_iter_: the number of epochs run.
         n_features_in_: the number of features of X.
         feature_names_in_: the names of the features; only if X is a frame with string columns.
+        schema_: the columns of X if it is a table, otherwise None.
     """
 
     hidden: Any = (128,)
@@ -107,6 +111,7 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
             DivergedError: if the training diverges.
             ValueError: if the data is not valid.
         """
+        self.schema_ = frame_schema(X, column_names(X)) if is_table(X) else None
         x, y, weights = self._check_data(X, y, sample_weight, is_first=True)
         self._set_targets(y)
         config, dataset, split = self._prepare(x, y, weights)
@@ -139,7 +144,13 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     def _check_data(self, x: Any, y: Any, sample_weight: Any, *, is_first: bool) -> tuple[Array, Array, Array | None]:
         """Return valid inputs, targets and weights, without the rows of weight 0."""
         dtype = [np.float64, np.float32] if is_first else self.model_.manifest.config.dtype
-        x, y = validate_data(self, x, y, dtype=dtype, multi_output=True, reset=is_first)
+        if self.schema_ is None:
+            x, y = validate_data(self, x, y, dtype=dtype, multi_output=True, reset=is_first)
+        else:
+            if is_first:
+                self.n_features_in_, self.feature_names_in_ = len(self.schema_), np.array(self.schema_.names, object)
+            x = self.schema_.read(x)
+            _, y = check_X_y(np.zeros((len(x), 1)), y, multi_output=True)
         y = y.toarray() if hasattr(y, "toarray") else y
         if sample_weight is None:
             return x, y, None
@@ -152,9 +163,12 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
         try:
             config = to_config(self._settings(), self._task, dtype=x.dtype.name, seed=self._seed())
             targets = self._encode(y, x.dtype)
-            dataset = Dataset("X", x, targets, x[:0], targets[:0], tuple(self._names), largest=1.0, digest="")
-            split = dataset.split(config.data, config.seed)
-            return config, dataset, split if weights is None else _with_weights(split, weights)
+            names, columns = tuple(self._names), self.schema_.names if self.schema_ else ()
+            arrays = x, targets, x[:0], targets[:0]
+            dataset = Dataset("X", *arrays, names, 1.0, "", (), columns, self.schema_, weights=weights)
+            if self.schema_ is not None:
+                config = replace(config, data=replace(config.data, scale="auto"))
+            return config, dataset, dataset.split(config.data, config.seed)
         except ConfigError as error:
             path = error.path.removeprefix("network.").removeprefix("data.")
             raise ConfigError(error.problem, path="random_state" if path == "seed" else path) from None
@@ -173,6 +187,8 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     def _fit_epoch(self, x: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         """Train for one epoch over some examples, starting from the current state if there is one."""
         is_first = not hasattr(self, "_state")
+        if is_first:
+            self.schema_ = frame_schema(x, column_names(x)) if is_table(x) else None
         x, y, weights = self._check_data(x, y, sample_weight, is_first=is_first)
         if is_first:
             self._set_targets(y if classes is None else np.asarray(classes))
@@ -195,7 +211,10 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
                 best_theta=before.theta[:0],
                 history={} if has_other_metrics else before.history,
             )
-            training = Training.resume(state, split)
+            # Inputs and targets are scaled as in the first call: the parameters were learnt with that scale.
+            manifest = self.model_.manifest
+            split = split.encoded_by(manifest.encoding)
+            training = Training.resume(state, split, target_scaling=manifest.target_scaling)
             # `resume` counts the steps of the epochs before from this split, but each may have had another size.
             training.steps = self._steps
         training.run(1)
@@ -212,6 +231,8 @@ class AbstractMLP(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn has 
     def _model_and_inputs(self, x: Any) -> tuple[Model, Array]:
         """Return the fitted model and the inputs, checked and in its type."""
         check_is_fitted(self)
+        if self.schema_ is not None:
+            return self.model_, x
         return self.model_, validate_data(self, x, dtype=self.model_.manifest.config.dtype, reset=False)
 
 
@@ -321,8 +342,8 @@ class MLPClassifier(ClassifierMixin, AbstractMLP):  # type: ignore[misc]
 class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
     """A multi-layer perceptron that predicts one value, or several values at once.
 
-    Takes the parameters of `AbstractMLP`. Targets far from 0 take long to learn: put the estimator into a
-    `TransformedTargetRegressor` with a `StandardScaler`.
+    Takes the parameters of `AbstractMLP`. The network learns targets of mean 0 and standard deviation 1, as they are in
+    the training part, or in the first call of `partial_fit`; predictions are in the targets' own units.
 
     Attributes:
         n_outputs_: the number of values per example.
@@ -362,7 +383,7 @@ class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:  # noqa: N803
         """Return the predicted values, shape (n,) or (n, m) like the y that was fitted."""
         model, x = self._model_and_inputs(X)
-        values = model.predict(x)
+        values = model.predict(x).astype(model.manifest.config.dtype, copy=False)
         return values[:, 0] if self._is_flat else values
 
     def _set_targets(self, y: Array) -> None:
@@ -377,9 +398,3 @@ class MLPRegressor(RegressorMixin, AbstractMLP):  # type: ignore[misc]
     @property
     def _names(self) -> list[str]:
         return [f"y{i}" for i in range(self.n_outputs_)]
-
-
-def _with_weights(split: Split, weights: Array) -> Split:
-    """Return a split whose examples have weights, shape (n,) for all examples of the data set."""
-    validation = None if split.validation is None else replace(split.validation, weights=weights)
-    return replace(split, train=replace(split.train, weights=weights), validation=validation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -9,14 +10,17 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from mlp.arrays import Array
+from mlp.columns import Schema
 from mlp.config import TrainConfig
 from mlp.conversion import column_names
 from mlp.data import Dataset, Examples
 from mlp.data_checks import check_inputs
+from mlp.encoding import TableEncoding
 from mlp.errors import ConfigError
 from mlp.network import Network
 from mlp.records import AbstractRecord, number
 from mlp.scaling import Scaling
+from mlp.targets import TargetScaling
 from mlp.training import Training, compute_outputs
 
 
@@ -28,8 +32,10 @@ class Manifest(AbstractRecord):
         sizes: the widths of all layers, including inputs and outputs.
         task: what the model predicts: one of k classes, any of m labels, or m values.
         classes: the names of the k classes, m labels or m values.
-        columns: the names of the d inputs; empty if they have no names.
-        scaling: how raw inputs are scaled.
+        columns: the names of the raw inputs of an array; empty if they have no names, and for a table.
+        schema: the columns of a table; None for images and other arrays.
+        encoding: how raw inputs become inputs of the network.
+        target_scaling: how values to predict were scaled for the network.
         weight_digest: the SHA-256 of the parameters, computed by `mlp.arrays.digest`.
         epochs: the epoch after which the training had these parameters.
         config: the configuration of the training.
@@ -38,11 +44,13 @@ class Manifest(AbstractRecord):
     sizes: tuple[int, ...] = number(at_least=1)
     task: Literal["classes", "labels", "values"]
     classes: tuple[str, ...]
-    scaling: Scaling
+    encoding: TableEncoding | Scaling
     weight_digest: str
     epochs: int = number(at_least=0)
     config: TrainConfig
     columns: tuple[str, ...] = ()
+    schema: Schema | None = None
+    target_scaling: TargetScaling = TargetScaling()
 
     @classmethod
     def error_name(cls) -> str:
@@ -56,12 +64,38 @@ class Manifest(AbstractRecord):
         if self.sizes != expected:
             problem = f"must be {list(expected)} according to config and classes, got {list(self.sizes)}."
             raise ConfigError(problem, path="sizes")
-        if self.columns and len(self.columns) != self.sizes[0]:
-            problem = f"must be empty or name the {self.sizes[0]} inputs, got {len(self.columns)} names."
+        self._check_encoding()
+        width = len(self.target_scaling.centre)
+        if width not in (0, len(self.classes)) or (width and self.task != "values"):
+            problem = f"must have a centre for each of {len(self.classes)} values, or none, got {width}."
+            raise ConfigError(problem, path="target_scaling")
+
+    def _check_encoding(self) -> None:
+        n_inputs = self.sizes[0]
+        if isinstance(self.encoding, TableEncoding):
+            self._check_table(self.encoding)
+        elif self.schema is not None:
+            raise ConfigError("must be None, because the encoding is that of an array.", path="schema")
+        elif self.encoding.centre and len(self.encoding.centre) != n_inputs:
+            problem = f"must have {n_inputs} centres, one per input, got {len(self.encoding.centre)}."
+            raise ConfigError(problem, path="encoding")
+        if self.columns and (self.schema is not None or len(self.columns) != self.n_columns):
+            problem = f"must be empty or name the {self.n_columns} inputs, got {len(self.columns)} names."
             raise ConfigError(problem, path="columns")
-        if self.scaling.centre and len(self.scaling.centre) != self.sizes[0]:
-            problem = f"must have {self.sizes[0]} centres, one per input, got {len(self.scaling.centre)}."
-            raise ConfigError(problem, path="scaling")
+
+    def _check_table(self, encoding: TableEncoding) -> None:
+        if (n_inputs := encoding.n_inputs(len(encoding.columns))) != self.sizes[0]:
+            raise ConfigError(f"must lead to {self.sizes[0]} inputs, got {n_inputs}.", path="encoding")
+        if self.schema is None:
+            if any(column.number is None for column in encoding.columns):
+                raise ConfigError("must have numbers only, because there is no schema.", path="encoding")
+        elif not encoding.fits(self.schema):
+            raise ConfigError("must have the columns of the schema, in the same order.", path="encoding")
+
+    @property
+    def n_columns(self) -> int:
+        """The number of raw inputs."""
+        return len(self.encoding.columns) if isinstance(self.encoding, TableEncoding) else self.sizes[0]
 
     @property
     def n_parameters(self) -> int:
@@ -76,7 +110,7 @@ class Model:
     Attributes:
         manifest: everything except the parameters.
         theta: the parameters, shape (p,).
-        metrics: the scores to save with the model, by metric key.
+        metrics: the scores to save with the model, by metric key; undefined ones are left out.
 
     Example:
         >>> from mlp import Dataset, Model, TrainConfig, train
@@ -105,14 +139,17 @@ class Model:
             sizes=training.network.sizes,
             task=training.data.task,
             classes=dataset.classes,
-            scaling=training.data.train.scaling,
+            encoding=training.data.train.encoding,
             weight_digest=training.weight_digest(),
             epochs=training.kept_epoch,
             config=training.config,
-            columns=dataset.columns,
+            columns=() if dataset.schema else dataset.columns,
+            schema=dataset.schema,
+            target_scaling=training.target_scaling,
         )
         # A copy, because a further epoch would overwrite the parameters of the training.
-        return cls(manifest, training.kept_theta.copy(), training.kept_scores() if metrics is None else dict(metrics))
+        scores = training.kept_scores() if metrics is None else metrics
+        return cls(manifest, training.kept_theta.copy(), {key: of for key, of in scores.items() if not math.isnan(of)})
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -126,58 +163,81 @@ class Model:
         np.copyto(network.theta, self.theta)
         return network
 
+    def read_cells(self, inputs: Any) -> Array:
+        """Return raw inputs as the array that the encoding takes, shape (n, c): the cells of a table, or numbers.
+
+        Args:
+            inputs: as for `outputs`.
+
+        Raises:
+            ConfigError: if a column is missing, the inputs have another shape, or a value cannot be read.
+        """
+        if self.manifest.schema is not None:
+            return self.manifest.schema.read(inputs)
+        d, columns = self.manifest.n_columns, self.manifest.columns
+        names = column_names(inputs)
+        if names and columns and names != columns:
+            raise ConfigError(f"inputs must have the columns {', '.join(columns)}, got {', '.join(names)}.")
+        array: Array = np.asarray(inputs)
+        if array.ndim != 2 or array.shape[1] != d:
+            raise ConfigError(f"inputs must have shape (n, {d}), one row per example, got {array.shape}.")
+        check_inputs(array, path="", columns=columns)
+        return array
+
     def outputs(self, inputs: Any) -> Array:
         """Return the raw outputs of the network, shape (n, k).
 
         Several threads may call this at the same time.
 
         Args:
-            inputs: raw inputs, shape (n, d), as in the training data: pixels are not divided by 255, for example. The
-                columns of a pandas frame must be those of the training data, in the same order.
+            inputs: raw inputs, as in the training data: pixels are not divided by 255, for example. For a model of a
+                table: a pandas frame, a mapping of column names to values, a list of such mappings, or rows of values
+                in the order of the columns. For any other model: an array of shape (n, d), or a frame with the columns
+                of the training data, in the same order.
 
         Raises:
-            ConfigError: if the inputs have another shape or other columns, or are not finite numbers.
+            ConfigError: if a column is missing, the inputs have another shape, or a value cannot be read.
         """
-        d, columns = self.manifest.sizes[0], self.manifest.columns
-        names = column_names(inputs)
-        if names and columns and names != columns:
-            raise ConfigError(f"inputs must have the columns {', '.join(columns)}, got {', '.join(names)}.")
-        inputs = np.asarray(inputs)
-        if inputs.ndim != 2 or inputs.shape[1] != d:
-            raise ConfigError(f"inputs must have shape (n, {d}), one row per example, got {inputs.shape}.")
-        check_inputs(inputs, path="", columns=columns)
-        rows = np.arange(len(inputs))
+        return self.outputs_of_cells(self.read_cells(inputs))
+
+    def outputs_of_cells(self, cells: Array) -> Array:
+        """Return the raw outputs of the network, shape (n, k), for what `read_cells` returns or a data set contains."""
+        rows = np.arange(len(cells))
         # Each call builds a network of its own, because threads cannot share a network's work memory.
-        return compute_outputs(self.build_network(), Examples(inputs, rows, rows, self.manifest.scaling))
+        return compute_outputs(self.build_network(), Examples(cells, rows, rows, self.manifest.encoding))
 
     def predict_proba(self, inputs: Any) -> Array:
         """Return probabilities or values.
 
         Args:
-            inputs: raw inputs, shape (n, d), as for `outputs`.
+            inputs: raw inputs, as for `outputs`.
 
         Returns:
             The probability of each class, shape (n, k), in the order of `classes`; the probability of each label,
-            shape (n, m); or the values, shape (n, m).
+            shape (n, m); or the values in their own units, shape (n, m).
 
         Raises:
-            ConfigError: if the inputs have another shape or other columns, or are not finite numbers.
+            ConfigError: as for `outputs`.
         """
         loss, outputs = self.manifest.config.loss, self.outputs(inputs)
-        return loss.probabilities(outputs) if self.manifest.task == "classes" else loss.predictions(outputs)
+        if self.manifest.task == "classes":
+            return loss.probabilities(outputs)
+        return self.manifest.target_scaling.invert(loss.predictions(outputs))
 
     def predict(self, inputs: Any) -> Array:
         """Return the predicted class of each example, its labels or its values.
 
         Args:
-            inputs: raw inputs, shape (n, d), as for `outputs`.
+            inputs: raw inputs, as for `outputs`.
 
         Returns:
             The indices of the most probable classes, integers in 0..k-1 of shape (n,), where `classes[i]` is the name
-            of class i; the labels, 0 or 1 of shape (n, m); or the values, shape (n, m), where m is 1 for a single
-            target.
+            of class i; the labels, 0 or 1 of shape (n, m); or the values in their own units, shape (n, m), where m is 1
+            for a single target.
 
         Raises:
-            ConfigError: if the inputs have another shape or other columns, or are not finite numbers.
+            ConfigError: as for `outputs`.
         """
-        return self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)
+        return self.manifest.target_scaling.invert(
+            self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)
+        )

@@ -27,7 +27,7 @@ from mlp.model import Manifest, Model
 from mlp.untrusted import check_size, open_npz, read_regular
 
 MODEL_FORMAT = "mlp-model"
-MODEL_VERSION = 3
+MODEL_VERSION = 4
 MANIFEST = "model.json"
 WEIGHTS = "weights.npz"
 THETA = "theta"

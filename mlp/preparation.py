@@ -9,6 +9,7 @@ from mlp.config import TrainConfig
 from mlp.data import Split
 from mlp.errors import ConfigError, errors_in
 from mlp.scores import PARTS
+from mlp.targets import TargetScaling
 
 
 def check_fit(config: TrainConfig, data: Split) -> None:
@@ -21,7 +22,7 @@ def check_fit(config: TrainConfig, data: Split) -> None:
         config.loss.n_outputs(data.task, data.n_targets)
     with errors_in(path="metrics"):
         for metric in config.metrics:
-            metric.check_task(data.task)
+            metric.check_targets(data.task, data.n_targets)
     known = [f"{part}/{name}" for part in PARTS for name in config.metric_names(data.task)]
     for path, watched in config.watched().items():
         if watched not in known:
@@ -29,11 +30,28 @@ def check_fit(config: TrainConfig, data: Split) -> None:
             raise ConfigError(problem, path=path)
         if watched.startswith("validation/") and data.validation is None:
             raise ConfigError(f'needs "{watched}", but there is no validation part.', path=path)
+    if config.data.target_scale in ("standard", "log") and data.task == "values" and has_output_function(config):
+        problem = f'is "{config.data.target_scale}", but the loss has an output function. Use "none", or remove output.'
+        raise ConfigError(problem, path="data.target_scale")
     if config.class_weights and data.task != "classes":
         raise ConfigError(f"needs classes, but the targets are {data.task}.", path="class_weights")
     if isinstance(config.class_weights, tuple) and len(config.class_weights) not in (0, data.n_targets):
         problem = f"must have one number for each of the {data.n_targets} classes, got {len(config.class_weights)}."
         raise ConfigError(problem, path="class_weights")
+
+
+def has_output_function(config: TrainConfig) -> bool:
+    """Return whether the loss applies a function to the outputs, whose range scaled targets may not fit."""
+    return getattr(config.loss, "output", "identity") != "identity"
+
+
+def fit_target_scaling(config: TrainConfig, data: Split) -> TargetScaling:
+    """Return how the targets are scaled for the network, fitted on the training part; as they are unless values."""
+    chosen = config.data.target_scale
+    if data.task != "values" or chosen == "none" or (chosen == "auto" and has_output_function(config)):
+        return TargetScaling()
+    train = data.train
+    return TargetScaling.fit(train.row_targets, weights=train.row_weights, log=chosen == "log")
 
 
 def example_weights(config: TrainConfig, data: Split) -> Array | None:

@@ -70,6 +70,8 @@ class AbstractRecord(ABC):  # noqa: B024 - the families of parts add abstract me
             ConfigError: if a key is unknown or missing, or a value has the wrong type or is out of bounds.
         """
         known = field_types(cls)
+        with errors_in(path=path):
+            mapping = cls.current_names(mapping)
         for key in mapping:
             if key not in known:
                 table_name = path.rpartition(".")[2]
@@ -82,6 +84,15 @@ class AbstractRecord(ABC):  # noqa: B024 - the families of parts add abstract me
                 raise ConfigError("is missing and has no default.", path=join_path(path, f.name))
         with errors_in(path=path):
             return cls(**mapping)
+
+    @classmethod
+    def current_names(cls, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mapping in which fields that were renamed have their names of today.
+
+        Raises:
+            ConfigError: if a field is given by both names.
+        """
+        return mapping
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the mapping that `from_mapping` turns back into an equal record; it includes every default."""

@@ -50,6 +50,10 @@ class Scaling(AbstractRecord):
         factor = 1.0 / np.where(deviation > _rounding(centre), deviation, 1.0)
         return cls(tuple(factor.tolist()), tuple(centre.tolist()))
 
+    def n_inputs(self, n_columns: int) -> int:
+        """Return the number of inputs that `n_columns` raw inputs become: as many."""
+        return n_columns
+
     def apply(self, raw: Array, x: Array) -> None:
         """Write scaled inputs of shape (b, d) into `x`, in its type."""
         if self.by_example:

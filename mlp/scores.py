@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -17,11 +18,14 @@ from mlp.metrics import (
     Loss,
     metrics,
 )
+from mlp.targets import TargetScaling
 
 PARTS = ("train", "validation")
 PART_WORDS = re.compile(
     r"(?:(train|training|val|valid|validation|test|best|final)[/_.-])+", re.I
 )  # as other programs write
+NO_SCALING = TargetScaling()
+MAY_BE_UNDEFINED = {name for name in metrics if metrics.lookup(name).may_be_undefined}
 STANDARD: dict[Task, tuple[AbstractMetric, ...]] = {
     "classes": (Loss(), Accuracy()),
     "labels": (Loss(), LabelAccuracy()),
@@ -42,6 +46,7 @@ def evaluate(
     task: Task,
     extra: tuple[AbstractMetric, ...] = (),
     weights: Array | None = None,
+    scaling: TargetScaling = NO_SCALING,
 ) -> dict[str, float]:
     """Return the metrics of one part of the data by key: `validation/loss`, `validation/accuracy`, ...
 
@@ -53,9 +58,31 @@ def evaluate(
         task: what is predicted, which decides the standard metrics.
         extra: metrics besides the standard ones.
         weights: the weight of each example, shape (n,); None for equal weights.
+        scaling: how values to predict were scaled for the network. The loss is that of scaled targets, every other
+            metric is in the targets' own units.
     """
     chosen = {metric.name: metric for metric in (*standard(task), *extra)}
-    return {f"{part}/{name}": metric.compute(outputs, targets, loss, weights) for name, metric in chosen.items()}
+    return {
+        f"{part}/{name}": metric.compute_in_units(outputs, targets, loss, weights, scaling)
+        for name, metric in chosen.items()
+    }
+
+
+def is_finite(values: Mapping[str, float]) -> bool:
+    """Return whether the metrics of an epoch are finite; an undefined metric is NaN, and the loss is never undefined.
+
+    Args:
+        values: the metrics by key.
+    """
+    return not any(
+        math.isinf(value) or (math.isnan(value) and key.rpartition("/")[2] not in MAY_BE_UNDEFINED)
+        for key, value in values.items()
+    )
+
+
+def score_text(value: float, form: str = ".4f") -> str:
+    """Return how a metric is shown: a number in a format, or `undefined`."""
+    return "undefined" if math.isnan(value) else format(value, form)
 
 
 def direction(key: str) -> Direction:
@@ -98,6 +125,7 @@ def scores_at(epoch: int, history: Mapping[str, list[float]]) -> dict[str, float
 
 
 def best_epoch(key: str, history: Mapping[str, list[float]]) -> int:
-    """Return the first epoch (counted from 1) at which the metric was best."""
-    values = history[key]
-    return 1 + values.index(max(values) if direction(key) == "maximize" else min(values))
+    """Return the first epoch (counted from 1) at which the metric was best; an undefined value is the worst."""
+    sign = 1.0 if direction(key) == "maximize" else -1.0
+    values = [-math.inf if math.isnan(value) else sign * value for value in history[key]]
+    return 1 + values.index(max(values))

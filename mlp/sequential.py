@@ -25,6 +25,7 @@ import numpy as np
 from mlp.arrays import Array
 from mlp.config import EarlyStopping, TrainConfig
 from mlp.data import Dataset, Examples, Split
+from mlp.data_config import Scale
 from mlp.errors import ConfigError, errors_in
 from mlp.keras_names import find_loss, find_metrics, find_optimizer, metrics_for
 from mlp.keras_targets import count_targets, find_task, read_targets, to_targets
@@ -38,7 +39,7 @@ from mlp.network import Network
 from mlp.optimizers import AbstractOptimizer
 from mlp.records import decode, label
 from mlp.schedules import AbstractSchedule
-from mlp.scores import evaluate
+from mlp.scores import evaluate, score_text
 from mlp.state import History
 from mlp.training import EpochMetrics, Training
 
@@ -76,7 +77,8 @@ class Sequential:
         dropout: the fraction of hidden units that is dropped at each training step.
         scale: how inputs are scaled. `none` leaves them as they are; `unit` divides integers by the largest value of
             their type (bytes by 255); `standard` gives each feature mean 0 and standard deviation 1 on the training
-            part; `example` gives each example mean 0 and standard deviation 1.
+            part; `example` gives each example mean 0 and standard deviation 1; `robust`, `min_max`, `quantile` and
+            `auto` are those of `mlp.DataConfig`.
         seed: the seed of split, initialization and shuffling.
         dtype: the type of all arithmetic.
 
@@ -92,13 +94,13 @@ class Sequential:
         initializer: Any = "he_normal",
         normalization: Any = "none",
         dropout: float = 0.0,
-        scale: Literal["none", "unit", "standard", "example"] = "none",
+        scale: Scale = "none",
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
     ) -> None:
         # A configuration without layers checks these settings now. `fit` adds the layers and the rest.
         network = {"initializer": initializer, "normalization": normalization, "dropout": dropout}
-        data = {"name": "arrays", "scale": scale, "validation": 0}
+        data = {"name": "arrays", "scale": scale, "target_scale": "none", "validation": 0}
         self._base = TrainConfig.from_mapping({"data": data, "network": network, "seed": seed, "dtype": dtype})
         self._compiled: _Compiled | None = None
         self._model: Model | None = None
@@ -376,10 +378,10 @@ def _split(config: TrainConfig, dataset: Dataset, validation: tuple[Array, Array
         return dataset.split(config.data, config.seed)
     # All examples are for training, and the validation examples are scaled in the same way as these.
     split = dataset.without_validation(config.data)
-    return replace(split, validation=Examples(*validation, np.arange(len(validation[0])), split.train.scaling))
+    return replace(split, validation=Examples(*validation, np.arange(len(validation[0])), split.train.encoding))
 
 
 def _line(metrics: EpochMetrics, epochs: int) -> str:
     """Return the metrics of an epoch as a line of text."""
-    values = "  ".join(f"{key} {value:.4f}" for key, value in metrics.values.items())
+    values = "  ".join(f"{key} {score_text(value)}" for key, value in metrics.values.items())
     return f"epoch {metrics.epoch:{len(str(epochs))}}/{epochs}  {values}"

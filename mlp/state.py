@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -130,6 +131,7 @@ def kept_epoch(config: TrainConfig, history: History) -> int:
     sign = 1.0 if direction(stopping.metric) == "maximize" else -1.0
     kept = 0
     for epoch, value in enumerate(values):
-        if sign * (value - values[kept]) > stopping.min_delta:
+        is_better = sign * (value - values[kept]) > stopping.min_delta
+        if is_better or (math.isnan(values[kept]) and not math.isnan(value)):  # an undefined value is the worst
             kept = epoch
     return kept + 1

@@ -20,16 +20,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thread, stream
-from mlp.batches import PAGE_ROWS, BatchReader
+from mlp.batches import PAGE_ROWS, BatchReader, ShuffledEpoch
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Examples, Split
 from mlp.diagnostics import diagnose
 from mlp.errors import CorruptStateError, DivergedError
 from mlp.network import Network
 from mlp.online import BLOCK_EXAMPLES, OnlineSteps, is_online
-from mlp.preparation import check_fit, example_weights
-from mlp.scores import evaluate, scores_at
+from mlp.preparation import check_fit, example_weights, fit_target_scaling
+from mlp.scores import evaluate, is_finite, scores_at
 from mlp.state import History, Status, TrainingState, kept_epoch
+from mlp.targets import TargetScaling
 
 # Parameters that an optimizer handles at once, so that they stay in the cache and need little scratch memory. All at
 # once takes 5 % longer in `benchmarks/throughput.py`, row `784-512-256-128-10 relu adam 128`.
@@ -47,31 +48,6 @@ class EpochMetrics:
 
     epoch: int
     values: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _ShuffledEpoch:
-    """What goes with the training examples of one epoch, in their shuffled order.
-
-    Attributes:
-        targets: of the examples, first axis n.
-        weights: of the examples, shape (n,), or None.
-        noise: the random stream of dropout and input noise.
-        learning_rates: one per step.
-    """
-
-    targets: Array
-    weights: Array | None
-    noise: np.random.Generator
-    learning_rates: list[float]
-
-    def batch(self, start: int, stop: int) -> tuple[Array, Array | None]:
-        """Return the targets and the weights of some consecutive examples."""
-        return self.targets[start:stop], None if self.weights is None else self.weights[start:stop]
-
-    def total_weight(self, start: int, stop: int) -> float:
-        """Return the sum of the weights of some consecutive examples."""
-        return stop - start if self.weights is None else float(self.weights[start:stop].sum())
 
 
 class _Chunk(NamedTuple):
@@ -94,6 +70,7 @@ class Training:
     Args:
         config: what to train.
         data: the training part and the validation part.
+        target_scaling: how values to predict are scaled for the network; None to fit it on the training part.
 
     Attributes:
         epoch: epochs run so far.
@@ -104,12 +81,13 @@ class Training:
         network: the network with its current parameters.
         slots: the optimizer's memory, shape (n_slots, n_trained).
         best_theta: the parameters of the best epoch so far; empty without early stopping.
+        target_scaling: how values to predict are scaled for the network.
 
     Raises:
         ConfigError: if the configuration does not fit the data.
     """
 
-    def __init__(self, config: TrainConfig, data: Split) -> None:
+    def __init__(self, config: TrainConfig, data: Split, *, target_scaling: TargetScaling | None = None) -> None:
         check_fit(config, data)
         self.config = config
         self.data = data
@@ -135,6 +113,8 @@ class Training:
         self._chunks = self._cut_into_chunks()
         self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = example_weights(config, data)
+        self.target_scaling = fit_target_scaling(config, data) if target_scaling is None else target_scaling
+        self._scaled_targets = self.target_scaling.apply(data.train.row_targets, dtype) if self.target_scaling else None
 
     def _cut_into_chunks(self) -> list[_Chunk]:
         """Return the pieces of the trained parameters that the optimizer works on."""
@@ -187,7 +167,7 @@ class Training:
             if self._run_steps(values) and self.data.validation is not None:
                 values |= self.evaluate(self.data.validation, "validation")
         self.epoch += 1
-        if values and np.isfinite(list(values.values())).all() and np.isfinite(self.network.theta).all():
+        if values and is_finite(values) and np.isfinite(self.network.theta).all():
             for key, value in values.items():
                 self.history.setdefault(key, []).append(value)
             self._keep_best_theta()
@@ -210,15 +190,17 @@ class Training:
         base = config.optimizer.learning_rate * config.schedule.reduction(self.history)
         progress = (self.epoch + i / self.n_steps for i in range(self.n_steps))
         rates = [config.schedule.rate(base, epochs_done, config.epochs) for epochs_done in progress]
-        epoch = _ShuffledEpoch(targets, weights, stream(config.seed, "noise", self.epoch), rates)
+        scaled = targets if self._scaled_targets is None else self._scaled_targets[order]
+        epoch = ShuffledEpoch(scaled, weights, stream(config.seed, "noise", self.epoch), rates)
         self._reader.set_order(rows)
         online = self._online
         if not (self._run_batches(epoch, values) if online is None else self._run_examples(epoch, online)):
             return False
-        values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, config.metrics, weights)
+        extra, scaling = config.metrics, self.target_scaling
+        values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, extra, weights, scaling)
         return True
 
-    def _run_examples(self, epoch: _ShuffledEpoch, online: OnlineSteps) -> bool:
+    def _run_examples(self, epoch: ShuffledEpoch, online: OnlineSteps) -> bool:
         """Learn from one example after another; return False as soon as a gradient is not finite."""
         for start in range(0, self.n_steps, BLOCK_EXAMPLES):
             stop = min(start + BLOCK_EXAMPLES, self.n_steps)
@@ -228,7 +210,7 @@ class Training:
         self.steps += self.n_steps
         return True
 
-    def _run_batches(self, epoch: _ShuffledEpoch, values: dict[str, float]) -> bool:
+    def _run_batches(self, epoch: ShuffledEpoch, values: dict[str, float]) -> bool:
         """Learn from one batch after another; return False as soon as a gradient is not finite.
 
         The diagnostics of the last batch are added to `values` if the configuration asks for them.
@@ -248,7 +230,7 @@ class Training:
                 values |= diagnose(network, before, self._reader.read(max(start, stop - self._block_rows), stop))
         return True
 
-    def _compute_gradient(self, start: int, stop: int, epoch: _ShuffledEpoch) -> bool:
+    def _compute_gradient(self, start: int, stop: int, epoch: ShuffledEpoch) -> bool:
         """Write the gradient of the mean loss over a batch into `network.grad`; return whether it is finite.
 
         A batch of more rows than a block (`PAGE_ROWS`) is computed block by block, because the activations of a block
@@ -269,7 +251,7 @@ class Training:
         np.copyto(grad, self._grad_sum)
         return True
 
-    def _propagate(self, start: int, stop: int, epoch: _ShuffledEpoch) -> bool:
+    def _propagate(self, start: int, stop: int, epoch: ShuffledEpoch) -> bool:
         """Run the forward and the backward pass of some rows; return False if the gradient is not finite."""
         network, (targets, weights) = self.network, epoch.batch(start, stop)
         x, outputs = self._reader.read(start, stop), self._outputs[start:stop]
@@ -320,7 +302,8 @@ class Training:
         outputs, config = self.outputs(examples), self.config
         targets, weights = examples.row_targets, examples.row_weights
         with np.errstate(all="ignore"):
-            return evaluate(outputs, targets, config.loss, part, self.data.task, config.metrics, weights)
+            task, extra, scaling = self.data.task, config.metrics, self.target_scaling
+            return evaluate(outputs, targets, config.loss, part, task, extra, weights, scaling)
 
     def outputs(self, examples: Examples) -> Array:
         """Return the network's raw outputs, shape (n, k)."""
@@ -337,13 +320,18 @@ class Training:
         return TrainingState(self.config.to_mapping(), self.epoch, self.status, *arrays, history, self.seconds)
 
     @classmethod
-    def resume(cls, state: TrainingState, data: Split) -> Training:
+    def resume(cls, state: TrainingState, data: Split, *, target_scaling: TargetScaling | None = None) -> Training:
         """Return the training that a state was taken from, ready to continue.
+
+        Args:
+            state: the state.
+            data: the data of the training.
+            target_scaling: as for `Training`.
 
         Raises:
             CorruptStateError: if the state's arrays do not fit its configuration and this data.
         """
-        training = cls(TrainConfig.from_mapping(state.config), data)
+        training = cls(TrainConfig.from_mapping(state.config), data, target_scaling=target_scaling)
         for name, own, saved in (
             ("theta", training.network.theta, state.theta),
             ("slots", training.slots, state.slots),

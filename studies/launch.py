@@ -97,7 +97,7 @@ class Plan:
         Args:
             workers: the number of workers asked for.
         """
-        study, found = self.spec.study, []
+        study, found = self.spec.study, self.split.find_gaps()
         if outside := self.spec.space.why_base_is_outside():
             found.append(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
         least = value_at(study.pruner, "min_epochs")
@@ -201,6 +201,7 @@ def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
         config = example.config
         data = replace(config.data, scale="none")
         with errors_in("[space]"), errors_of_choices(example.chosen):
+            dataset.check_scale(config.data)
             splits[data] = splits.get(data) or dataset.split(data, config.seed)
             check_fit(config, splits[data])
             _check_metric(spec, config, dataset.task)

@@ -121,6 +121,7 @@ def evaluate(
 ) -> None:
     """Evaluate a saved model on part of a data set, or on a CSV file."""
     from mlp.model_io import load_model
+    from mlp.scores import score_text
     from studies.models.predict import evaluate_model
 
     console = open_console()
@@ -135,4 +136,4 @@ def evaluate(
     )
     width = max(map(len, scores))
     for key, value in scores.items():
-        print_line(console, f"{key:{width}}  {value:.6g}")
+        print_line(console, f"{key:{width}}  {score_text(value, '.6g')}")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mlp.paths import flatten
 from mlp.records import label
+from mlp.scores import score_text
 from mlp.training import EpochMetrics
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
@@ -162,14 +163,14 @@ def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
     for column in ("epoch", *trial.history):
         epochs.add_column(column, justify="right", overflow="fold")
     for index in range(trial.n_epochs):
-        epochs.add_row(str(index + 1), *(f"{values[index]:.4f}" for values in trial.history.values()))
+        epochs.add_row(str(index + 1), *(score_text(values[index]) for values in trial.history.values()))
     error = [Text(), Text(ending.error.strip(), style="red")] if ending and ending.error else []
     return Group(*head, Text(), config, Text(), epochs, *error)
 
 
 def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
     """Return the metrics of an epoch as one line."""
-    values = "  ".join(f"{key} {value:.4f}" for key, value in metrics.values.items())
+    values = "  ".join(f"{key} {score_text(value)}" for key, value in metrics.values.items())
     return f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {values}"
 
 
@@ -179,7 +180,7 @@ def training_view(result: RetrainResult, provenance: Provenance | None) -> Rende
     kept = f"weights of epoch {result.kept_epoch} of {result.epochs} kept"
     table.add_row("trained", f"{result.n_train} examples, {duration(result.seconds)}, {kept}")
     for key, value in {**result.scores, **(result.test or {})}.items():
-        table.add_row(key, Text(f"{value:.4f}", style="bold" if key.startswith("test/") else ""))
+        table.add_row(key, Text(score_text(value), style="bold" if key.startswith("test/") else ""))
     table.add_row("weights", Text(result.weight_digest, style="dim"))
     if result.saved:
         table.add_row("saved", Text(str(result.saved)))

@@ -24,7 +24,7 @@ MIN_PIXELS = 64  # a square number of columns from here on may be a picture
 class CsvSource(AbstractSource):
     """A CSV file with the fields of a configuration that decide what is read from it.
 
-    `digest` covers the content of the file, the fields `label`, `task` and `test`, and the way the file is encoded.
+    `digest` covers the content of the file, the fields `target`, `task` and `test`, and the way the file is encoded.
 
     Attributes:
         file: the file.
@@ -46,7 +46,7 @@ class CsvSource(AbstractSource):
                 content = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}.", path="name") from None
-        content.update(f"{ENCODING}\0{config.label}\0{config.test!r}\0{config.task}".encode())
+        content.update(f"{ENCODING}\0{config.targets[0]}\0{config.test!r}\0{config.task}".encode())
         return cls(file.stem[:64], content.hexdigest(), file, config)
 
     def read(self, search: FileSearch) -> Dataset:
@@ -84,11 +84,11 @@ def read_csv(file: Path, config: DataConfig, *, digest: str = "") -> Dataset:
         ConfigError: if the file cannot be used; the message names file, line and column.
     """
     table = read_table(file)
-    check_label(table, config.label)
+    check_label(table, config.targets[0])
     if len(table.names) < 2:
         raise ConfigError(f"{file}: must have at least one column besides the one to predict.")
-    targets, classes = _encode_targets(table, config.label, config.task)
-    inputs, columns = encode(table.without(config.label))
+    targets, classes = _encode_targets(table, config.targets[0], config.task)
+    inputs, columns = encode(table.without(config.targets[0]))
     # A rule without randomness: the test part must not depend on the seed, or searches with other seeds would see it.
     is_test = _choose_test_rows(len(table), config.n_test(len(table)))
     train = inputs[~is_test]
@@ -135,7 +135,7 @@ def read_targets_as(table: Table, label: str, task: str, classes: Sequence[str])
     return np.array([number[text] for text in texts], np.int64)
 
 
-def check_label(table: Table, label: str, *, advice: str = "Set data.label to the column to predict.") -> None:
+def check_label(table: Table, label: str, *, advice: str = "Set data.target to the column to predict.") -> None:
     """Refuse a table without the column to predict.
 
     Args:

@@ -86,7 +86,7 @@ def _find_source(config: DataConfig, search: FileSearch) -> AbstractSource:
         ConfigError: if there is no such data set or file.
     """
     if config.is_table:
-        return CsvSource.from_file(find_csv(config.name, search.data_dir), config)
+        return CsvSource.from_file(find_csv(config.file, search.data_dir), config)
     if not config.name:
         names = ", ".join(published.SOURCES)
         raise ConfigError(f"is empty. Give the path of a CSV file or one of: {names}.", path="name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Provenance(AbstractRecord):
             data_digest=record.data.digest,
             cpu=environment["cpu"],
             blas=environment["blas"],
-            scores=scores_at(ending.kept_epoch, trial.history),
+            scores={key: of for key, of in scores_at(ending.kept_epoch, trial.history).items() if not math.isnan(of)},
             versions={name: environment[name] for name in versions() if name in environment},
         )
 

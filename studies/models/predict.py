@@ -81,7 +81,7 @@ def _read_csv(file: Path, model: Model, label: str | None) -> Array:
 
 def _target_column(model: Model) -> str:
     """Return the column that a model predicts; the default column if it was not trained on a CSV file."""
-    return model.manifest.config.data.label
+    return model.manifest.config.data.targets[0]
 
 
 def _encode_inputs(table: Table, model: Model) -> Array:
@@ -168,9 +168,9 @@ def evaluate_model(
     for metric in extra_metrics:
         metric.check_task(task)
     data = str(data)
-    is_own_data = data == config.data.name
+    is_own_data = data == (config.data.file or config.data.name)
     data_config = config.data if is_own_data else DataConfig(data)
-    if not data_config.is_table or (is_own_data and label in (None, config.data.label)):
+    if not data_config.is_table or (is_own_data and label in (None, config.data.targets[0])):
         dataset = open_dataset(data_config, data_dir=data_dir, progress=progress)
         key: str = part or "test"
         inputs, targets = _read_part(model, dataset, key)
@@ -181,7 +181,8 @@ def evaluate_model(
         raise ConfigError(f"{data}: has no parts, because the model was not trained on it. Leave out --part.")
     outputs = model.outputs(inputs)
     with np.errstate(all="ignore"):
-        return evaluate(outputs, targets, config.loss, key, task, (*config.metrics, *extra_metrics))
+        chosen, scaling = (*config.metrics, *extra_metrics), model.manifest.target_scaling
+        return evaluate(outputs, targets, config.loss, key, task, chosen, scaling=scaling)
 
 
 def _read_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:

@@ -113,7 +113,7 @@ def retrain(
         else:
             training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
             seconds = training.seconds
-    test_part = dataset.test(training.data.train.scaling) if test else None
+    test_part = dataset.test(training.data.train.encoding) if test else None
     test_scores = training.evaluate(test_part, "test") if test_part is not None else None
     scores = training.kept_scores()
     comparison = compare(training, dataset, provenance, is_same=seed is None and not refit)

@@ -18,6 +18,7 @@ is the end of a trial that was still running, and these epochs are computed agai
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ class Ending:
 
     Attributes:
         state: `complete`, `pruned` or `failed`.
-        reason: `pruner` or `diverged` if pruned, the class of the error if failed, else empty.
+        reason: `pruner`, `diverged` or `undefined` (the metric of the kept epoch) if pruned, the class of the error if
+            failed, else empty.
         value: the metric at the kept epoch if complete, at the last epoch if pruned, else None.
         kept_epoch: the epoch whose weights are kept, counted from 1; 0 if no weights are kept.
         weight_digest: the SHA-256 of the kept weights; empty unless complete.
@@ -188,14 +190,15 @@ class TrialLog:
         return record
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Log the metrics of an epoch (counted from 1), or compare them with what is logged.
+        """Log the metrics of an epoch (counted from 1), an undefined one as null, or compare them with what is logged.
 
         Raises:
             HistoryMismatchError: if the log says something else.
         """
         record = self._started_record()
         if epoch > record.n_epochs:
-            _apply(record, self._append("epoch", {"epoch": epoch, "metrics": metrics}))
+            defined = {key: None if math.isnan(value) else value for key, value in metrics.items()}
+            _apply(record, self._append("epoch", {"epoch": epoch, "metrics": defined}))
             return
         logged = {key: values[epoch - 1] for key, values in record.history.items() if epoch <= len(values)}
         self._compare(logged, metrics, f" of epoch {epoch}")
@@ -332,7 +335,7 @@ def _apply(record: TrialRecord, line: Mapping[str, Any]) -> None:
         if line["epoch"] != record.n_epochs + 1 or record.ending is not None:
             raise ValueError("an epoch in the wrong place")
         for key, value in line["metrics"].items():
-            record.history.setdefault(key, []).append(value)
+            record.history.setdefault(key, []).append(math.nan if value is None else value)
         record.epoch_times.append(line["time"])
     else:
         record.ending = Ending(**{key: line[key] for key in Ending.__dataclass_fields__})

@@ -22,6 +22,7 @@ lost, edited or put back to an older copy, are all made again.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -270,10 +271,13 @@ class Ledger:
             self._view.report(trial.number, epoch, value)
         if epoch == progress.epoch and progress.status in ("finished", "stopped"):
             kept = trial.reported[progress.kept_epoch]
+            if math.isnan(kept):  # it must not decide: Optuna would take it for a failure
+                return Ending("pruned", "undefined", None, progress.kept_epoch, seconds=progress.seconds)
             return Ending("complete", "", kept, progress.kept_epoch, progress.weight_digest, seconds=progress.seconds)
         # Trial 0 is base, the configuration that all others are compared with: it is never pruned.
         if trial.number > 0 and self._view.should_prune(trial.number):
-            return Ending("pruned", "pruner", value, epoch, seconds=progress.seconds)
+            shown = None if math.isnan(value) else value
+            return Ending("pruned", "pruner", shown, epoch, seconds=progress.seconds)
         return None
 
     def _end(self, trial: LiveTrial, ending: Ending) -> None:
@@ -304,7 +308,7 @@ class Ledger:
 
 def _outcome(recorded: TrialRecord, ending: Ending) -> tuple[Progress, Ending | None]:
     """Return the progress and the failure of a trial that has ended, as if they had just been computed."""
-    status: Status = "finished" if ending.state == "complete" else "running"
+    status: Status = "finished" if ending.state == "complete" or ending.reason == "undefined" else "running"
     n_epochs = recorded.n_epochs
     if ending.reason == "diverged":
         status, n_epochs = "diverged", n_epochs + 1  # the epoch that diverged has no value

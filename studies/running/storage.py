@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -130,7 +131,12 @@ class StudyTable:
 
     def rows(self) -> list[FrozenTrial]:
         """Return all rows by trial number."""
-        return sorted(self._study.get_trials(deepcopy=False), key=lambda row: row.number)
+        rows = sorted(self._study.get_trials(deepcopy=False), key=lambda row: row.number)
+        for row in rows:
+            # An undefined value is NaN, which equals itself in a comparison of rows only if it is the same object.
+            values = row.intermediate_values
+            row.intermediate_values = {at: math.nan if math.isnan(of) else of for at, of in values.items()}
+        return rows
 
     def add(self, row: FrozenTrial) -> None:
         """Write the row of the next trial, in one transaction."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlp.config import TrainConfig
+from mlp.data_config import current_path
 from mlp.errors import ConfigError, did_you_mean, shown
 from mlp.paths import flatten, join_path, value_at
 from mlp.records import AbstractRecord, Bounds, Label, decode, field_types, label
@@ -202,7 +203,7 @@ def _read_entry(path: str, value: Any) -> dict[str, Any]:
     when = value.get("when", {})
     if not isinstance(when, dict):
         raise ConfigError(f'when must be a table such as {{ optimizer = "sgd" }}, got {shown(when)}.', path=path)
-    return value | {"when": flatten(when)}
+    return value | {"when": {current_path(other): wanted for other, wanted in flatten(when).items()}}
 
 
 def _steps_to_entry(table: Mapping[str, Any]) -> list[str]:

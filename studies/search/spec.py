@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp.config import TrainConfig
+from mlp.data_config import current_changes, current_path
 from mlp.errors import ConfigError, did_you_mean, errors_in, shortened, shown
 from mlp.metrics import Direction
 from mlp.paths import flatten, merge, value_at
@@ -135,12 +136,13 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     _check_sections(tables)
     with errors_in("[study]"):
         study = StudyConfig.from_mapping(tables["study"])
-    changes = dict(parse_override(text) for text in overrides)
+    changes = current_changes(dict(parse_override(text) for text in overrides))
     with errors_in("[base]"):
         base = TrainConfig.from_mapping(tables["base"])
         base = TrainConfig.from_mapping(merge(base.to_mapping(), changes))
         base.data.require_name()
-    searched = {path: entry for path, entry in tables.get("space", {}).items() if not _is_fixed(path, changes, base)}
+    space_table = {current_path(path): entry for path, entry in tables.get("space", {}).items()}
+    searched = {path: entry for path, entry in space_table.items() if not _is_fixed(path, changes, base)}
     with errors_in("[space]"):
         space = Space(searched, base)
     for config in (base, *(example.config for example in space.examples)):

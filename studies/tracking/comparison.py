@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from studies.records.results import StudyResults
@@ -70,8 +71,13 @@ def missing_epochs(results: StudyResults, runs: Sequence[Run], store: Store) -> 
             continue
         for key, values in trial.history.items():
             published = store.history(run.id, key)
-            epochs = [epoch for epoch, value in enumerate(values, 1) if published.get(epoch) != value]
+            epochs = [epoch for epoch, value in enumerate(values, 1) if not _is_same(published.get(epoch), value)]
             if epochs:
                 numbers = ", ".join(map(str, epochs[:5])) + (", ..." if len(epochs) > 5 else "")
                 lines.append(f"trial {trial.number}: MLflow differs from the log in {key}, epochs {numbers}")
     return lines
+
+
+def _is_same(published: float | None, logged: float) -> bool:
+    """Return whether a metric is in the store as it is in the log; an undefined one is NaN in both."""
+    return published == logged or (published is not None and math.isnan(published) and math.isnan(logged))

@@ -48,6 +48,7 @@ def history_figure(results: StudyResults) -> Figure:
         "complete": [trial for trial in results.trials if trial.state == "complete"],
         "pruned": [trial for trial in results.trials if _is_pruned(trial, "pruner")],
         "diverged": [trial for trial in results.trials if _is_pruned(trial, "diverged")],
+        "undefined": [trial for trial in results.trials if _is_pruned(trial, "undefined")],
         "failed": [trial for trial in results.trials if trial.state == "failed"],
     }
     low, high = _limits(axes, _values(groups["complete"]) or _values(results.trials))
@@ -55,6 +56,7 @@ def history_figure(results: StudyResults) -> Figure:
         "complete": {"marker": "o", "s": 26, "color": COMPLETE, "linewidths": 0},
         "pruned": {"marker": "o", "s": 22, "facecolors": "white", "edgecolors": PRUNED, "linewidths": 1.2},
         "diverged": {"marker": "^", "s": 32, "color": DIVERGED, "linewidths": 0},
+        "undefined": {"marker": "s", "s": 22, "facecolors": "white", "edgecolors": DIVERGED, "linewidths": 1.2},
         "failed": {"marker": "x", "s": 30, "color": FAILED, "linewidths": 1.6},
     }
     floor, is_clipped = (low if results.direction == "maximize" else high), False

@@ -84,13 +84,27 @@ def test_to_mapping_contains_every_field() -> None:
     assert from_mapping().to_mapping() == {
         "data": {
             "name": "digits",
-            "label": "label",
+            "file": "",
+            "target": "label",
             "task": "auto",
             "test": 0.2,
-            "scale": "unit",
-            "subset": 0,
             "validation": 0.2,
-            "balanced": False,
+            "drop": [],
+            "categorical": [],
+            "numeric": [],
+            "group": "",
+            "order": "",
+            "weight": "",
+            "positive": "",
+            "header": True,
+            "separator": "auto",
+            "decimal": "auto",
+            "encoding": "auto",
+            "missing": "auto",
+            "scale": "auto",
+            "target_scale": "auto",
+            "subset": 0,
+            "stratify": "auto",
             "folds": 0,
             "fold": 0,
         },
@@ -190,19 +204,44 @@ REFUSALS = [
     ({"schedule": 0.5}, '"schedule": must be the name of a schedule or a table with a name, got 0.5.'),
     (
         {"data": {"name": "digits", "scale": "max"}},
-        '"data.scale": must be "unit" or "standard" or "example" or "none", got \'max\'.',
+        (
+            '"data.scale": must be "auto" or "robust" or "standard" or "min_max" or "quantile" or "unit" or "example" '
+            "or \"none\", got 'max'."
+        ),
     ),
     ({"data": {"name": "digits", "validation": -1}}, '"data.validation": must be at least 0, got -1.'),
     (
         {"data": "digits"},
         (
-            '"data": must be a table with name, label, task, test, scale, subset, validation, balanced, folds, fold, '
-            "got 'digits'."
+            '"data": must be a table with name, file, target, task, test, validation, drop, categorical, numeric, '
+            "group, order, weight, positive, header, separator, decimal, encoding, missing, scale, target_scale, "
+            "subset, stratify, folds, fold, got 'digits'."
         ),
     ),
     (
         {"data": {"name": "digits", "label": "digit"}},
-        '"data.label": applies to CSV files only, and data.name is "digits". Remove it.',
+        '"data.target": applies to files only, and data.name is "digits". Remove it, or set data.file.',
+    ),
+    (
+        {"data": {"name": "a.csv", "label": "x", "target": "y"}},
+        '"data.label": is the former name of "target", which is given too. Remove it.',
+    ),
+    (
+        {"data": {"name": "digits", "file": "a.csv"}},
+        '"data.file": "a.csv" and data.name = "digits" exclude each other. Remove one of them.',
+    ),
+    ({"data": {"file": "a.csv", "target": []}}, '"data.target": must name a column.'),
+    (
+        {"data": {"file": "a.csv", "order": "t", "folds": 3}},
+        '"data.folds": cannot be combined with data.order, whose latest rows are held out.',
+    ),
+    (
+        {"data": {"validation": "v.csv"}},
+        '"data.validation": must be a number or a fraction, because data.name is "", got "v.csv".',
+    ),
+    (
+        {"data": {"file": "a.csv", "numeric": ["x"], "categorical": ["x"]}},
+        '"data.numeric": contains "x", which is in data.categorical too.',
     ),
     ({"data": {"name": "digits", "folds": 1}}, '"data.folds": must be 0 (no folds) or at least 2, got 1.'),
     ({"data": {"name": "digits", "folds": 3, "fold": 3}}, '"data.fold": must be below folds = 3, got 3.'),

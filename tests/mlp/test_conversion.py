@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlp import (
     ConfigError,
+    DataConfig,
     Dataset,
     Model,
     TrainConfig,
@@ -180,29 +182,25 @@ REFUSED: dict[str, tuple[Any, str]] = {
         r'"x": inputs must have shape \(n, d\), got \(4, 8, 8\); reshape\(len\(x\), -1\)',
     ),
     "x is ragged": (lambda: ([[1, 2], [3]], GOOD), '"x": must be an array, and all rows must have the same length'),
-    "x is text": (lambda: (X.astype(str), GOOD), '"x": inputs must be numbers, got text .* or use a CSV file'),
+    "x is text": (lambda: (X.astype(str), GOOD), '"x": inputs must be numbers, got text .* or use a pandas frame'),
     "x is empty": (lambda: (X[:0], []), '"x": must contain at least one example'),
     "x has a nan": (lambda: (WITH_NAN, GOOD), '"x": inputs must be finite .* got nan in row 1, column 1'),
     "x has none": (lambda: ([[1, 2], [None, 4]], [0, 1]), '"x": inputs must be finite .* got nan in row 1, column 0'),
-    "a frame has a nan": (
-        lambda: (frame(width=[1, None, 3]), [0, 1, 0]),
-        '"x": inputs must be finite .* got nan in row 1, column "width"',
+    "a frame has an infinite number": (
+        lambda: (frame(width=[1, np.inf, 3]), [0, 1, 0]),
+        '"x": column "width", row 1: inf is not a number that is finite',
     ),
-    "an Int64 column has a missing value": (
-        lambda: (frame(width=pd.array([1, 2, None], "Int64")), [0, 1, 0]),
-        '"x": inputs must be finite .* got nan in row 2, column "width"',
+    "a frame has durations": (
+        lambda: (frame(time=pd.to_timedelta([1, 2, 3], "D")), [0, 1, 0]),
+        '"x": column "time" must contain numbers, texts or dates, got the type timedelta64',
     ),
-    "a frame has text": (
-        lambda: (frame(colour=["red", "blue", "red"]), [0, 1, 0]),
-        '"x": column "colour" must be numeric, got the type .* or use a CSV file',
+    "a frame has a column twice": (
+        lambda: (frame().set_axis(["a", "a"], axis=1), [0, 1, 0]),
+        '"x.columns": must not contain a name twice',
     ),
-    "a frame has a category": (
-        lambda: (frame(colour=pd.Categorical(["red", "blue", "red"])), [0, 1, 0]),
-        '"x": column "colour" must be numeric, got the type category',
-    ),
-    "a frame has dates": (
-        lambda: (frame(day=pd.to_datetime(["2020-01-01"] * 3)), [0, 1, 0]),
-        '"x": column "day" must be numeric, got the type datetime64',
+    "a frame has thousands of texts": (
+        lambda: (pd.DataFrame({"id": [f"n{i}" for i in range(5001)]}), [0] * 5000 + [1]),
+        '"x": column "id" has 5001 distinct texts, at most 5000 can be categories',
     ),
     "another length": (lambda: (X, [0, 1, 0]), '"y": must have one target for each of 4 examples, got 3'),
     "one class": (lambda: (X, ["a"] * 4), '"y": must have at least two different classes, got a'),
@@ -259,9 +257,52 @@ def test_a_class_that_is_not_among_the_given_ones_is_refused() -> None:
         Dataset.from_arrays(X, [[0, 1]] * 4, classes=["a", "b", "c"])
 
 
-def test_the_columns_of_a_test_frame_must_be_in_the_same_order() -> None:
+def test_the_columns_of_a_test_frame_may_be_in_any_order() -> None:
     x = frame()
-    with pytest.raises(
-        ConfigError, match='"test": must have the 2 features of x, in the same order, got width, height'
-    ):
-        Dataset.from_arrays(x, [0, 1, 0], test=(x[["width", "height"]], [0, 1, 0]))
+    dataset = Dataset.from_arrays(x, [0, 1, 0], test=(x.assign(more=1)[["more", "width", "height"]], [0, 1, 0]))
+    np.testing.assert_array_equal(dataset.test_inputs, dataset.inputs)
+    with pytest.raises(ConfigError, match='"test": there is no column "height"'):
+        Dataset.from_arrays(x, [0, 1, 0], test=(x[["width"]], [0, 1, 0]))
+
+
+def test_a_frame_of_mixed_types_is_a_table() -> None:
+    x = frame(
+        colour=["red", None, "blue"],
+        size=pd.Categorical(["10", "9", "10"]),
+        day=pd.to_datetime(["1970-01-02", None, "1970-01-03"]),
+        born=[date(1970, 1, 2), None, date(1970, 1, 3)],
+        flag=pd.array([True, None, False], "boolean"),
+        code=pd.Series([1, None, "x"], dtype=object),
+    )
+    dataset = Dataset.from_arrays(x, [0, 1, 0])
+    assert dataset.schema is not None
+    kinds = ("number", "number", "category", "category", "date", "date", "category", "category")
+    assert tuple(column.kind for column in dataset.schema.columns) == kinds
+    assert dataset.schema.columns[3].levels == ("9", "10")
+    nan = np.nan
+    np.testing.assert_array_equal(
+        dataset.inputs[:, 2:], [[1, 1, 86400, 86400, 1, 0], [nan, 0, nan, nan, nan, nan], [0, 1, 172800, 172800, 0, 1]]
+    )
+
+
+def test_the_positive_class_is_the_second() -> None:
+    for positive, targets in (("a", [0, 1, 0, 1]), ("b", [1, 0, 1, 0])):
+        dataset = Dataset.from_arrays(X, ["b", "a", "b", "a"], positive=positive)
+        assert dataset.classes[1] == positive
+        assert dataset.targets.tolist() == targets
+    with pytest.raises(ConfigError, match='"positive": must be one of two classes'):
+        Dataset.from_arrays(X, ["b", "a", "b", "a"], positive="c")
+    with pytest.raises(ConfigError, match='"positive": needs two classes, but the targets are values'):
+        Dataset.from_arrays(X, [0.5, 1.5, 2.5, 3.5], positive="c")
+
+
+def test_weights_and_groups_belong_to_the_examples() -> None:
+    dataset = Dataset.from_arrays(X, GOOD, weights=[1, 2, 3, 4], groups=["b", "a", "b", "a"])
+    split = dataset.split(DataConfig(validation=2), 0)
+    assert split.validation is not None
+    assert split.train.row_weights is not None
+    np.testing.assert_array_equal(split.train.row_weights, 1 + split.train.rows)
+    assert (split.train.rows % 2).tolist() in ([0, 0], [1, 1])
+    for options in ({"weights": [1, 2]}, {"weights": [1, -1, 1, 1]}, {"weights": "abcd"}, {"groups": [1, 2]}):
+        with pytest.raises(ConfigError):
+            Dataset.from_arrays(X, GOOD, **options)

@@ -123,7 +123,7 @@ def test_unit_scale_divides_by_the_largest_raw_value_that_can_occur(scale: Any, 
     config = DataConfig("blobs", scale=scale)
     split = dataset.split(config, 0)
     assert split.validation is not None
-    assert split.train.scaling == split.validation.scaling == Scaling((factor,))
+    assert split.train.encoding == split.validation.encoding == Scaling((factor,))
 
 
 # Parts of the data
@@ -149,7 +149,7 @@ def test_a_subset_larger_than_the_data_is_refused() -> None:
 def test_every_example_is_in_the_validation_part_of_exactly_one_fold(n: int, folds: int, balanced: bool) -> None:
     parts = []
     for fold in range(folds):
-        split = blobs(n).split(DataConfig("blobs", folds=folds, fold=fold, balanced=balanced), 3)
+        split = blobs(n).split(DataConfig("blobs", folds=folds, fold=fold, stratify=balanced), 3)
         assert split.validation is not None
         assert not set(split.train.rows) & set(split.validation.rows)
         parts.append(split.validation.rows)
@@ -161,7 +161,7 @@ def test_every_example_is_in_the_validation_part_of_exactly_one_fold(n: int, fol
 @given(n=st.integers(60, 200), share=st.floats(0.2, 0.8))
 def test_a_balanced_validation_part_has_each_class_in_proportion(n: int, share: float) -> None:
     dataset = blobs(n)
-    split = dataset.split(DataConfig("blobs", validation=share, balanced=True), 1)
+    split = dataset.split(DataConfig("blobs", validation=share, stratify=True), 1)
     assert split.validation is not None
     overall, part = np.bincount(dataset.targets, minlength=3), np.bincount(split.validation.row_targets, minlength=3)
     assert (np.abs(part - len(split.validation) / n * overall) <= 1.5).all()
@@ -181,7 +181,7 @@ def test_standard_scaling_is_fitted_on_the_training_part_only() -> None:
     x = BatchReader(split.train, len(split.train), np.float64).read(0, len(split.train))
     np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(x.std(axis=0), 1.0, rtol=1e-12)
-    assert split.validation.scaling is split.train.scaling
+    assert split.validation.encoding is split.train.encoding
 
 
 def test_scaling_by_example_gives_each_example_mean_0_and_deviation_1() -> None:

@@ -40,6 +40,7 @@ from mlp.model_io import load_model, save_model
 from mlp.normalizations import BatchNormalization
 from mlp.optimizers import Adam
 from mlp.schedules import Cosine
+from mlp.splits import Population, split_rows
 
 SMALL: dict[str, Any] = {"hidden": [6], "epochs": 4, "batch_size": 16, "random_state": 3}
 ESTIMATORS = [MLPClassifier, MLPRegressor]
@@ -79,7 +80,7 @@ def test_fit_trains_the_configuration_that_the_parameters_describe() -> None:
     ).fit(x, y)
     config = TrainConfig.from_mapping(
         {
-            "data": {"name": "X", "scale": "none", "validation": 20, "balanced": True},
+            "data": {"name": "X", "scale": "none", "validation": 20, "stratify": True},
             "seed": 3,
             "epochs": 4,
             "batch_size": 16,
@@ -96,7 +97,7 @@ def test_fit_trains_the_configuration_that_the_parameters_describe() -> None:
             "class_weights": [1.0, 2.0, 3.0],
         }
     )
-    rows, held_out = config.data.split_rows(y, 3)
+    rows, held_out = split_rows(config.data, 3, Population(len(y), y))
     training = train(config, Split(Examples(x, y, rows), Examples(x, y, held_out), 3))
     assert classifier.model_.manifest.config == config
     assert digest(classifier) == training.weight_digest()

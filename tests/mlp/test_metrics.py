@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,18 +78,24 @@ OTHER_NAMES = {
     "mse": "mean_squared_error",
     "rmse": "root_mean_squared_error",
     "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
 }
 
 
-def reference_roc_auc(outputs: Any, targets: Any, loss: AbstractLoss) -> float:
-    """Return the mean area over the columns that have both a true and another example, which scikit-learn demands."""
+def reference_ranking(outputs: Any, targets: Any, loss: AbstractLoss, function: Callable[..., Any]) -> float:
+    """Return the mean over the columns that have both a true and another example, which scikit-learn demands."""
     scores, is_true = outputs, targets
     if targets.ndim == 1:
         scores, is_true = loss.probabilities(outputs), targets[:, None] == np.arange(outputs.shape[1])
         if outputs.shape[1] == 2:
             scores, is_true = scores[:, 1:], is_true[:, 1:]
     mixed = [j for j in range(scores.shape[1]) if 0 < is_true[:, j].sum() < len(is_true)]
-    return float(np.mean([sk.roc_auc_score(is_true[:, j], scores[:, j]) for j in mixed])) if mixed else 0.5
+    return float(np.mean([function(is_true[:, j], scores[:, j]) for j in mixed])) if mixed else np.nan
+
+
+def reference_of_positives(outputs: Any, targets: Any, loss: AbstractLoss, function: Callable[..., Any]) -> float:
+    """Return a score of the second class, nan where it divides zero by zero."""
+    return float(function(targets == 1, loss.decide(outputs, "classes") == 1, zero_division=np.nan))
 
 
 def reference_log_loss(outputs: Any, targets: Any, loss: AbstractLoss) -> float:
@@ -131,7 +138,11 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "log_loss": reference_log_loss,
     "brier": reference_brier,
     "calibration_error": reference_calibration_error,
-    "roc_auc": reference_roc_auc,
+    "roc_auc": partial(reference_ranking, function=sk.roc_auc_score),
+    "average_precision": partial(reference_ranking, function=sk.average_precision_score),
+    "precision": partial(reference_of_positives, function=sk.precision_score),
+    "recall": partial(reference_of_positives, function=sk.recall_score),
+    "f1": partial(reference_of_positives, function=sk.f1_score),
     "top_k_accuracy": reference_top_k_accuracy,
 }
 
@@ -180,8 +191,9 @@ def test_a_metric_agrees_with_an_independent_implementation(name: str, task: Tas
     part = data.draw(records(metrics.lookup(name)))
     outputs, targets = data.draw(EXAMPLES[task])
     expected = reference(part, outputs, targets, LOSSES[task])
-    assume(np.isfinite(expected))  # where a formula has no value, ours takes the one that its docstring states
-    assert part.compute(outputs, targets, LOSSES[task]) == pytest.approx(expected, abs=1e-12)
+    # Where a formula has no value, ours is undefined, or takes the one that its docstring states.
+    assume(np.isfinite(expected) or part.may_be_undefined)
+    assert part.compute(outputs, targets, LOSSES[task]) == pytest.approx(expected, rel=1e-12, abs=1e-12, nan_ok=True)
 
 
 def test_a_metric_unknown_to_scikit_learn_is_reported_with_the_table_to_edit() -> None:
@@ -256,11 +268,27 @@ def test_a_metric_is_the_same_for_one_output_as_for_two_outputs_of_two_classes(n
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("roc_auc", 0.5), ("balanced_accuracy", 1.0), ("f1_macro", 1.0), ("log_loss", np.log(1.25))]
+    ("name", "value"),
+    [
+        ("roc_auc", np.nan),
+        ("average_precision", np.nan),
+        ("balanced_accuracy", 1.0),
+        ("f1_macro", 1.0),
+        ("log_loss", np.log(1.25)),
+    ],
 )
 def test_with_only_one_class_a_metric_has_its_documented_value(name: str, value: float) -> None:
     outputs = logits_of([[0.1, 0.8, 0.1], [0.1, 0.8, 0.1]])
-    assert metric(name, outputs, [1, 1], SOFTMAX) == pytest.approx(value)
+    assert metric(name, outputs, [1, 1], SOFTMAX) == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
+def test_a_score_of_the_positive_class_is_undefined_without_positives(name: str) -> None:
+    outputs = [[-1.0], [-1.0]]
+    assert np.isnan(metric(name, outputs, [0, 0], BINARY))
+    assert metric(name, outputs, [0, 1], BINARY) == pytest.approx(np.nan if name == "precision" else 0.0, nan_ok=True)
+    with pytest.raises(ConfigError, match=f'the metric "{name}" needs exactly 2 classes, got 3; use "{name}_macro"'):
+        metrics.decode(name).check_targets("classes", 3)
 
 
 @pytest.mark.parametrize("name", ["precision_macro", "recall_macro", "f1_macro", "precision_micro", "f1_micro"])
@@ -291,7 +319,8 @@ def test_a_metric_of_few_examples_or_huge_outputs_is_finite_and_does_not_warn(na
     for task in set(metrics.lookup(name).tasks) & set(part.tasks):
         _, outputs, targets = learnable(part, task, np.float32, n=n)
         for scale in (0.0, 1.0, 1e15):
-            assert np.isfinite(metric(name, outputs * np.float32(scale), targets, part))
+            value = metric(name, outputs * np.float32(scale), targets, part)
+            assert np.isfinite(value) or (np.isnan(value) and metrics.lookup(name).may_be_undefined)
 
 
 def test_the_area_under_the_roc_curve_is_exact_where_float32_probabilities_saturate() -> None:

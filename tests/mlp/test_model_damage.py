@@ -132,7 +132,7 @@ def test_every_edited_value_of_a_manifest_is_refused_with_the_file(tmp_path: Pat
 def test_a_negated_scaling_is_refused(tmp_path: Path, key: str) -> None:
     place = save_model(model(), tmp_path / "m")
     content = json.loads((place / "model.json").read_text())
-    content["scaling"][key] = [-number for number in content["scaling"][key]]
+    content["encoding"][key] = [-number for number in content["encoding"][key]]
     (place / "model.json").write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=r'model\.json: "digest" must be .*The file is damaged or was edited\.'):
         load_model(place)

@@ -85,7 +85,7 @@ def change(place: Path, changes: dict[str, Any]) -> None:
 def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path, activation: str, hidden: Any, name: str) -> None:
     training = trained({"network.activation": activation, "network.hidden": hidden})
     model = load_model(save_model(Model.of(training, DATA), tmp_path / name))
-    expected = training.outputs(DATA.test(training.data.train.scaling))
+    expected = training.outputs(DATA.test(training.data.train.encoding))
     assert model.outputs(RAW).tobytes() == expected.tobytes()
     assert model.manifest.config == training.config
     assert model.manifest.weight_digest == training.weight_digest()
@@ -113,7 +113,7 @@ def test_a_float64_model_is_loaded_as_float64(tmp_path: Path, name: str) -> None
     training = trained({"dtype": "float64"})
     model = load_model(save_model(Model.of(training, DATA), tmp_path / name))
     assert model.outputs(RAW).dtype == np.float64
-    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.scaling)).tobytes()
+    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.encoding)).tobytes()
 
 
 def test_early_stopping_saves_the_best_weights_rather_than_the_last(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_large_outputs_do_not_overflow(folder: Path) -> None:
 
 def test_raw_inputs_are_scaled_as_in_training(folder: Path) -> None:
     model = load_model(folder)
-    assert model.manifest.scaling == Scaling((1 / 255,))
+    assert model.manifest.encoding == Scaling((1 / 255,))
     assert model.outputs(RAW.tolist()).tobytes() == model.outputs(RAW).tobytes()
     assert not np.allclose(model.outputs(RAW / 255), model.outputs(RAW))
 
@@ -173,7 +173,7 @@ def test_inputs_of_another_shape_are_refused(folder: Path, inputs: Any) -> None:
 def test_a_model_folder_has_a_readable_manifest_and_an_array(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == ["model.json", "weights.npz"]
     manifest = json.loads((folder / "model.json").read_text())
-    assert (manifest["format"], manifest["version"]) == ("mlp-model", 3)
+    assert (manifest["format"], manifest["version"]) == ("mlp-model", 4)
     assert manifest["sizes"] == [6, 5, 4, 3]
     assert manifest["classes"] == ["a", "b", "c"]
     assert manifest["task"] == "classes"
@@ -188,7 +188,7 @@ def test_a_model_in_one_file_is_readable_json(file: Path, folder: Path) -> None:
     theta = np.array(in_file.pop("theta"), np.float32)
     assert in_file == manifest
     assert theta.tobytes() == load_model(folder).theta.tobytes()
-    assert file.read_text().splitlines()[:3] == ["{", ' "format": "mlp-model",', ' "version": 3,']
+    assert file.read_text().splitlines()[:3] == ["{", ' "format": "mlp-model",', ' "version": 4,']
     assert {line.split(":")[0] for line in file.read_text().splitlines() if len(line) > 100} == {' "theta"'}
 
 
@@ -347,7 +347,7 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
     ("key", "value", "message"),
     [
         ("format", "theirs", '"format" must be "mlp-model"'),
-        ("version", 2, '"version" must be 3, the version that this program reads, got 2. Train and save the model'),
+        ("version", 2, '"version" must be 4, the version that this program reads, got 2. Train and save the model'),
         ("sizes", [6, 5, 5, 3], r'"sizes": must be \[6, 5, 4, 3\] according to config and classes, got \[6, 5, 5, 3\]'),
         ("sizes", [7, 5, 4, 3], r"theta.* must (have shape \(79,\)|be a list of 79 numbers)"),
         ("sizes", [6], '"sizes": must include the inputs and the outputs'),
@@ -355,9 +355,9 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
         ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
         ("task", "values", 'the loss "softmax_cross_entropy" supports classes, but the targets are values'),
         ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
-        ("scaling", {"factor": [1, 2]}, '"scaling.factor": must have one number per centre'),
-        ("scaling", {"factor": [1], "centre": ["1"]}, '"scaling.centre": must be a number'),
-        ("scaling", {"factor": [1], "centre": [1]}, '"scaling": must have 6 centres, one per input, got 1'),
+        ("encoding", {"factor": [1, 2]}, '"encoding.factor": must have one number per centre'),
+        ("encoding", {"factor": [1], "centre": ["1"]}, '"encoding.centre": must be a number'),
+        ("encoding", {"factor": [1], "centre": [1]}, '"encoding": must have 6 centres, one per input, got 1'),
         ("weight_digest", "0" * 64, "the parameters must have the digest 0000"),
         ("metrics", {"test/loss": "low"}, '"metrics": must be a table of numbers'),
         ("extra", 1, '"extra": is not a field of a model.s manifest'),
@@ -371,7 +371,7 @@ def test_an_invalid_manifest_is_refused(place: Path, key: str, value: Any, messa
 
 
 @pytest.mark.parametrize(
-    "key", ["format", "version", "sizes", "classes", "scaling", "task", "weight_digest", "config", "metrics"]
+    "key", ["format", "version", "sizes", "classes", "encoding", "task", "weight_digest", "config", "metrics"]
 )
 def test_a_manifest_with_a_missing_key_is_refused(place: Path, key: str) -> None:
     manifest = json.loads(manifest_of(place).read_text())
@@ -557,12 +557,17 @@ def test_a_model_of_a_frame_predicts_from_its_columns_only(tmp_path: Path) -> No
     dataset = Dataset.from_arrays(frame, ["short", "short", "long", "long"])
     training = train(small_config({"data": {"validation": 0}, "epochs": 1}), dataset)
     model = load_model(save_model(Model.of(training, dataset), str(tmp_path / "model.json")))
-    assert (model.classes, model.manifest.columns) == (("long", "short"), ("length", "width"))
-    assert model.predict(frame).tolist() == model.predict(frame.to_numpy()).tolist()
-    with pytest.raises(ConfigError, match=r"^inputs must have the columns length, width, got width, length\.$"):
-        model.predict(frame[["width", "length"]])
-    with pytest.raises(ConfigError, match=r'^inputs must be finite .* got nan in row 1, column "length"\.$'):
-        model.predict(frame.assign(length=[1, None, 1, 1]))
+    assert model.classes == ("long", "short")
+    assert model.manifest.schema is not None
+    assert model.manifest.schema.names == ("length", "width")
+    expected = model.predict_proba(frame).tobytes()
+    for same in (frame.to_numpy(), frame[["width", "length"]], frame.assign(more="x"), frame.to_dict("records")):
+        assert model.predict_proba(same).tobytes() == expected
+    assert np.isfinite(model.predict_proba(frame.assign(length=[1, None, 1, 1]))).all()
+    with pytest.raises(ConfigError, match=r'^there is no column "length", which the model needs\.'):
+        model.predict(frame[["width"]])
+    with pytest.raises(ConfigError, match=r'^column "length", row 1: inf is not a number that is finite'):
+        model.predict(frame.assign(length=[1, np.inf, 1, 1]))
 
 
 def test_the_docstring_example_of_a_model_runs() -> None:

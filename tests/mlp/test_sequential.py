@@ -58,7 +58,7 @@ def config_of(changes: dict[str, Any] | None = None) -> TrainConfig:
     """Return the configuration that is equivalent to a small stack."""
     return TrainConfig.from_mapping(
         {
-            "data": {"name": "arrays", "scale": "none", "validation": 0.2},
+            "data": {"name": "arrays", "scale": "none", "target_scale": "none", "validation": 0.2},
             "seed": 3,
             "epochs": 4,
             "batch_size": 16,
@@ -217,7 +217,7 @@ def test_the_model_scales_its_inputs(scale: Any, x: Any, scaling: Scaling, tmp_p
     model = Sequential([Dense(3, "softmax", input_dim=6)], scale=scale)
     model.compile(loss="categorical_crossentropy", optimizer="sgd")
     model.fit(x, Y, epochs=2, validation_data=(x, Y))
-    assert model.model.manifest.scaling == scaling
+    assert model.model.manifest.encoding == scaling
     loaded = Sequential.load(model.save(tmp_path / "model.json"))
     assert loaded.predict(x).tobytes() == model.predict(x).tobytes()
 
@@ -365,6 +365,9 @@ def test_every_metric_is_computed_for_a_task_that_it_supports(name: str) -> None
     elif is_for_values:
         model = stack(loss="mse", output="linear", units=2, metrics=[name])
         history = model.fit(X, VALUES, epochs=1)
+    elif metrics.lookup(ours).needs_two_classes:
+        model = stack(units=2, metrics=[name])
+        history = model.fit(X, Y > 0, epochs=1)
     else:
         model = stack(metrics=[name])
         history = model.fit(X, Y, epochs=1)

@@ -23,6 +23,8 @@ from mlp import (
     DivergedError,
     EarlyStopping,
     EpochMetrics,
+    Examples,
+    Split,
     TrainConfig,
     Training,
     TrainingState,
@@ -39,8 +41,9 @@ from mlp.normalizations import normalizations
 from mlp.online import is_online
 from mlp.optimizers import Adam, optimizers
 from mlp.rate_factors import RateFactors
+from mlp.scaling import Scaling
 from mlp.schedules import schedules
-from mlp.scores import direction
+from mlp.scores import best_epoch, direction
 from mlp.state import kept_epoch
 from tests.mlp_data import (
     METRIC_KEYS,
@@ -791,7 +794,7 @@ def test_training_learns_a_simple_data_set() -> None:
 def test_the_type_of_the_raw_inputs_does_not_change_the_result(raw: Any) -> None:
     dataset = blobs()
     other = replace(dataset, inputs=dataset.inputs.astype(raw), targets=dataset.targets.astype(np.int64))
-    config = small_config()
+    config = small_config({"data.scale": "unit"})
     first, second = (run(Training(config, small_split(config, data)), 2) for data in (dataset, other))
     np.testing.assert_allclose(first.network.theta, second.network.theta, rtol=1e-5, atol=1e-6)
 
@@ -1029,3 +1032,40 @@ def test_huge_and_nan_parameters_are_evaluated_without_a_warning(size: float) ->
     training.network.theta[...] = size
     training.network.weights[-1][:, 0] *= -1.0  # one output is -inf, the others +inf
     assert not np.isfinite(training.evaluate(training.data.train, "train")["train/loss"])
+
+
+# Undefined metrics
+
+
+def one_class_in_validation() -> Split:
+    """Return a split of two classes whose validation part has only one."""
+    dataset = blobs(k=2)
+    zeros, ones = (np.flatnonzero(dataset.targets == label) for label in (0, 1))
+    train_rows = np.sort(np.concatenate([zeros[10:], ones]))
+    parts = [Examples(dataset.inputs, dataset.targets, rows, Scaling((1 / 255,))) for rows in (train_rows, zeros[:10])]
+    return Split(parts[0], parts[1], 2)
+
+
+def test_an_undefined_metric_is_nan_in_the_history_and_no_divergence() -> None:
+    config = small_config({"metrics": ["roc_auc", "recall"]})
+    training = Training(config, one_class_in_validation())
+    training.run()
+    assert training.status == "finished"
+    assert np.isnan(training.history["validation/roc_auc"]).all()
+    assert np.isfinite(training.history["train/roc_auc"]).all()
+    assert np.isfinite(training.history["validation/loss"]).all()
+    again = TrainingState.from_bytes(training.state().to_bytes())
+    assert np.isnan(again.history["validation/roc_auc"]).all()
+
+
+@pytest.mark.parametrize("min_delta", [0.0, 0.01])
+def test_an_undefined_value_is_the_worst(min_delta: float) -> None:
+    stopping = {"metric": "validation/roc_auc", "patience": 3, "min_delta": min_delta}
+    config = small_config({"metrics": ["roc_auc"], "early_stopping": stopping})
+    nan = math.nan
+    for values, kept in (([nan, nan], 1), ([nan, 0.1, nan], 2), ([0.3, nan, 0.5, nan], 3), ([nan, 0.5, 0.2], 2)):
+        assert kept_epoch(config, {"validation/roc_auc": values}) == kept
+        assert best_epoch("validation/roc_auc", {"validation/roc_auc": values}) == kept
+    training = Training(config, one_class_in_validation())
+    training.run()
+    assert (training.status, training.epoch, training.kept_epoch) == ("stopped", 4, 1)

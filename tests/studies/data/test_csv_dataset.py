@@ -30,7 +30,7 @@ def refusal(text: str, **fields: Any) -> str:
 
 
 def test_texts_to_predict_become_classes_in_alphabetical_order() -> None:
-    data = read(FLOWERS, label="kind")
+    data = read(FLOWERS, target="kind")
     assert (data.name, data.task, data.classes) == ("own.csv", "classes", ("a", "b"))
     assert data.columns == ("petal", "colour=blue", "colour=red")
     assert (data.inputs.shape, data.test_inputs.shape, data.largest, data.image_shape) == ((16, 3), (4, 3), 6.0, ())
@@ -46,12 +46,12 @@ def test_every_fifth_row_belongs_to_the_test_part_by_default() -> None:
 
 @pytest.mark.parametrize(("test", "n"), [(0, 0), (3, 3), (0.5, 10), (0.001, 1), (0.2, 4)])
 def test_the_test_part_has_the_requested_size(test: float, n: int) -> None:
-    data = read(FLOWERS, label="kind", test=test)
+    data = read(FLOWERS, target="kind", test=test)
     assert (len(data.test_inputs), len(data.inputs)) == (n, 20 - n)
 
 
 def test_a_test_part_that_leaves_no_training_rows_is_refused() -> None:
-    assert "must leave at least one of 20 rows to train on, got 20" in refusal(FLOWERS, label="kind", test=20)
+    assert "must leave at least one of 20 rows to train on, got 20" in refusal(FLOWERS, target="kind", test=20)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_a_square_number_of_byte_columns_is_a_picture() -> None:
     [
         (
             "x,kind\n1,a\n",
-            {"label": "kid"},
-            'own.csv: there is no column "kid" to predict. Did you mean "kind"? Set data.label to',
+            {"target": "kid"},
+            'own.csv: there is no column "kid" to predict. Did you mean "kind"? Set data.target to',
         ),
         ("label\n1\n2\n", {}, "own.csv: must have at least one column besides the one to predict."),
         ("x,label\n1,a\n2,a\n", {}, 'own.csv: column "label": must have at least two classes, got a in every row.'),
@@ -101,7 +101,7 @@ def test_a_square_number_of_byte_columns_is_a_picture() -> None:
             'own.csv: column "label": must contain numbers, because its values are predicted.',
         ),
         ("x,label\n1,inf\n2,0.5\n", {}, 'own.csv: column "label", line 2: must be finite and at most 1e+30, got inf.'),
-        ("x,y\n", {"label": "y"}, "own.csv: must have at least one row below the names of its columns."),
+        ("x,y\n", {"target": "y"}, "own.csv: must have at least one row below the names of its columns."),
         (
             "x,label\n" + "".join(f"0,{i}\n" for i in range(1001)),
             {},

@@ -76,7 +76,7 @@ def test_an_empty_name_is_refused_with_the_available_names(data: str | DataConfi
 
 def test_a_file_is_searched_in_the_working_folder_and_then_in_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    config = DataConfig("own.csv", label="kind")
+    config = DataConfig("own.csv", target="kind")
     with pytest.raises(ConfigError) as error:
         prepare_data(config, data_dir=tmp_path / "data")
     places = f"{tmp_path / 'own.csv'} nor {tmp_path / 'data' / 'own.csv'}"
@@ -100,13 +100,13 @@ def test_a_csv_file_is_read_again_only_if_its_content_or_its_fields_change(
     monkeypatch.setattr(csv_dataset, "read_csv", counting)
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
-    first = prepare_data(DataConfig("own.csv", label="kind"))
+    first = prepare_data(DataConfig("own.csv", target="kind"))
     os.utime(file)
-    assert prepare_data(DataConfig("own.csv", label="kind", scale="none", validation=3)) == first
+    assert prepare_data(DataConfig("own.csv", target="kind", scale="none", validation=3)) == first
     assert len(reads) == 1
-    half = prepare_data(DataConfig("own.csv", label="kind", test=0.5))
+    half = prepare_data(DataConfig("own.csv", target="kind", test=0.5))
     file.write_text(FLOWERS.replace("0,", "9,", 1))
-    changed = prepare_data(DataConfig("own.csv", label="kind"))
+    changed = prepare_data(DataConfig("own.csv", target="kind"))
     assert (
         len({first, half, changed}) == len({open_cached(f).digest for f in (first, half, changed)}) == len(reads) == 3
     )

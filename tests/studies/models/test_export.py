@@ -69,7 +69,7 @@ def test_an_export_is_read_back_exactly(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(config=records(TrainConfig).filter(lambda config: config.data.name))
+@given(config=records(TrainConfig).filter(lambda config: config.data.file))
 def test_any_configuration_is_read_back_exactly(tmp_path_factory: pytest.TempPathFactory, config: TrainConfig) -> None:
     results = study(trial(0, "complete", [0.5], config=config))
     file = export_trial(results, 0, tmp_path_factory.getbasetemp() / "any.toml")
@@ -213,7 +213,7 @@ def test_an_invalid_field_is_reported_with_file_and_path(tmp_path: Path, old: st
     [
         ('[base]\nepoch = 1\ndata = { name = "digits" }', r'\[base\] "epoch": is not a field'),
         ('[study]\nname = "s"', r"has no \[base\] table"),
-        ("epochs = 3", '"data.name": is missing. Give the name of a data set'),
+        ("epochs = 3", '"data.file": is missing. Give the path of a file'),
         ('provenance = 3\ndata = { name = "digits" }', '"provenance": must be a table with study, trial, .*, got 3'),
     ],
 )

@@ -59,7 +59,7 @@ def test_each_task_gives_the_figures_that_apply_to_it(tmp_path: Path, loss: str,
     inputs, targets = BLOBS.inputs, TARGETS[loss]
     data = Dataset("own", inputs, targets, inputs, targets, BLOBS.classes, 255.0, "")
     training = train(small_config({"loss": loss}), data)
-    write_pictures(training, data, data.test(training.data.train.scaling), tmp_path)
+    write_pictures(training, data, data.test(training.data.train.encoding), tmp_path)
     assert names(tmp_path) == expected
 
 

@@ -120,7 +120,7 @@ def test_a_prediction_is_the_most_probable_class_and_all_probabilities() -> None
 def test_predicted_values_are_written_as_numbers(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     file.write_text("x,y\n" + "".join(f"{i},{i / 7}\n" for i in range(20)))
-    fitted = model_of(file, label="y", task="values")
+    fitted = model_of(file, target="y", task="values")
     inputs = read_inputs(file, fitted)
     header, *rows = predictions(fitted, inputs)
     assert header == ["y"]
@@ -166,7 +166,7 @@ def test_an_array_of_several_is_chosen_by_name(tmp_path: Path) -> None:
 def test_the_columns_of_a_csv_file_can_be_in_any_order(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
-    fitted = model_of(file, label="kind")
+    fitted = model_of(file, target="kind")
     other = tmp_path / "other.csv"
     other.write_text("kind,colour,petal\n?,red,3\n?,blue,6\n")
     assert read_inputs(other, fitted).tolist() == [[3, 0, 1], [6, 1, 0]]
@@ -318,7 +318,7 @@ def test_the_csv_file_of_a_model_has_parts_and_any_other_is_used_in_full(
     file, other = tmp_path / "own.csv", tmp_path / "other.csv"
     file.write_text(FLOWERS)
     other.write_text(FLOWERS)
-    fitted = model_of(file, label="kind")
+    fitted = model_of(file, target="kind")
     dataset = read_csv(file, fitted.manifest.config.data)
     accuracy = [
         np.mean(fitted.predict(x) == y)
@@ -344,7 +344,7 @@ def test_evaluating_on_a_missing_test_part_is_refused(tmp_path: Path, monkeypatc
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
     with pytest.raises(ConfigError, match=r'"own.csv" has no test part.'):
-        evaluate_model(model_of(file, label="kind", test=0), str(file))
+        evaluate_model(model_of(file, target="kind", test=0), str(file))
 
 
 @pytest.mark.slow

@@ -249,7 +249,7 @@ def test_the_kept_weights_are_evaluated_on_the_test_part_only_if_asked(
 ) -> None:
     assert retrain(CONFIG).test is None
     result = retrain(CONFIG, test=True, save=tmp_path / "model")
-    assert result.test == original.evaluate(digits.test(original.data.train.scaling), "test")
+    assert result.test == original.evaluate(digits.test(original.data.train.encoding), "test")
     predicted = load_model(tmp_path / "model").predict(digits.test_inputs)
     assert result.test["test/accuracy"] == np.mean(predicted == digits.test_targets) > 0.8
 

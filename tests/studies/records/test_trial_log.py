@@ -166,8 +166,19 @@ def test_an_epoch_or_end_before_the_first_event_is_an_error(tmp_path: Path) -> N
     assert not log.file.exists()
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_metric_that_is_not_finite_is_refused_and_the_log_is_unchanged(tmp_path: Path, value: float) -> None:
+def test_an_undefined_metric_is_null_in_the_log_and_nan_when_read(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
+    log.asked(7, PARAMS, CONFIG)
+    log.epoch(1, {"validation/loss": 0.5, "validation/roc_auc": math.nan})
+    assert '"validation/roc_auc": null' in log.file.read_text()
+    for record in (read(log.file), log.record):
+        assert record is not None
+        assert math.isnan(record.history["validation/roc_auc"][0])
+        assert math.isnan(record.summary()["best/validation/roc_auc"])
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_a_metric_that_is_infinite_is_refused_and_the_log_is_unchanged(tmp_path: Path, value: float) -> None:
     log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
     log.asked(7, PARAMS, CONFIG)
     before = log.file.read_bytes()

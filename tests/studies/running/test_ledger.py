@@ -17,6 +17,7 @@ from mlp.config import TrainConfig
 from mlp.training import TrainingState, train
 from studies.data.cache import open_cached
 from studies.errors import HistoryMismatchError
+from studies.launch import run_study
 from studies.records.chained_lines import chain_start, sealed_line
 from studies.records.trial_log import read_lines, read_log, trial_number
 from tests.study_data import (
@@ -465,3 +466,31 @@ def test_a_row_records_virtual_times_and_costs(complete: Path) -> None:
         assert attrs["virtual_end"] == attrs["virtual_start"] + epochs * attrs["epoch_cost"]
         assert attrs["seconds"] > 0
         assert (attrs["weight_digest"] == "") == (row.state != TrialState.COMPLETE)
+
+
+# Undefined metrics
+
+
+def test_a_metric_that_is_undefined_decides_nothing_and_a_resumed_study_agrees(tmp_path: Path) -> None:
+    rows_of_file = "".join(f"{i % 7}.5,{i % 3}.25,{'yes' if i in (3, 4) else 'no'}\n" for i in range(60))
+    (tmp_path / "d.csv").write_text(f"a,b,kind\n{rows_of_file}")
+    (tmp_path / "s.toml").write_text(
+        f"""
+[study]
+name   = "undefined"
+trials = 3
+metric = "validation/roc_auc"
+[base]
+epochs  = 2
+metrics = ["roc_auc"]
+data    = {{ file = "{tmp_path / "d.csv"}", target = "kind", validation = 1 }}
+[space]
+batch_size = [8, 16]
+"""
+    )
+    for _ in range(2):  # the second launch replays the record
+        launch = run_study(tmp_path / "s.toml", home=tmp_path / "home", engine="in-process", publish=False)
+        trials = launch.results.trials
+        assert [(trial.state, trial.ending and trial.ending.value) for trial in trials] == [("pruned", None)] * 3
+        assert {trial.ending.reason for trial in trials if trial.ending} <= {"undefined", "pruner"}
+        assert launch.results.best is None
