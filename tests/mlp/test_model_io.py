@@ -103,7 +103,7 @@ EVERY_TRAINED_PART: dict[str, Any] = {
 def test_a_loaded_model_with_every_kind_of_parameters_predicts_the_same_bits(tmp_path: Path, name: str) -> None:
     training = trained(EVERY_TRAINED_PART)
     model = load_model(save_model(Model.of(training, DATA), tmp_path / name))
-    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.scaling)).tobytes()
+    assert model.outputs(RAW).tobytes() == training.outputs(DATA.test(training.data.train.encoding)).tobytes()
     assert model.manifest.n_parameters == len(training.network.theta)
     assert model.manifest.config == training.config
 
