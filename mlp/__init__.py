@@ -25,18 +25,19 @@ if TYPE_CHECKING:
     from mlp.data import Split as Split
     from mlp.data_config import DataConfig as DataConfig
     from mlp.encoding import TableEncoding as TableEncoding
+    from mlp.epochs import EpochMetrics as EpochMetrics
     from mlp.errors import ConfigError as ConfigError
     from mlp.errors import CorruptStateError as CorruptStateError
     from mlp.errors import DivergedError as DivergedError
+    from mlp.folds import CrossValidation as CrossValidation
+    from mlp.folds import advance as advance
     from mlp.model import Model as Model
     from mlp.model_io import load_model as load_model
     from mlp.model_io import save_model as save_model
     from mlp.network import Network as Network
     from mlp.scaling import Scaling as Scaling
     from mlp.state import TrainingState as TrainingState
-    from mlp.training import EpochMetrics as EpochMetrics
     from mlp.training import Training as Training
-    from mlp.training import advance as advance
     from mlp.training import train as train
 
 _NAMES_BY_MODULE = {
@@ -45,13 +46,15 @@ _NAMES_BY_MODULE = {
     "mlp.data": ("Dataset", "Examples", "Split"),
     "mlp.data_config": ("DataConfig",),
     "mlp.encoding": ("TableEncoding",),
+    "mlp.epochs": ("EpochMetrics",),
     "mlp.errors": ("ConfigError", "CorruptStateError", "DivergedError"),
+    "mlp.folds": ("CrossValidation", "advance"),
     "mlp.model": ("Model",),
     "mlp.model_io": ("load_model", "save_model"),
     "mlp.network": ("Network",),
     "mlp.scaling": ("Scaling",),
     "mlp.state": ("TrainingState",),
-    "mlp.training": ("EpochMetrics", "Training", "advance", "train"),
+    "mlp.training": ("Training", "train"),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

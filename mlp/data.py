@@ -270,17 +270,31 @@ class Dataset:
         """Return the training and validation parts for a seed; the test part is in neither.
 
         Raises:
-            ConfigError: if no example would be left to train on, or the data is not valid.
+            ConfigError: if no example would be left to train on, the data is not valid, or the configuration asks for
+                all folds of a cross-validation.
         """
         self._check_positive(config)
         n_given = self.n_given
         if n_given and config.folds:
             raise ConfigError("cannot be combined with a validation part in a file of its own.", path="data.folds")
+        if config.is_cross_validation:
+            n = len(config.by_fold())
+            problem = f"must choose one of {n} folds here, such as 0, because one network is trained. "
+            problem += "To train on every fold, use mlp.CrossValidation or a study."
+            raise ConfigError(problem, path="data.fold")
         used = self._used_rows(config)
         if n_given:
             return self._split(config, used, np.arange(len(self.inputs) - n_given, len(self.inputs)))
         train, validation = split_rows(config, seed, self._population(config).take(used))
         return self._split(config, used[train], used[validation])
+
+    def splits(self, config: DataConfig, seed: int) -> tuple[Split, ...]:
+        """Return the split of each fold and repeat of a cross-validation; otherwise the only split.
+
+        Raises:
+            ConfigError: as for `split`.
+        """
+        return tuple(self.split(each, seed) for each in config.by_fold())
 
     def without_validation(self, config: DataConfig) -> Split:
         """Return a split with all training examples in the training part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from mlp.errors import ConfigError
@@ -57,9 +57,11 @@ class DataConfig(AbstractRecord):
             the first ones.
         stratify: whether parts have nearly the same proportions of classes (of a table also: the same distribution of
             values) as all examples; `auto` does so for tables.
-        folds: the number of folds for cross-validation; 0 for none. Fold number `fold` is then the validation part, and
-            `validation` is ignored.
-        fold: the fold to validate on, counted from 0.
+        folds: the number of folds for cross-validation; 0 for none. Each fold is the validation part once, the means
+            over the folds are what counts, and `validation` is ignored.
+        fold: the only fold to validate on, counted from 0; None for all of them. Of several repeats, the folds of the
+            second one follow those of the first: with 5 folds, 5 is the first fold of the second repeat.
+        repeats: how many times the folds are drawn.
     """
 
     name: str = ""
@@ -85,7 +87,8 @@ class DataConfig(AbstractRecord):
     subset: int = number(0, at_least=0)
     stratify: bool | Literal["auto"] = "auto"
     folds: int = number(0, at_least=0)
-    fold: int = number(0, at_least=0)
+    fold: int | None = number(None, at_least=0)
+    repeats: int = number(1, at_least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,8 +105,11 @@ class DataConfig(AbstractRecord):
             raise ConfigError("cannot be combined with data.order, whose latest rows are held out.", path="folds")
         if self.folds == 1:
             raise ConfigError("must be 0 (no folds) or at least 2, got 1.", path="folds")
-        if self.fold >= max(1, self.folds):
-            raise ConfigError(f"must be below folds = {self.folds}, got {self.fold}.", path="fold")
+        if self.repeats > 1 and not self.folds:
+            raise ConfigError(f"needs data.folds, which are drawn {self.repeats} times.", path="repeats")
+        if self.fold is not None and self.fold >= (n_folds := max(1, self.folds * self.repeats)):
+            limit = "folds" if self.repeats == 1 else "folds · repeats"
+            raise ConfigError(f"must be below {limit} = {n_folds}, got {self.fold}.", path="fold")
         if both := sorted(set(self.categorical) & set(self.numeric)):
             raise ConfigError(f'contains "{both[0]}", which is in data.categorical too.', path="numeric")
 
@@ -157,6 +163,17 @@ class DataConfig(AbstractRecord):
         return chosen | ({"validation": self.validation} if isinstance(self.validation, str) else {})
 
     @property
+    def is_cross_validation(self) -> bool:
+        """Whether several folds are validated on, each with a training of its own."""
+        return bool(self.folds) and self.fold is None
+
+    def by_fold(self) -> tuple[DataConfig, ...]:
+        """Return a configuration for each training: one per fold and repeat, or this one alone."""
+        if not self.is_cross_validation:
+            return (self,)
+        return tuple(replace(self, fold=fold) for fold in range(self.folds * self.repeats))
+
+    @property
     def has_validation(self) -> bool:
         """Whether there is a validation part."""
         return bool(self.folds or self.validation)
@@ -195,7 +212,7 @@ class DataConfig(AbstractRecord):
             if self.folds > n:
                 problem = f"must be at most {n}, the number of training examples in use, got {self.folds}."
                 raise ConfigError(problem, path="data.folds")
-            return n // self.folds + (self.fold < n % self.folds)
+            return n // self.folds + ((self.fold or 0) % self.folds < n % self.folds)
         if isinstance(self.validation, str):
             return 0
         n_validation = count(self.validation, n)

@@ -16,7 +16,7 @@ from mlp.arrays import Array
 from mlp.config import TrainConfig
 from mlp.errors import ConfigError
 from mlp.metrics import confusion_matrix
-from mlp.scores import PARTS
+from mlp.scores import PARTS, SPREAD
 from mlp.state import History
 
 if TYPE_CHECKING:
@@ -34,19 +34,23 @@ MANY_CLASSES = 60  # a confusion matrix of more classes names only some of them
 
 
 def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) -> Figure:
-    """Draw every metric of training and validation by epoch, and the learning rate.
+    """Draw every metric of training and validation by epoch, with its spread over folds, and the learning rate.
 
     Args:
         history: one value per epoch, by metric key.
         config: the configuration of the training; its schedule gives the learning rates.
         kept_epoch: the epoch to mark as kept, counted from 1; 0 to mark none.
     """
-    names = list(dict.fromkeys(key.split("/", 1)[1] for key in history if key.split("/")[0] in PARTS))
+    scored = [key for key in history if key.split("/")[0] in PARTS and not key.endswith(SPREAD)]
+    names = list(dict.fromkeys(key.split("/", 1)[1] for key in scored))
     figure, axes = _grid(len(names) + 1, columns=2 if len(names) == 3 else 3, cell=(4.6, 3.3))
     for name, panel in zip(names, axes, strict=False):
         for part in PARTS:
-            if values := history.get(f"{part}/{name}"):
+            values, spread = history.get(f"{part}/{name}"), history.get(f"{part}/{name}{SPREAD}")
+            if values:
                 _curve(panel, values, COLOURS[part], part)
+            if values and spread:
+                _band(panel, values, spread, COLOURS[part])
         if kept_epoch:
             panel.axvline(kept_epoch, color=MUTED, linewidth=0.8, linestyle=":", zorder=0, label="kept")
         _decorate(panel, name.replace("_", " "))
@@ -63,6 +67,13 @@ def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) 
 def _curve(axes: Axes, values: Sequence[float], colour: str, name: str | None = None) -> None:
     marker = "o" if len(values) == 1 else None  # a line of one point is invisible
     axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, marker=marker, label=name)
+
+
+def _band(axes: Axes, values: Sequence[float], spread: Sequence[float], colour: str) -> None:
+    """Shade one standard deviation over the folds on both sides of a curve."""
+    mean, deviation = np.array(values), np.array(spread)
+    epochs = range(1, len(values) + 1)
+    axes.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
 
 
 def learning_rates(history: History, config: TrainConfig) -> list[float]:

@@ -21,6 +21,7 @@ from mlp.metrics import (
 from mlp.targets import TargetScaling
 
 PARTS = ("train", "validation")
+SPREAD = "_std"  # ends the key of a standard deviation over folds: `validation/loss_std`
 PART_WORDS = re.compile(
     r"(?:(train|training|val|valid|validation|test|best|final)[/_.-])+", re.I
 )  # as other programs write

@@ -26,6 +26,7 @@ from mlp.arrays import Array
 from mlp.config import EarlyStopping, TrainConfig
 from mlp.data import Dataset, Examples, Split
 from mlp.data_config import Scale
+from mlp.epochs import EpochMetrics
 from mlp.errors import ConfigError, errors_in
 from mlp.keras_names import find_loss, find_metrics, find_optimizer, metrics_for
 from mlp.keras_targets import count_targets, find_task, read_targets, to_targets
@@ -41,7 +42,7 @@ from mlp.records import decode, label
 from mlp.schedules import AbstractSchedule
 from mlp.scores import evaluate, score_text
 from mlp.state import History
-from mlp.training import EpochMetrics, Training
+from mlp.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd

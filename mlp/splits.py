@@ -120,11 +120,12 @@ def split_rows(config: DataConfig, seed: int, population: Population) -> tuple[A
         ConfigError: if no example would be left to train on.
     """
     n_validation = config.n_validation(population.n)
-    rng = stream(seed, "split")
     if config.folds:
-        held = hold_out_fold(population, config.folds, config.fold, rng)
+        repeat, fold = divmod(config.fold or 0, config.folds)
+        rng = stream(seed, "split", repeat) if repeat else stream(seed, "split")
+        held = hold_out_fold(population, config.folds, fold, rng)
     else:
-        held = hold_out(population, n_validation, rng)
+        held = hold_out(population, n_validation, stream(seed, "split"))
     is_held = np.zeros(population.n, bool)
     is_held[held] = True
     return np.flatnonzero(~is_held), held

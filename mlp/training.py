@@ -11,10 +11,7 @@ and parallel workers all rely on this.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +21,8 @@ from mlp.batches import PAGE_ROWS, BatchReader, ShuffledEpoch
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Examples, Split
 from mlp.diagnostics import diagnose
-from mlp.errors import CorruptStateError, DivergedError
+from mlp.epochs import EpochMetrics, OnEpoch, run_epoch, run_epochs
+from mlp.errors import CorruptStateError
 from mlp.network import Network
 from mlp.online import BLOCK_EXAMPLES, OnlineSteps, is_online
 from mlp.preparation import check_fit, example_weights, fit_target_scaling
@@ -35,19 +33,6 @@ from mlp.targets import TargetScaling
 # Parameters that an optimizer handles at once, so that they stay in the cache and need little scratch memory. All at
 # once takes 5 % longer in `benchmarks/throughput.py`, row `784-512-256-128-10 relu adam 128`.
 CHUNK = 32_768
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """The metrics of one epoch.
-
-    Attributes:
-        epoch: counted from 1.
-        values: by key: `train/loss`, `validation/accuracy`, ...
-    """
-
-    epoch: int
-    values: dict[str, float]
 
 
 class _Chunk(NamedTuple):
@@ -130,52 +115,50 @@ class Training:
                 chunks.append(_Chunk(network.theta[piece], network.grad[piece], slots, scratch, factor, decay))
         return chunks
 
-    def run(self, epochs: int | None = None, on_epoch: Callable[[EpochMetrics], object] | None = None) -> None:
-        """Train for up to `epochs` further epochs. This is the only epoch loop of the program.
-
-        Args:
-            epochs: the largest number of epochs to run; None to train to the end.
-            on_epoch: called with the metrics of each epoch, except one that diverged. It may raise to end the run;
-                the training can be resumed later.
-
-        Raises:
-            DivergedError: if the training diverges, or has diverged before; its status is `diverged` then.
-        """
-        last = self.config.epochs if epochs is None else self.epoch + epochs
-        while self.is_running and self.epoch < last:
-            metrics = self.run_epoch()
-            if on_epoch is not None and self.status != "diverged":
-                on_epoch(metrics)
-        if self.status == "diverged":
-            raise DivergedError(self.epoch, self.config.optimizer.learning_rate)
+    def run(self, epochs: int | None = None, on_epoch: OnEpoch | None = None) -> None:
+        """Train for up to `epochs` further epochs; arguments and errors are those of `mlp.epochs.run_epochs`."""
+        run_epochs(self, epochs, on_epoch)
 
     def run_epoch(self) -> EpochMetrics:
         """Train for one epoch and return its metrics.
 
-        Training metrics are computed from the outputs that each minibatch had when it was learnt from; validation
-        metrics from one forward pass at the end. If a metric or a parameter is no longer finite, the status becomes
-        `diverged`, and the history keeps only the epochs before.
+        If a metric or a parameter is no longer finite, the status becomes `diverged`, and the history keeps only the
+        epochs before.
 
         Raises:
             RuntimeError: if the training has ended.
         """
-        if not self.is_running:
-            raise RuntimeError(f"this training has ended ({self.status}) after {self.epoch} epochs.")
-        started = time.perf_counter()
+        return run_epoch(self)
+
+    def compute_epoch(self) -> dict[str, float]:
+        """Train for one epoch and return its metrics by key; empty if a metric or a parameter is no longer finite.
+
+        Training metrics are computed from the outputs that each minibatch had when it was learnt from; validation
+        metrics from one forward pass at the end. The result must be given to `record_epoch` before the next epoch.
+        """
         values: dict[str, float] = {}
         with one_blas_thread(), np.errstate(all="ignore"):
-            if self._run_steps(values) and self.data.validation is not None:
+            if not self._run_steps(values):
+                return {}
+            if self.data.validation is not None:
                 values |= self.evaluate(self.data.validation, "validation")
+        return values if is_finite(values) and np.isfinite(self.network.theta).all() else {}
+
+    def record_epoch(self, values: Mapping[str, float]) -> None:
+        """Add the metrics of the computed epoch to the history, and decide whether the training has ended.
+
+        Args:
+            values: the metrics by key: those that `compute_epoch` returned, or their mean over several trainings that
+                run in lockstep; empty if the training diverged.
+        """
         self.epoch += 1
-        if values and is_finite(values) and np.isfinite(self.network.theta).all():
-            for key, value in values.items():
-                self.history.setdefault(key, []).append(value)
-            self._keep_best_theta()
-            self._update_status()
-        else:
+        if not values:
             self.status = "diverged"
-        self.seconds += time.perf_counter() - started
-        return EpochMetrics(self.epoch, values)
+            return
+        for key, value in values.items():
+            self.history.setdefault(key, []).append(value)
+        self._keep_best_theta()
+        self._update_status()
 
     def _run_steps(self, values: dict[str, float]) -> bool:
         """Run the steps of one epoch and add its training metrics; return False as soon as it has diverged."""
@@ -332,18 +315,26 @@ class Training:
             CorruptStateError: if the state's arrays do not fit its configuration and this data.
         """
         training = cls(TrainConfig.from_mapping(state.config), data, target_scaling=target_scaling)
+        training.restore(state)
+        return training
+
+    def restore(self, state: TrainingState) -> None:
+        """Continue from a state that `state` returned.
+
+        Raises:
+            CorruptStateError: if the arrays of the state do not fit this training.
+        """
         for name, own, saved in (
-            ("theta", training.network.theta, state.theta),
-            ("slots", training.slots, state.slots),
-            ("best_theta", training.best_theta, state.best_theta),
+            ("theta", self.network.theta, state.theta),
+            ("slots", self.slots, state.slots),
+            ("best_theta", self.best_theta, state.best_theta),
         ):
             if own.shape != saved.shape:
                 raise CorruptStateError(f"{name} must have shape {own.shape} for this network, got {saved.shape}.")
             np.copyto(own, saved)
-        training.epoch, training.status, training.seconds = state.epoch, state.status, state.seconds
-        training.steps = state.epoch * training.n_steps
-        training.history = {key: list(values) for key, values in state.history.items()}
-        return training
+        self.epoch, self.status, self.seconds = state.epoch, state.status, state.seconds
+        self.steps = state.epoch * self.n_steps
+        self.history = {key: list(values) for key, values in state.history.items()}
 
 
 def compute_outputs(network: Network, examples: Examples) -> Array:
@@ -358,17 +349,6 @@ def compute_outputs(network: Network, examples: Examples) -> Array:
     return outputs
 
 
-def advance(state: TrainingState, data: Split, epochs: int) -> TrainingState:
-    """Return the state after up to `epochs` further epochs: a pure function of its arguments.
-
-    This is what a worker calls. A training that diverges is a result like any other: its state is returned.
-    """
-    training = Training.resume(state, data)
-    with suppress(DivergedError):
-        training.run(epochs)
-    return training.state()
-
-
 def train(config: TrainConfig, data: Split | Dataset) -> Training:
     """Train to the end and return the training, with the parameters that are kept in its network.
 
@@ -377,7 +357,8 @@ def train(config: TrainConfig, data: Split | Dataset) -> Training:
         data: a data set, which is split as `config.data` and `config.seed` state, or a split made before.
 
     Raises:
-        ConfigError: if the configuration does not fit the data.
+        ConfigError: if the configuration does not fit the data, or asks for all folds of a cross-validation, of which
+            `mlp.CrossValidation` makes one training each.
         DivergedError: if the training diverges.
     """
     split = data.split(config.data, config.seed) if isinstance(data, Dataset) else data

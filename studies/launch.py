@@ -83,13 +83,13 @@ class Plan:
         spec: the study file.
         data: the folder of the prepared data set.
         record: the content of `study.json`, if the study is new.
-        split: the data as base splits it.
+        splits: the data as base splits it: one split, or one for each fold.
     """
 
     spec: StudySpec
     data: Path
     record: StudyRecord
-    split: Split
+    splits: tuple[Split, ...]
 
     def notices(self, workers: int | None = None) -> list[str]:
         """Return what a user should know before the study starts: settings that have no effect.
@@ -97,7 +97,8 @@ class Plan:
         Args:
             workers: the number of workers asked for.
         """
-        study, found = self.spec.study, self.split.find_gaps()
+        study = self.spec.study
+        found = list(dict.fromkeys(gap for split in self.splits for gap in split.find_gaps()))
         if outside := self.spec.space.why_base_is_outside():
             found.append(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
         least = value_at(study.pruner, "min_epochs")
@@ -111,10 +112,10 @@ class Plan:
         return found
 
     def epoch_cost(self, config: TrainConfig) -> int:
-        """Return the virtual cost of one epoch of a configuration."""
-        split = self.split
+        """Return the virtual cost of one epoch of a configuration, which is an epoch on each of its folds."""
+        split = self.splits[0]
         sizes = config.layer_sizes(split.n_features, split.n_targets, split.task)
-        return CostModel().epoch(config, len(split.train), sizes)
+        return CostModel().epoch(config, len(split.train), sizes) * len(config.data.by_fold())
 
 
 def plan_study(
@@ -159,7 +160,8 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
     with errors_in("[base]"):
         folder = prepare_data(spec.base.data, data_dir=data_dir)
         dataset = open_cached(folder)
-        split = dataset.split(spec.base.data, spec.base.seed)
+        splits = dataset.splits(spec.base.data, spec.base.seed)
+    split = splits[0]
     _check_fit(spec, dataset, split)
     data = DataRecord(
         name=dataset.name,
@@ -180,7 +182,7 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
         machine=machine(),
         fingerprint=spec.fingerprint(dataset.digest, CostModel().to_mapping()),
     )
-    return Plan(spec, folder, record, split)
+    return Plan(spec, folder, record, splits)
 
 
 def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
@@ -202,7 +204,7 @@ def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
         data = replace(config.data, scale="none")
         with errors_in("[space]"), errors_of_choices(example.chosen):
             dataset.check_scale(config.data)
-            splits[data] = splits.get(data) or dataset.split(data, config.seed)
+            splits[data] = splits.get(data) or dataset.split(data.by_fold()[0], config.seed)
             check_fit(config, splits[data])
             _check_metric(spec, config, dataset.task)
 

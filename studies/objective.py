@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlp.epochs import EpochMetrics
 from mlp.errors import ConfigError, DivergedError
-from mlp.training import EpochMetrics, Training
+from mlp.folds import open_training
 from studies.data.prepare import open_dataset
 from studies.search.spec import StudySpec, read_spec
 
@@ -47,7 +48,7 @@ class Objective:
 
         self._check_direction(trial)
         config = self.spec.space.configure(self.spec.space.suggest(trial))
-        training = Training(config, self._dataset.split(config.data, config.seed))
+        training = open_training(config, self._dataset.splits(config.data, config.seed))
         metric = self.spec.study.metric
 
         def report(metrics: EpochMetrics) -> None:

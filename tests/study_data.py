@@ -144,11 +144,11 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
         database.write_bytes(empty_database())
     folder = home.study(spec.study.name)
     folder.trials.mkdir(parents=True, exist_ok=True)
-    split = open_cached(digits).split(spec.base.data, spec.base.seed)
+    split = open_cached(digits).splits(spec.base.data, spec.base.seed)[0]
 
     def epoch_cost(config: TrainConfig) -> int:
         sizes = config.layer_sizes(split.n_features, split.n_targets, split.task)
-        return CostModel().epoch(config, len(split.train), sizes)
+        return CostModel().epoch(config, len(split.train), sizes) * len(config.data.by_fold())
 
     storage = open_storage(home.optuna_url)
     table = StudyTable(storage, folder.name, spec.direction)

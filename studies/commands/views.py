@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mlp.epochs import EpochMetrics
 from mlp.paths import flatten
 from mlp.records import label
 from mlp.scores import score_text
-from mlp.training import EpochMetrics
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
 from studies.records.results import StudyResults
@@ -52,7 +52,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         ("study", f"{study.name}: {study.trials} trials, {study.parallelism} in parallel, seed {study.seed}"),
         ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
         ("metric", f"{study.metric}, {spec.direction}d"),
-        ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples"),
+        ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples{_folds(spec)}"),
         ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),
     ):
         head.add_row(Text(name, style="bold"), value)
@@ -63,6 +63,12 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         base_value = short_value(point.get(parameter.path, ""))
         table.add_row(parameter.path, base_value, _allowed_values(parameter.domain), " and ".join(conditions))
     return Group(head, Text(), table)
+
+
+def _folds(spec: StudySpec) -> str:
+    """Return the number of folds of base, as an addition to the sizes of the parts; empty if there is one split."""
+    n_folds = len(spec.base.data.by_fold())
+    return f" in each of {n_folds} folds" if n_folds > 1 else ""
 
 
 def _allowed_values(domain: Range | Choices) -> str:
@@ -178,7 +184,10 @@ def training_view(result: RetrainResult, provenance: Provenance | None) -> Rende
     """Return the result of a training, and whether it reproduced the recorded one."""
     table = _grid()
     kept = f"weights of epoch {result.kept_epoch} of {result.epochs} kept"
-    table.add_row("trained", f"{result.n_train} examples, {duration(result.seconds)}, {kept}")
+    folds = f" in each of {result.n_folds} folds" if result.n_folds > 1 else ""
+    table.add_row("trained", f"{result.n_train} examples{folds}, {duration(result.seconds)}, {kept}")
+    if result.n_refit:
+        table.add_row("refit", f"one network on all {result.n_refit} examples, for {result.kept_epoch} epochs")
     for key, value in {**result.scores, **(result.test or {})}.items():
         table.add_row(key, Text(score_text(value), style="bold" if key.startswith("test/") else ""))
     table.add_row("weights", Text(result.weight_digest, style="dim"))

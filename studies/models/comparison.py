@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlp.data import Dataset
+from mlp.folds import CrossValidation
 from mlp.training import Training
 from studies.models.export import Provenance
 from studies.models.machine import machine, versions
@@ -26,7 +27,9 @@ class Comparison:
     warnings: tuple[str, ...] = ()
 
 
-def compare(training: Training, dataset: Dataset, provenance: Provenance | None, *, is_same: bool) -> Comparison:
+def compare(
+    training: Training | CrossValidation, dataset: Dataset, provenance: Provenance | None, *, is_same: bool
+) -> Comparison:
     """Compare a training with what is recorded of an earlier one.
 
     Args:
@@ -54,7 +57,7 @@ def _data_differences(dataset: Dataset, provenance: Provenance) -> Iterator[str]
         yield _difference(f'the digest of the data set "{dataset.name}"', dataset.digest, provenance.data_digest)
 
 
-def _result_differences(training: Training, provenance: Provenance) -> Iterator[str]:
+def _result_differences(training: Training | CrossValidation, provenance: Provenance) -> Iterator[str]:
     for name, value, recorded in (
         (provenance.metric, repr(training.kept_scores().get(provenance.metric)), repr(provenance.value)),
         ("the kept epoch", str(training.kept_epoch), str(provenance.kept_epoch)),

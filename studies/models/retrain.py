@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlp.config import TrainConfig
-from mlp.data import Dataset, Examples, Split
+from mlp.data import Dataset, Examples
+from mlp.epochs import OnEpoch
 from mlp.errors import ConfigError, errors_in
+from mlp.folds import CrossValidation, open_training
 from mlp.model import Model
 from mlp.model_io import check_writable, save_model
-from mlp.training import EpochMetrics, Training
+from mlp.training import Training
 from studies.data.prepare import open_dataset
 from studies.models.comparison import compare
 from studies.models.export import Provenance, read_config
-
-OnEpoch = Callable[[EpochMetrics], object]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,10 @@ class RetrainResult:
     Attributes:
         config: the configuration that was trained: with the new seed if one was given; for a refit without validation
             and early stopping.
-        n_train: the number of training examples.
+        n_train: the number of training examples; of a cross-validation that of the first fold.
+        n_folds: the number of folds of a cross-validation, of all repeats together; 1 if one network was trained.
+        n_refit: the number of training examples of the one network that was trained after a cross-validation, on all of
+            them, for `kept_epoch` epochs, to be evaluated on the test part, saved or drawn; 0 if there is none.
         epochs: the number of epochs run.
         kept_epoch: the epoch whose weights are kept, counted from 1.
         scores: all metrics of the kept epoch, by key.
@@ -42,6 +45,8 @@ class RetrainResult:
 
     config: TrainConfig
     n_train: int
+    n_folds: int
+    n_refit: int
     epochs: int
     kept_epoch: int
     scores: Mapping[str, float]
@@ -69,6 +74,10 @@ def retrain(
 ) -> RetrainResult:
     """Train a configuration to the end and compare the result with what is recorded of it.
 
+    A cross-validation trains a network on each fold, and its result is the mean over the folds. If `test`, `save` or
+    `pictures` needs one network, it is then trained on all training examples, for as many epochs as the mean was best
+    after.
+
     Example:
         result = retrain("experiments/best/digits.toml", test=True, save="digits.json")
         print(result.reproduced, result.test["test/accuracy"])
@@ -88,7 +97,7 @@ def retrain(
         save: where to save the model: a folder, or a file whose name ends in `.json`.
         pictures: the folder to write figures to; they show predictions on the test part if `test` is set, otherwise on
             the validation part.
-        on_epoch: called with the metrics of each epoch. A refit without a record counts its epochs from 1 again.
+        on_epoch: called with the metrics of each epoch. A refit after another training counts its epochs from 1 again.
         progress: whether to show a progress bar during downloads.
 
     Raises:
@@ -108,22 +117,31 @@ def retrain(
         dataset = open_dataset(config.data, data_dir=data_dir, progress=progress)
         if test and not len(dataset.test_inputs):
             raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")
-        if refit:
-            training, seconds = _refit(config, provenance, dataset, on_epoch)
-        else:
-            training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
-            seconds = training.seconds
-    test_part = dataset.test(training.data.train.encoding) if test else None
-    test_scores = training.evaluate(test_part, "test") if test_part is not None else None
-    scores = training.kept_scores()
+        needs_network = test or save is not None or pictures is not None
+        # Made before any training, because a configuration may not work without a validation part.
+        is_refit = refit or (config.data.is_cross_validation and needs_network)
+        refit_config = _without_validation(config) if is_refit else None
+        training, seconds = _train_or_refit(config, provenance, dataset, on_epoch, refit_config if refit else None)
+        network: Training | None = training if isinstance(training, Training) else None
+        if network is None and refit_config is not None:
+            network = _refit(refit_config, config, dataset, training.kept_epoch, on_epoch)
+            seconds += network.seconds
+    scores, test_part, test_scores = training.kept_scores(), None, None
+    if network is not None:
+        if test:
+            test_part = dataset.test(network.data.train.encoding)
+            test_scores = network.evaluate(test_part, "test")
+        if save is not None:
+            save_model(Model.of(network, dataset, metrics=scores | (test_scores or {})), save)
+        if pictures is not None:
+            _write_pictures(network, dataset, test_part, Path(pictures))
+    trainings = training.trainings if isinstance(training, CrossValidation) else (training,)
     comparison = compare(training, dataset, provenance, is_same=seed is None and not refit)
-    if save is not None:
-        save_model(Model.of(training, dataset, metrics=scores | (test_scores or {})), save)
-    if pictures is not None:
-        _write_pictures(training, dataset, test_part, Path(pictures))
     return RetrainResult(
         config=training.config,
-        n_train=len(training.data.train),
+        n_train=len(trainings[0].data.train),
+        n_folds=len(trainings),
+        n_refit=len(network.data.train) if network is not None and network is not training else 0,
         epochs=training.epoch,
         kept_epoch=training.kept_epoch,
         scores=scores,
@@ -159,24 +177,53 @@ def check_outputs(save: str | Path | None, pictures: str | Path | None) -> None:
             raise ConfigError(f"{folder}: cannot be written: {error.strerror}. Choose another folder.") from None
 
 
-def _train(config: TrainConfig, data: Split, epochs: int, on_epoch: OnEpoch | None) -> Training:
-    """Return a training after up to `epochs` epochs, with the kept parameters in its network."""
-    training = Training(config, data)
-    training.run(epochs, on_epoch)
+def _train_or_refit(
+    config: TrainConfig,
+    provenance: Provenance | None,
+    dataset: Dataset,
+    on_epoch: OnEpoch | None,
+    refit_config: TrainConfig | None,
+) -> tuple[Training | CrossValidation, float]:
+    """Return the training that was asked for, with the kept parameters in its network, and the seconds it took."""
+    if refit_config is None:
+        training = _train(config, dataset, on_epoch)
+        return training, training.seconds
+    epochs, seconds = _epochs_of_refit(config, provenance, dataset, on_epoch)
+    refit = _refit(refit_config, config, dataset, epochs, on_epoch)
+    return refit, seconds + refit.seconds
+
+
+def _train(config: TrainConfig, dataset: Dataset, on_epoch: OnEpoch | None) -> Training | CrossValidation:
+    """Return a training that has run to its end, with the kept parameters in its network."""
+    training = open_training(config, dataset.splits(config.data, config.seed))
+    training.run(on_epoch=on_epoch)
     training.restore_kept()
     return training
 
 
+def _without_validation(config: TrainConfig) -> TrainConfig:
+    """Return the configuration of a refit.
+
+    Raises:
+        ConfigError: if the schedule depends on the validation part.
+    """
+    if (watched := config.schedule.watched).startswith("validation/"):
+        problem = f'needs "{watched}", which a network that is trained on all examples does not have'
+        raise ConfigError(f"{problem}. Use another schedule, or one that watches a metric of train/.", path="schedule")
+    data = replace(config.data, validation=0, folds=0, fold=None, repeats=1)
+    return replace(config, data=data, early_stopping=None)
+
+
 def _refit(
-    config: TrainConfig, provenance: Provenance | None, dataset: Dataset, on_epoch: OnEpoch | None
-) -> tuple[Training, float]:
-    """Return a training on the training and validation parts, and the seconds that it took."""
-    epochs, seconds = _epochs_of_refit(config, provenance, dataset, on_epoch)
-    no_validation = replace(config.data, validation=0, folds=0, fold=0)
-    refit_config = replace(config, data=no_validation, early_stopping=None)
-    # The schedule spans `config.epochs`, so the refit has the same configuration and is stopped from outside.
-    training = _train(refit_config, dataset.without_validation(config.data), epochs, on_epoch)
-    return training, seconds + training.seconds
+    refit_config: TrainConfig, config: TrainConfig, dataset: Dataset, epochs: int, on_epoch: OnEpoch | None
+) -> Training:
+    """Return a training on the training and validation parts.
+
+    The schedule spans `config.epochs`, so the refit has the same configuration and is stopped from outside.
+    """
+    training = Training(refit_config, dataset.without_validation(config.data))
+    training.run(epochs, on_epoch)
+    return training
 
 
 def _epochs_of_refit(
@@ -186,7 +233,7 @@ def _epochs_of_refit(
     if config.early_stopping is None:
         return config.epochs, 0.0
     if provenance is None:
-        training = _train(config, dataset.split(config.data, config.seed), config.epochs, on_epoch)
+        training = _train(config, dataset, on_epoch)
         return training.kept_epoch, training.seconds
     if not 1 <= provenance.kept_epoch <= config.epochs:
         problem = f"must be from 1 to epochs = {config.epochs}, got {provenance.kept_epoch}."

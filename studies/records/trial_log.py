@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlp.errors import ConfigError, shown
-from mlp.scores import PARTS, best_epoch
+from mlp.scores import PARTS, SPREAD, best_epoch
 from studies.errors import HistoryMismatchError, RecordError
 from studies.records.chained_lines import ChainedLines, chain_start, read_chained_lines, sealed_line
 from studies.records.files import sync_folder, writing
@@ -134,7 +134,7 @@ class TrialRecord:
 
     def summary(self) -> dict[str, float]:
         """Return `best/...` and `final/...` of every metric: its value at its own best epoch, and at the last epoch."""
-        scored = [key for key in self.history if key.split("/")[0] in PARTS]
+        scored = [key for key in self.history if key.split("/")[0] in PARTS and not key.endswith(SPREAD)]
         best = {f"best/{key}": self.history[key][best_epoch(key, self.history) - 1] for key in scored}
         return {f"final/{key}": values[-1] for key, values in self.history.items()} | best
 

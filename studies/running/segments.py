@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mlp.config import TrainConfig
 from mlp.data import DataConfig, Split
+from mlp.folds import advance, open_training
 from mlp.state import History, Status, TrainingState
-from mlp.training import Training, advance
 from studies.data.cache import open_cached
 
 
@@ -67,15 +67,18 @@ class Progress:
 
 
 @functools.lru_cache(maxsize=4)
-def _split(data: Path, config: DataConfig, seed: int) -> Split:
-    return open_cached(data).split(config, seed)
+def _splits(data: Path, config: DataConfig, seed: int) -> tuple[Split, ...]:
+    return open_cached(data).splits(config, seed)
 
 
 def run_segment(segment: Segment) -> Progress:
-    """Train up to `segment.epochs` more epochs. The result does not depend on how epochs fall into segments."""
-    split = _split(segment.data, segment.config.data, segment.config.seed)
+    """Train up to `segment.epochs` more epochs, of a cross-validation on all of its folds.
+
+    The result does not depend on how epochs fall into segments.
+    """
+    splits = _splits(segment.data, segment.config.data, segment.config.seed)
     if segment.state is None:
-        state = Training(segment.config, split).state()
+        state = open_training(segment.config, splits).state()
     else:
         state = TrainingState.from_bytes(segment.state)
-    return Progress.of(advance(state, split, segment.epochs))
+    return Progress.of(advance(state, splits, segment.epochs))

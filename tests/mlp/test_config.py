@@ -106,7 +106,7 @@ def test_to_mapping_contains_every_field() -> None:
             "subset": 0,
             "stratify": "auto",
             "folds": 0,
-            "fold": 0,
+            "repeats": 1,
         },
         "seed": 0,
         "epochs": 10,
@@ -215,7 +215,7 @@ REFUSALS = [
         (
             '"data": must be a table with name, file, target, task, test, validation, drop, categorical, numeric, '
             "group, order, weight, positive, header, separator, decimal, encoding, missing, scale, target_scale, "
-            "subset, stratify, folds, fold, got 'digits'."
+            "subset, stratify, folds, fold, repeats, got 'digits'."
         ),
     ),
     (
@@ -245,6 +245,14 @@ REFUSALS = [
     ),
     ({"data": {"name": "digits", "folds": 1}}, '"data.folds": must be 0 (no folds) or at least 2, got 1.'),
     ({"data": {"name": "digits", "folds": 3, "fold": 3}}, '"data.fold": must be below folds = 3, got 3.'),
+    (
+        {"data": {"name": "digits", "folds": 3, "repeats": 2, "fold": 6}},
+        '"data.fold": must be below folds · repeats = 6, got 6.',
+    ),
+    (
+        {"data": {"name": "digits", "repeats": 2}},
+        '"data.repeats": needs data.folds, which are drawn 2 times.',
+    ),
     (
         {"network": {"hidden": [8, 4], "activation": ["relu"]}},
         '"network.activation": must have 2 entries, one per hidden layer, got 1.',

@@ -169,7 +169,7 @@ def test_a_balanced_validation_part_has_each_class_in_proportion(n: int, share: 
 
 def test_more_folds_than_examples_are_refused() -> None:
     with pytest.raises(ConfigError, match=r'"data.folds": must be at most 5'):
-        blobs(5).split(DataConfig("blobs", folds=6), 0)
+        blobs(5).splits(DataConfig("blobs", folds=6), 0)
 
 
 # Scaling

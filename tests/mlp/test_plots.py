@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from mlp import ConfigError
+from mlp import ConfigError, CrossValidation
 from mlp.plots import (
     CORRECT,
     WRONG,
@@ -55,6 +55,21 @@ def test_every_metric_has_a_panel_and_the_learning_rate_is_last() -> None:
         assert heights(axes) == {part: history[f"{part}/{name}"] for part in ("train", "validation")}
     assert list(panels[3].lines[0].get_xdata()) == [1, 2, 3, 4, 5, 6]
     assert list(heights(panels[3]).values()) == [learning_rates(history, config)]
+    assert not any(axes.collections for axes in panels)
+
+
+@pytest.mark.slow
+def test_the_spread_over_folds_is_a_band_around_the_curve_of_its_metric() -> None:
+    config = small_config({"data.folds": 3})
+    folds = CrossValidation(config, blobs().splits(config.data, config.seed))
+    folds.run()
+    panels = draw(plot_history(folds.history, config))
+    assert [axes.get_title(loc="left") for axes in panels] == ["loss", "accuracy", "learning rate"]
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=False):
+        (band,) = axes.collections
+        mean, spread = (np.array(folds.history[f"validation/{key}"]) for key in (name, f"{name}_std"))
+        edges = band.get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose([edges.min(), edges.max()], [(mean - spread).min(), (mean + spread).max()])
 
 
 @pytest.mark.slow

@@ -1006,7 +1006,7 @@ def test_an_overflow_in_the_last_step_is_divergence_even_if_all_metrics_are_fini
     optimizer = {"name": "sgd", "learning_rate": 1e39}
     training = start(small_config({"optimizer": optimizer, "batch_size": "full", "data.validation": 0}))
     values = training.run_epoch().values
-    assert np.isfinite(list(values.values())).all()
+    assert values == {}
     assert training.status == "diverged"
     assert training.history == {}
 

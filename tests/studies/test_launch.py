@@ -25,6 +25,7 @@ from studies.launch import (
     run_study,
 )
 from studies.models.export import read_config
+from studies.models.retrain import retrain
 from studies.records.home import Home
 from studies.records.results import load_study
 from studies.running.driver import Snapshot
@@ -246,6 +247,48 @@ def test_a_stopped_study_resumes_in_another_folder_to_the_same_table(run: Run, r
     assert trial_table(elsewhere) == trial_table(undisturbed)
     assert log_table(elsewhere) == log_table(undisturbed)
     assert not root.exists()
+
+
+FOLDS = ["data.folds=3", "data.subset=300", "early_stopping={ patience = 1, metric = 'validation/accuracy' }"]
+
+
+def test_a_study_with_folds_has_the_same_table_after_a_kill_and_its_export_is_reproduced(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(root, undisturbed)
+    assert run(trials=4, overrides=FOLDS, on_change=SignalAt(2)).status == "interrupted"
+    launch = run(trials=4, overrides=FOLDS)
+    run(trials=4, overrides=FOLDS, home=undisturbed)
+    assert trial_table(root) == trial_table(undisturbed)
+    assert log_table(root) == log_table(undisturbed)
+    assert launch.export is not None
+    best = launch.results.best
+    assert best is not None
+    assert best.history["validation/accuracy_std"]
+    again = retrain(launch.export)
+    assert again.reproduced
+    assert (again.n_folds, again.n_refit) == (3, 0)
+    assert again.scores["validation/accuracy"] == best.value
+
+
+@pytest.mark.slow
+def test_worker_processes_lead_to_the_same_table_of_a_study_with_folds(run: Run, root: Path, tmp_path: Path) -> None:
+    tables = []
+    for workers in (1, 2):
+        home = tmp_path / f"{workers} workers"
+        shutil.copytree(root, home)
+        run(trials=4, overrides=FOLDS, home=home, engine="processes", workers=workers)
+        tables.append((trial_table(home), log_table(home)))
+    assert tables[0] == tables[1]
+
+
+def test_an_epoch_costs_its_folds(file: Path) -> None:
+    costs = []
+    for folds in (["data.fold=0"], ["data.repeats=1"], ["data.repeats=2"]):
+        plan = plan_study(file, overrides=["data.folds=4", *folds])
+        costs.append(plan.epoch_cost(plan.spec.base))
+    assert costs == [costs[0], 4 * costs[0], 8 * costs[0]]
 
 
 def test_a_study_whose_time_is_over_stops_after_one_event_and_can_be_read(run: Run, root: Path) -> None:

@@ -125,6 +125,9 @@ def test_a_plan_shows_the_settings_the_data_the_base_and_the_space(width: int) -
     text = render(plan_view(make_spec(TABLES), study_record().data), width)
     assert_shows(text, width, 40, 3, 5, "validation/accuracy", "maximized", 1150, 288, "64-256-128-10", 20)
     assert_shows(text, width, 256, "relu", "adam", "0.001235", 512, 32, "leaky_relu(slope=0.1)", "0.3", "0.0001")
+    assert "folds" not in text
+    tables = TABLES | {"base": TABLES["base"] | {"data": {"name": "digits", "folds": 5, "repeats": 2}}}
+    assert "in each of 10 folds" in in_one_line(render(plan_view(make_spec(tables), study_record().data), width))
     if width > 100:
         assert_shows(text, width, *TABLES["space"])
         assert re.search(r"optimizer.nesterov +False, True +optimizer is sgd\(momentum=0.9\)", text)
@@ -207,6 +210,8 @@ def retrained(**changes: Any) -> RetrainResult:
     values: dict[str, Any] = {
         "config": make_spec(TABLES).base,
         "n_train": 1150,
+        "n_folds": 1,
+        "n_refit": 0,
         "epochs": 20,
         "kept_epoch": 14,
         "scores": {"train/loss": 0.0512345, "validation/accuracy": 0.9681818},
@@ -243,6 +248,14 @@ def test_a_training_is_shown_with_its_scores_and_that_it_was_reproduced(width: i
     assert_shows(text, width, "train/loss", "0.0512", "0.9682", "test/accuracy", "0.9500", "a[b]")
     assert "ab" * 32 in re.sub(r"\s", "", text)
     assert "reproduced exactly: validation/accuracy 0.9681818 and the weights" in in_one_line(text)
+
+
+@WIDTHS
+def test_a_cross_validation_is_shown_with_its_folds_and_the_network_that_followed_it(width: int) -> None:
+    text = in_one_line(render(training_view(retrained(n_folds=5, n_refit=1438), PROVENANCE), width))
+    assert "1150 examples in each of 5 folds, 1m 05s, weights of epoch 14 of 20 kept" in text
+    assert "one network on all 1438 examples, for 14 epochs" in text
+    assert "one network" not in render(training_view(retrained(), PROVENANCE), width)
 
 
 @WIDTHS

@@ -20,6 +20,7 @@ from mlp import (
 )
 from mlp.model_io import load_model
 from mlp.paths import merge
+from mlp.schedules import ReduceOnPlateau
 from mlp.training import train
 from studies.data.prepare import open_dataset
 from studies.models.export import Provenance, export_trial, read_config
@@ -242,6 +243,42 @@ def test_a_refit_without_early_stopping_trains_once_to_the_end() -> None:
 def test_a_refit_past_the_configured_epochs_is_refused(provenance: Provenance) -> None:
     with pytest.raises(ConfigError, match=r'"provenance\.kept_epoch": must be from 1 to epochs = 40, got 41'):
         retrain(CONFIG, replace(provenance, kept_epoch=41), refit=True)
+
+
+FOLDS = TrainConfig.from_mapping(merge(CONFIG.to_mapping(), {"data.folds": 3, "data.subset": 300}))
+
+
+def test_a_cross_validation_that_is_evaluated_and_saved_is_followed_by_one_network_on_all_examples(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    plain = retrain(FOLDS)
+    assert (plain.n_folds, plain.n_train, plain.n_refit, plain.test) == (3, 200, 0, None)
+    epochs: list[EpochMetrics] = []
+    result = retrain(FOLDS, test=True, save=tmp_path / "model.json", on_epoch=epochs.append)
+    assert (result.scores, result.weight_digest) == (plain.scores, plain.weight_digest)
+    assert (result.n_folds, result.n_refit) == (3, 300)
+    assert [metrics.epoch for metrics in epochs] == [*range(1, result.epochs + 1), *range(1, result.kept_epoch + 1)]
+    by_hand = Training(
+        replace(FOLDS, early_stopping=None, data=replace(FOLDS.data, folds=0, validation=0)),
+        digits.without_validation(FOLDS.data),
+    )
+    by_hand.run(result.kept_epoch)
+    assert load_model(tmp_path / "model.json").manifest.weight_digest == by_hand.weight_digest()
+    assert result.test == by_hand.evaluate(digits.test(by_hand.data.train.encoding), "test")
+
+
+def test_a_refit_of_a_cross_validation_ends_with_the_same_network() -> None:
+    tested, refitted = retrain(FOLDS, test=True), retrain(FOLDS, refit=True, test=True)
+    assert (refitted.n_folds, refitted.n_train, refitted.n_refit) == (1, 300, 0)
+    assert refitted.test == tested.test
+
+
+def test_a_schedule_that_watches_the_validation_part_is_refused_before_a_refit() -> None:
+    config = replace(FOLDS, schedule=ReduceOnPlateau(metric="validation/accuracy"))
+    epochs: list[EpochMetrics] = []
+    with pytest.raises(ConfigError, match=r'^"schedule": needs "validation/accuracy", which a network that is trained'):
+        retrain(config, test=True, on_epoch=epochs.append)
+    assert epochs == []
 
 
 def test_the_kept_weights_are_evaluated_on_the_test_part_only_if_asked(
