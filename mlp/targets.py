@@ -63,7 +63,8 @@ class TargetScaling(AbstractRecord):
         centre = np.average(t, axis=0, weights=weights)
         deviation = np.sqrt(np.average(np.square(t - centre), axis=0, weights=weights))
         varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(centre)
-        factor = 1.0 / np.where(varies, deviation, 1.0)
+        # What only rounding tells apart is divided by its size, so that it becomes (nearly) 0 rather than large.
+        factor = 1.0 / np.where(varies, deviation, np.maximum(1.0, np.abs(centre)))
         return cls(tuple(centre.tolist()), tuple(factor.tolist()), log)
 
     def apply(self, values: Array, dtype: Any) -> Array:

@@ -85,6 +85,12 @@ def test_scaled_values_return_to_their_units(numbers: list[float], log: bool) ->
     np.testing.assert_allclose(scaling.invert(scaled), values, rtol=1e-9, atol=tolerance + 1e-9)
 
 
+def test_values_that_differ_by_rounding_only_become_0() -> None:
+    values = np.array([[2.3283064365384152e20], [2.3283064365384194e20], [2.3283064365384152e20]])
+    scaled = TargetScaling.fit(values).apply(values, np.float64)
+    np.testing.assert_allclose(scaled, 0.0, atol=1e-12)
+
+
 def test_weights_count_like_repeated_rows() -> None:
     values, weights = np.array([[1.0], [5.0], [9.0]]), np.array([1.0, 2.0, 3.0])
     weighted, repeated = TargetScaling.fit(values, weights=weights), TargetScaling.fit(values.repeat([1, 2, 3], axis=0))
