@@ -31,5 +31,6 @@ def delete_study(home: Home, name: str) -> None:
             delete_experiment(home, name)
         with failures_explained(home.root / "optuna.db", command_line("check", name, "--repair", home=home)):
             delete_rows(home.optuna_url, name)
-        folder.record.unlink()
+        if not folder.record.is_dir():
+            folder.record.unlink()
     shutil.rmtree(folder.root)

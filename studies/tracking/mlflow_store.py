@@ -276,15 +276,19 @@ def delete_experiment(home: Home, name: str) -> None:
     """Delete a study's experiment, permanently from the home's own store, so that its name is free again.
 
     If other studies of the same name share the experiment, as on a common server, only the runs of this one are
-    deleted.
+    deleted. If the record of the study is damaged, its runs cannot be told from theirs, and a server is left as it is.
 
     Raises:
         ConfigError: if a tracking store cannot be used.
     """
     folder = home.study(name)
-    key = study_key(folder.read_record()) if folder.record.exists() else None
     own = {own_store(home)} if home.mlflow_db.exists() else set()
-    for uri in {home.tracking_uri} | own:
+    try:
+        key = study_key(folder.read_record())
+        uris = {home.tracking_uri} | own
+    except ConfigError:
+        key, uris = None, own
+    for uri in uris:
         with _errors_explained(uri, home.root / "mlflow.log"):
             store = TrackingStore(home, uri)
             experiment = store.client.get_experiment_by_name(name)

@@ -276,6 +276,16 @@ def test_a_study_is_not_deleted_unless_confirmed(finished: Shell) -> None:
     assert optuna_states(finished.home).total() == 6
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_study_whose_record_is_damaged_can_be_deleted(finished: Shell, is_folder: bool) -> None:
+    folder = finished.home.study("digits").root
+    (folder / "study.json").unlink()
+    (folder / "study.json").mkdir() if is_folder else (folder / "study.json").write_text("garbage")
+    answer = finished.studies("delete", "digits", "--yes")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "Study digits was deleted.\n", "")
+    assert not folder.exists()
+
+
 @pytest.mark.slow
 def test_a_deleted_study_leaves_nothing_and_its_name_can_be_used_again(published: Shell, finished_once: Path) -> None:
     shutil.copytree(finished_once / "mlruns/studies", published.home.root / "studies", dirs_exist_ok=True)
