@@ -6,7 +6,7 @@ and contains that activation. Both spellings of a name are accepted, in upper or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
@@ -22,7 +22,6 @@ from mlp.losses import (
 from mlp.metrics import AbstractMetric, metrics
 from mlp.optimizers import AbstractOptimizer, optimizers
 from mlp.registry import AbstractPart, Registry
-from mlp.scores import standard
 
 ACTIVATIONS = {"linear": "identity", "swish": "silu"}
 OPTIMIZERS = {"iterative": "sgd"}
@@ -82,15 +81,16 @@ def find_optimizer(value: Any, learning_rate: float | None) -> AbstractOptimizer
     return optimizer if learning_rate is None else replace(optimizer, learning_rate=learning_rate)
 
 
-def find_metrics(values: Any) -> tuple[AbstractMetric, ...]:
-    """Return the metrics in a list of names, tables with a name, or metrics.
+def find_metrics(values: Any) -> dict[str, AbstractMetric]:
+    """Return the metrics in a list of names, tables with a name, or metrics, by the name that the user gave them.
 
     Raises:
         ConfigError: if `values` is not a list, or there is no metric with one of the names.
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ConfigError(f'must be a list, such as ["accuracy"], got {values!r}.', path="metrics")
-    return tuple(_find(metrics, value, METRICS, "metrics") for value in values)
+    found = [(value, _find(metrics, value, METRICS, "metrics")) for value in values]
+    return {value.lower() if isinstance(value, str) else metric.name: metric for value, metric in found}
 
 
 def find_loss(value: Any, output: str) -> AbstractLoss:
@@ -123,11 +123,28 @@ def output_of(loss: AbstractLoss) -> str:
     return loss.output if isinstance(loss, AbstractResidualLoss) else OUTPUT_OF_LOSS[loss.name]
 
 
-def metrics_for(task: Task, chosen: Iterable[AbstractMetric]) -> tuple[AbstractMetric, ...]:
-    """Return the metrics as they are called for a task, without duplicates and without the standard ones."""
-    names = {metric: METRICS_OF_TASK.get((task, metric.name)) for metric in chosen}
-    translated = dict.fromkeys(metrics.decode(name) if name else metric for metric, name in names.items())
-    return tuple(metric for metric in translated if metric not in standard(task))
+def metrics_for(task: Task, chosen: Mapping[str, AbstractMetric]) -> dict[str, AbstractMetric]:
+    """Return the metrics that are computed for a task, by the name under which they are shown.
+
+    That is the name that the user gave, unless the metric is another one for this task: `brier`.
+    """
+    shown = {}
+    for name, metric in chosen.items():
+        own = METRICS_OF_TASK.get((task, metric.name), "")
+        shown[own if own == "brier" else name] = metrics.decode(own) if own else metric
+    return shown
+
+
+def metric_keys(chosen: Mapping[str, AbstractMetric], *, has_validation: bool) -> dict[str, str]:
+    """Return the keys of the metrics of an epoch, `validation/accuracy`, by their names in Keras, `val_accuracy`.
+
+    Args:
+        chosen: the metrics besides the loss, by the name under which they are shown.
+        has_validation: whether there is a validation part.
+    """
+    names = {"loss": "loss", **{name: metric.name for name, metric in chosen.items()}}
+    keys = {name: f"train/{own}" for name, own in names.items()}
+    return keys | ({f"val_{name}": f"validation/{own}" for name, own in names.items()} if has_validation else {})
 
 
 def _find(

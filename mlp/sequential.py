@@ -7,65 +7,58 @@ Behind it are the same configuration, training and model as everywhere else in t
     model.add(Dense(10, activation="softmax"))
     model.compile(loss="categorical_crossentropy", optimizer="adam", learning_rate=0.01, metrics=["accuracy"])
     print(model.summary())
-    model.fit(x, y, epochs=10, batch_size=32, validation_split=0.1)
-    print(model.evaluate(x_test, y_test))
+    history = model.fit(x, y, epochs=10, validation_split=0.1, callbacks=[EarlyStopping(patience=2)])
+    print(history.history["val_loss"])
+    loss, accuracy = model.evaluate(x_test, y_test)
     model.save("digits.json")
+
+Names, defaults and rules are those of Keras 3, with these differences. A mini-batch's loss is the mean weighted by
+`class_weight` and `sample_weight`, so only the ratios of weights matter. `mse` of classes is `brier`, the sum over the
+classes. An optimizer has its defaults from this package, and its memory is not saved with the model. What Keras has and
+this class does not is refused.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.config import EarlyStopping, TrainConfig
-from mlp.data import Dataset, Examples, Split
+from mlp.config import TrainConfig
 from mlp.data_config import Scale
-from mlp.epochs import EpochMetrics
-from mlp.errors import ConfigError, errors_in
-from mlp.keras_names import find_loss, find_metrics, find_optimizer, metrics_for
-from mlp.keras_targets import count_targets, find_task, read_targets, to_targets
-from mlp.layers import Dense as Dense  # users import both classes from here
+from mlp.errors import ConfigError
+from mlp.keras_arguments import (
+    count_training_rows,
+    read_callbacks,
+    read_class_weight,
+    read_sample_weight,
+    read_verbose,
+    refuse,
+)
+from mlp.keras_callbacks import Callback as Callback  # users import these from here
+from mlp.keras_callbacks import EarlyStopping as EarlyStopping
+from mlp.keras_callbacks import History, ProgressLines
+from mlp.keras_data import DataReader, split_rows
+from mlp.keras_fit import Compiled, Past, RunningFit, start_training
+from mlp.keras_names import find_loss, find_metrics, find_optimizer, metric_keys, metrics_for
+from mlp.keras_targets import count_targets, find_task, read_targets
+from mlp.layers import Dense as Dense
 from mlp.layers import check_next, layers_of, network_config
-from mlp.losses import AbstractLoss, Task
-from mlp.metrics import AbstractMetric
 from mlp.model import Model
 from mlp.model_io import load_model, save_model
 from mlp.network import Network
-from mlp.optimizers import AbstractOptimizer
 from mlp.records import decode, label
 from mlp.schedules import AbstractSchedule
-from mlp.scores import evaluate, score_text
-from mlp.state import History
-from mlp.training import Training
+from mlp.scores import evaluate, score_text, standard
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Compiled:
-    """The parts that `compile` chose."""
-
-    loss: AbstractLoss
-    optimizer: AbstractOptimizer
-    schedule: AbstractSchedule
-    early_stopping: EarlyStopping | None
-    metrics: tuple[AbstractMetric, ...]
-
-    @property
-    def watched_validation_metric(self) -> str:
-        """The validation metric that early stopping or the schedule depends on; empty if there is none."""
-        watched = (self.early_stopping.metric if self.early_stopping else "", self.schedule.watched)
-        return next((metric for metric in watched if metric.startswith("validation/")), "")
 
 
 class Sequential:
@@ -80,12 +73,12 @@ class Sequential:
             their type (bytes by 255); `standard` gives each feature mean 0 and standard deviation 1 on the training
             part; `example` gives each example mean 0 and standard deviation 1; `robust`, `min_max`, `quantile` and
             `auto` are those of `mlp.DataConfig`.
-        seed: the seed of split, initialization and shuffling.
+        seed: the seed of initialization, shuffling and dropout.
         dtype: the type of all arithmetic.
 
     Attributes:
         layers: the layers in order.
-        history: the history of the last fit: one value per epoch, by metric key such as `validation/loss`.
+        history: what the last fit returned; None before.
     """
 
     def __init__(
@@ -103,10 +96,11 @@ class Sequential:
         network = {"initializer": initializer, "normalization": normalization, "dropout": dropout}
         data = {"name": "arrays", "scale": scale, "target_scale": "none", "validation": 0}
         self._base = TrainConfig.from_mapping({"data": data, "network": network, "seed": seed, "dtype": dtype})
-        self._compiled: _Compiled | None = None
+        self._compiled: Compiled | None = None
         self._model: Model | None = None
+        self._past: Past | None = None
         self.layers: list[Dense] = []
-        self.history: History = {}
+        self.history: History | None = None
         for layer in layers:
             self.add(layer)
 
@@ -118,39 +112,43 @@ class Sequential:
         """
         check_next(layer, self.layers)
         self.layers.append(layer)
-        self._compiled = self._model = None
-        self.history = {}
+        self._compiled = self._model = self._past = self.history = None
 
     def compile(
         self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
         *,
-        loss: Any,
-        optimizer: Any = "adam",
         learning_rate: float | None = None,
         metrics: Sequence[Any] = (),
         schedule: Any = "constant",
-        early_stopping: EarlyStopping | Mapping[str, Any] | None = None,
+        **unsupported: Any,
     ) -> None:
         """Choose how to train. Each part is a name, a table with a name and its fields, or the part itself.
 
+        The weights stay as they are; the optimizer starts afresh.
+
         Args:
-            loss: `categorical_crossentropy`, `binary_crossentropy`, `mse`, ...; it must fit the last activation.
             optimizer: `sgd`, `momentum`, `rmsprop`, `adagrad`, `adam`, `adamax`, `adadelta`, ...
+            loss: `categorical_crossentropy`, `binary_crossentropy`, `mse`, ...; it must fit the last activation.
             learning_rate: the learning rate; None for the optimizer's own.
             metrics: `accuracy`, `mse`, `cross_entropy`, ...; `mse` of classes is `brier`, the sum over the classes.
-            schedule: the schedule of the learning rate.
-            early_stopping: when to stop before the last epoch; the weights of the best epoch are kept.
+            schedule: the schedule of the learning rate. It spans all epochs since `compile`.
+            unsupported: other arguments of Keras, which are refused.
 
         Raises:
             ConfigError: if a name is unknown, a value is out of bounds, or the loss does not fit the last layer.
         """
-        self._compiled = _Compiled(
+        refuse(unsupported, "compile")
+        if loss is None:
+            raise ConfigError('must be given, such as "categorical_crossentropy" or "mse".', path="loss")
+        self._compiled = Compiled(
             find_loss(loss, self._output),
             find_optimizer(optimizer, learning_rate),
             decode(AbstractSchedule, schedule, path="schedule"),
-            decode(EarlyStopping | None, early_stopping, path="early_stopping"),
             find_metrics(metrics),
         )
+        self._past = None
 
     def summary(self) -> str:
         """Return a table with one line per layer, as text to print."""
@@ -170,82 +168,98 @@ class Sequential:
         self,
         x: Any,
         y: Any,
-        *,
-        epochs: int = 10,
-        batch_size: int | Literal["full"] = 32,
+        batch_size: int | Literal["full"] | None = None,
+        epochs: int = 1,
+        verbose: Literal["auto", 0, 1, 2] = "auto",
+        callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, Any] | None = None,
-        report: Callable[[str], object] = logger.info,
-        report_every: int = 1,
-        on_epoch: Callable[[EpochMetrics], object] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        **unsupported: Any,
     ) -> History:
-        """Train from new initial weights and return the history.
+        """Train for some epochs and return their history.
 
-        The seed determines the weights and the order of the examples, which are shuffled before each epoch. The same
-        call therefore always gives the same result.
+        The first fit starts from initial weights that the seed determines. Each further fit continues from the current
+        weights, and unless `compile` was called in between, also from the optimizer's memory. The examples are shuffled
+        before each epoch in an order that depends on the seed and on the number of epochs since `compile`, so that two
+        fits of 5 epochs give the same weights as one of 10 with the same data.
 
         Args:
             x: inputs, shape (n, input_dim).
             y: targets: classes as whole numbers, shape (n,), or as one-hot rows, shape (n, k); labels or values,
                 shape (n, m).
+            batch_size: the number of examples per step, 32 by default; `full` for all examples.
             epochs: the number of passes over the examples.
-            batch_size: the number of examples per step, or `full` for all examples.
-            validation_split: the fraction of the examples, chosen at random, that is held out for validation.
-            validation_data: inputs and targets for validation, instead of `validation_split`.
-            report: called with a line of text per epoch, such as `print`; by default the lines are logged.
-            report_every: report only every so many epochs, and the last one.
-            on_epoch: called with the metrics of each epoch.
+            verbose: 0 for silence, 1 for a bar, 2 for a line per epoch; `auto` is 1.
+            callbacks: such as `[EarlyStopping(patience=3)]`.
+            validation_split: the fraction of the examples that is held out for validation: the last ones.
+            validation_data: inputs and targets for validation, and optionally their weights, instead of
+                `validation_split`.
+            shuffle: True; nothing else is supported.
+            class_weight: the weight of classes in the training loss, by class; 1 for a class that is not mentioned.
+            sample_weight: the weight of each example in the loss, shape (n,).
+            unsupported: other arguments of Keras, which are refused.
 
         Returns:
-            One value per epoch, by metric key: `train/loss`, `validation/accuracy`, ...
+            Its `history` has one value per epoch, by name: `loss`, the compiled metrics, and `val_loss`, ...
 
         Raises:
             ConfigError: if the stack is not compiled, or an argument is not valid.
-            DivergedError: if the training diverges.
+            DivergedError: if the training diverges; the weights are those before this fit.
         """
+        refuse(unsupported, "fit")
+        if shuffle is not True:
+            raise ConfigError("must be True: examples are always shuffled before each epoch.", path="shuffle")
         if self._compiled is None:
             raise ConfigError('the stack is not compiled. Call compile(loss="...") first.')
-        if not isinstance(report_every, int) or report_every < 1:
-            raise ConfigError(f"must be a whole number, at least 1, got {report_every!r}.", path="report_every")
-        x, y = self._inputs(x), read_targets(y, len(x))
+        level, given, reader = read_verbose(verbose), read_callbacks(callbacks), self._reader
+        x, y = reader.inputs(x), read_targets(y, len(x))
         if not len(x):
             raise ConfigError("there is no example to train on.")
         task = find_task(y, self._compiled.loss, self.layers[-1].units)
-        validation = self._validation_arrays(validation_split, validation_data, task)
-        n_held_out = len(validation[0]) if validation else validation_split or 0
-        if (watched := self._compiled.watched_validation_metric) and not n_held_out:
+        weights = read_sample_weight(sample_weight, len(x))
+        n_train = count_training_rows(validation_split, len(x))
+        if validation_data is not None and n_train < len(x):
+            raise ConfigError("cannot be combined with validation_split. Give one of them.", path="validation_data")
+        validation = None if validation_data is None else reader.validation(validation_data, task)
+        n_held_out = len(validation.rows) if validation else len(x) - n_train
+        if (watched := self._compiled.schedule.watched).startswith("validation/") and not n_held_out:
             raise ConfigError(f'"{watched}" is watched. Give validation_split or validation_data.')
+        chosen = metrics_for(task, self._compiled.metrics)
+        done = self._past.state.epoch if self._past else 0
         config = replace(
             self._base,
             data=replace(self._base.data, validation=n_held_out),
             network=network_config(self.layers, self._base.network),
-            epochs=epochs,
-            batch_size=batch_size,
+            epochs=replace(self._base, epochs=epochs).epochs + done,  # checked before it is added
+            batch_size=32 if batch_size is None else batch_size,
             loss=self._compiled.loss,
             optimizer=self._compiled.optimizer,
             schedule=self._compiled.schedule,
-            early_stopping=self._compiled.early_stopping,
-            metrics=metrics_for(task, self._compiled.metrics),
+            class_weights=read_class_weight(class_weight, count_targets(task, self.layers[-1].units), task),
+            metrics=tuple(dict.fromkeys(metric for metric in chosen.values() if metric not in standard(task))),
         )
-        dataset = self._dataset(x, self._targets(y, task), task)
-        training = Training(config, _split(config, dataset, validation))
+        dataset = reader.dataset(x, y, task, weights)
+        training = start_training(config, split_rows(config, dataset, n_train, validation), self._model, self._past)
+        history, fit = History(), RunningFit(training, metric_keys(chosen, has_validation=n_held_out > 0))
+        callbacks = [history, *([ProgressLines(level)] if level else []), *given]
+        fit.run(callbacks, {"epochs": epochs, "steps": training.n_steps, "verbose": level})
+        # Only a complete fit replaces the earlier model and history.
+        self._model, self._past, self.history = fit.model(dataset), fit.past(), history
+        return history
 
-        def on_each_epoch(metrics: EpochMetrics) -> None:
-            if on_epoch is not None:
-                on_epoch(metrics)
-            if metrics.epoch % report_every == 0 or not training.is_running:
-                report(_line(metrics, epochs))
-
-        training.run(on_epoch=on_each_epoch)
-        # Only a complete training replaces the earlier model and history.
-        self._model, self.history = Model.of(training, dataset), training.history
-        return self.history
-
-    def predict(self, x: Any) -> Array:
-        """Return the activations of the last layer, such as the probability of each class.
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Literal["auto", 0, 1, 2] = "auto", **unsupported: Any
+    ) -> Array:
+        """Return the activations of the last layer, such as the probability of each class. Nothing is printed.
 
         Args:
             x: inputs, shape (n, input_dim).
+            batch_size: has no effect on the result.
+            verbose: has no effect.
+            unsupported: other arguments of Keras, which are refused.
 
         Returns:
             One row per example, shape (n, units).
@@ -253,43 +267,76 @@ class Sequential:
         Raises:
             ConfigError: if the stack is not fitted, or the inputs have another shape.
         """
+        refuse(unsupported, "predict")
+        read_verbose(verbose)
         model = self.model
         with np.errstate(all="ignore"):
-            return model.manifest.config.loss.predictions(model.outputs(self._inputs(x)))
+            outputs = model.manifest.config.loss.predictions(model.outputs(self._reader.inputs(x)))
+        return model.manifest.target_scaling.invert(outputs)
 
-    def evaluate(self, x: Any, y: Any) -> dict[str, float]:
-        """Return the loss and all metrics on some examples, by name.
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        verbose: Literal["auto", 0, 1, 2] = "auto",
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        **unsupported: Any,
+    ) -> Any:
+        """Return the loss and the compiled metrics on some examples.
 
         Args:
             x: inputs, shape (n, input_dim).
             y: targets, as for `fit`.
+            batch_size: has no effect on the result.
+            verbose: 0 for silence; otherwise the result is printed on one line.
+            sample_weight: the weight of each example in the loss, shape (n,).
+            return_dict: whether to return a dictionary by name.
+            unsupported: other arguments of Keras, which are refused.
+
+        Returns:
+            The loss as a float if no metrics are compiled, otherwise a list of the loss and the metrics in their order;
+            or the same as a dictionary. A loaded stack that is not compiled has all metrics of its training.
 
         Raises:
             ConfigError: if the stack is not fitted, there are no examples, or they do not fit the model.
         """
-        model, x = self.model, self._inputs(x)
+        refuse(unsupported, "evaluate")
+        level, model, reader = read_verbose(verbose), self.model, self._reader
+        x = reader.inputs(x)
         task, config = model.manifest.task, model.manifest.config
-        targets = self._targets(read_targets(y, len(x)), task)
+        targets = reader.targets(read_targets(y, len(x)), task)
+        weights = read_sample_weight(sample_weight, len(x))
         if not len(x):
             raise ConfigError("there is no example to evaluate on.")
+        if self._compiled is None:
+            chosen = {metric.name: metric for metric in (*standard(task), *config.metrics) if metric.name != "loss"}
+        else:
+            chosen = metrics_for(task, self._compiled.metrics)
         outputs = model.outputs(x)
         with np.errstate(all="ignore"):
-            scores = evaluate(outputs, targets, config.loss, "test", task, config.metrics)
-        return {key.removeprefix("test/"): value for key, value in scores.items()}
+            extra, scaling = tuple(chosen.values()), model.manifest.target_scaling
+            scores = evaluate(outputs, targets, config.loss, "test", task, extra, weights, scaling)
+        shown = {"loss": scores["test/loss"]} | {name: scores[f"test/{of.name}"] for name, of in chosen.items()}
+        if level:
+            sys.stdout.write(" - ".join(f"{name}: {score_text(value)}" for name, value in shown.items()) + "\n")
+        if return_dict:
+            return shown
+        return list(shown.values()) if len(shown) > 1 else shown["loss"]
 
     def visualize(self) -> Figure:
-        """Return a figure of loss, metrics and learning rate by epoch; `savefig(file)` saves it.
+        """Return a figure of loss, metrics and learning rate since `compile`; `savefig(file)` saves it.
 
         Raises:
-            ConfigError: if nothing has been fitted here; a loaded model has no history.
+            ConfigError: if nothing has been fitted since; a loaded model has no history.
         """
         from mlp.plots import plot_history  # matplotlib is slow to import
 
-        if not self.history:
+        if self._past is None:
             raise ConfigError("there is no history to draw. Call fit first.")
-        manifest = self.model.manifest
-        is_early = manifest.config.early_stopping is not None
-        return plot_history(self.history, manifest.config, kept_epoch=manifest.epochs if is_early else 0)
+        past, config = self._past, self.model.manifest.config
+        return plot_history(past.state.history, config, kept_epoch=max(0, past.kept_epoch - past.n_missing))
 
     @property
     def model(self) -> Model:
@@ -312,7 +359,7 @@ class Sequential:
 
     @classmethod
     def load(cls, path: str | Path) -> Sequential:
-        """Return the stack of a saved model. It can predict; to train it, call `compile` and `fit`.
+        """Return the stack of a saved model. It can predict; `compile` and `fit` continue from its weights.
 
         Raises:
             ConfigError: if the files are missing, damaged, or do not belong together.
@@ -335,54 +382,7 @@ class Sequential:
         sizes = (self.layers[0].input_dim or 0, *(layer.units for layer in self.layers))
         return network_config(self.layers, self._base.network).build(sizes, dtype=self._base.dtype)
 
-    def _inputs(self, x: Any) -> Array:
-        inputs, d = np.asarray(x), self.layers[0].input_dim
-        if inputs.ndim != 2 or inputs.shape[1] != d:
-            raise ConfigError(f"inputs must have shape (n, {d}), because input_dim = {d}, got {inputs.shape}.")
-        return inputs
-
-    def _targets(self, y: Array, task: Task) -> Array:
-        return to_targets(y, task, self.layers[-1].units, self._base.dtype)
-
-    def _validation_arrays(
-        self, validation_split: float, validation_data: tuple[Any, Any] | None, task: Task
-    ) -> tuple[Array, Array] | None:
-        """Return the inputs and targets of `validation_data`, or None if it is not given."""
-        if not 0 <= validation_split < 1:
-            problem = f"must be a fraction, at least 0 and below 1, got {validation_split!r}."
-            raise ConfigError(problem, path="validation_split")
-        if validation_data is None:
-            return None
-        with errors_in(path="validation_data"):
-            if validation_split:
-                raise ConfigError("cannot be combined with validation_split. Give one of them.")
-            if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-                raise ConfigError("must be a pair of inputs and targets, (x, y).")
-            x, y = self._inputs(validation_data[0]), validation_data[1]
-            if not len(x):
-                raise ConfigError("must have at least one example.")
-            return x, self._targets(read_targets(y, len(x)), task)
-
-    def _dataset(self, x: Array, targets: Array, task: Task) -> Dataset:
-        largest = 1.0
-        if self._base.data.scale == "unit":
-            if x.dtype.kind not in "iu":
-                raise ConfigError(f'"unit" is for integers, got the type {x.dtype}. Scale them yourself.', path="scale")
-            largest = float(np.iinfo(x.dtype).max)
-        classes = tuple(map(str, range(count_targets(task, self.layers[-1].units))))
-        return Dataset("arrays", x, targets, x[:0], targets[:0], classes, largest, digest="")
-
-
-def _split(config: TrainConfig, dataset: Dataset, validation: tuple[Array, Array] | None) -> Split:
-    """Return the training and validation parts; the latter are the given arrays, or are held out from the data set."""
-    if validation is None:
-        return dataset.split(config.data, config.seed)
-    # All examples are for training, and the validation examples are scaled in the same way as these.
-    split = dataset.without_validation(config.data)
-    return replace(split, validation=Examples(*validation, np.arange(len(validation[0])), split.train.encoding))
-
-
-def _line(metrics: EpochMetrics, epochs: int) -> str:
-    """Return the metrics of an epoch as a line of text."""
-    values = "  ".join(f"{key} {score_text(value)}" for key, value in metrics.values.items())
-    return f"epoch {metrics.epoch:{len(str(epochs))}}/{epochs}  {values}"
+    @property
+    def _reader(self) -> DataReader:
+        base = self._base
+        return DataReader(self.layers[0].input_dim, self.layers[-1].units, base.dtype, base.data.scale)

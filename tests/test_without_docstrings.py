@@ -24,7 +24,7 @@ x = np.arange(120).reshape(30, 4) % 7
 y = x[:, 0] % 2
 stack = Sequential([Dense(3, "relu", 4), Dense(2, "softmax")], dropout=0.1)
 stack.compile(loss="categorical_crossentropy", metrics=["f1_macro"])
-print(stack.fit(x, y, epochs=2, validation_split=0.2), stack.summary())
+print(stack.fit(x, y, epochs=2, validation_split=0.2, verbose=0).history, stack.summary())
 model = load_model(stack.save(sys.argv[1]))
 print(model, MLPClassifier([3], epochs=2, random_state=0).fit(x, y), MLPRegressor())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ import pytest
 from mlp import (
     ConfigError,
     Dataset,
-    EarlyStopping,
     Examples,
     Model,
     Split,
     TrainConfig,
+    Training,
     save_model,
 )
 from mlp.activations import LeakyRelu, activations
@@ -33,7 +34,7 @@ from mlp.losses import losses
 from mlp.metrics import metrics
 from mlp.optimizers import Sgd, optimizers
 from mlp.scaling import Scaling
-from mlp.sequential import Dense, Sequential
+from mlp.sequential import Callback, Dense, EarlyStopping, Sequential
 from mlp.training import train
 from tests.mlp_data import blobs
 
@@ -50,7 +51,7 @@ def stack(
 ) -> Sequential:
     """Return a small compiled stack."""
     model = Sequential([Dense(5, "tanh", input_dim=6), Dense(4, "relu"), Dense(units, output)], seed=seed)
-    model.compile(loss=loss, **({"learning_rate": 0.01} | compiled))
+    model.compile(loss=loss, **({"optimizer": "adam", "learning_rate": 0.01} | compiled))
     return model
 
 
@@ -58,7 +59,7 @@ def config_of(changes: dict[str, Any] | None = None) -> TrainConfig:
     """Return the configuration that is equivalent to a small stack."""
     return TrainConfig.from_mapping(
         {
-            "data": {"name": "arrays", "scale": "none", "target_scale": "none", "validation": 0.2},
+            "data": {"name": "arrays", "scale": "none", "target_scale": "none", "validation": 18},
             "seed": 3,
             "epochs": 4,
             "batch_size": 16,
@@ -74,7 +75,14 @@ def dataset(targets: Any, x: Any = X) -> Dataset:
     return Dataset("arrays", x, targets, x[:0], targets[:0], names, 1.0, "")
 
 
-FIT: dict[str, Any] = {"epochs": 4, "batch_size": 16, "validation_split": 0.2}
+def last_rows(targets: Any, x: Any = X) -> Split:
+    """Return the split of `FIT`: the last 18 of 90 examples are the validation part."""
+    data, rows = dataset(targets, x), np.arange(90)
+    train, validation = Examples(x, targets, rows[:72]), Examples(x, targets, rows[72:])
+    return Split(train, validation, len(data.classes), data.task, data.classes)
+
+
+FIT: dict[str, Any] = {"epochs": 4, "batch_size": 16, "validation_split": 0.2, "verbose": 0}
 
 
 def test_the_keras_style_workflow_takes_eight_lines(tmp_path: Path) -> None:
@@ -83,25 +91,29 @@ def test_the_keras_style_workflow_takes_eight_lines(tmp_path: Path) -> None:
     model.add(Dense(3, activation="softmax"))
     model.compile(loss="categorical_crossentropy", optimizer="adam", learning_rate=0.05, metrics=["accuracy"])
     summary = model.summary()
-    history = model.fit(X, Y, epochs=40, batch_size=32, validation_split=0.1)
-    scores = model.evaluate(X_TEST, Y_TEST)
+    history = model.fit(X, Y, epochs=40, validation_split=0.1, verbose=0)
+    loss, accuracy = model.evaluate(X_TEST, Y_TEST, verbose=0)
     model.save(tmp_path / "digits.json")
     assert [line.split()[:4] for line in summary.splitlines()[2:4]] == [
         ["1", "6", "8", "sigmoid"],
         ["2", "8", "3", "softmax"],
     ]
-    assert list(history) == ["train/loss", "train/accuracy", "validation/loss", "validation/accuracy"]
-    assert list(scores) == ["loss", "accuracy"]
-    assert scores["accuracy"] > 0.9
+    assert list(history.history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert history.epoch == list(range(40))
+    assert history["validation/loss"] == history.history["val_loss"]
+    assert model.history is history
+    assert loss < history.history["val_loss"][0]
+    assert accuracy > 0.9
 
 
 @pytest.mark.parametrize("targets", [Y, Y[:, None], Y.astype(float), Y.tolist(), ONE_HOT, ONE_HOT.astype(int)])
 def test_fit_gives_the_same_bits_as_the_equivalent_configuration(targets: Any) -> None:
-    model = stack()
+    model = stack(metrics=["acc"])
     history = model.fit(X, targets, **FIT)
-    training = train(config_of(), dataset(Y))
+    training = train(config_of(), last_rows(Y))
     assert model.model.theta.tobytes() == training.kept_theta.tobytes()
-    assert history == training.history
+    assert list(history.history) == ["loss", "acc", "val_loss", "val_acc"]
+    assert list(history.history.values()) == list(training.history.values())
     assert model.model.manifest.config == training.config
 
 
@@ -122,7 +134,7 @@ def test_the_activation_of_the_last_layer_becomes_part_of_the_loss(
 ) -> None:
     model = stack(loss=loss, output=output, units=2)
     model.fit(X, targets, **FIT)
-    training = train(config_of({"loss": own_loss}), dataset(ours.astype(np.float32) if ours.dtype == float else ours))
+    training = train(config_of({"loss": own_loss}), last_rows(ours.astype(np.float32) if ours.dtype == float else ours))
     assert model.model.theta.tobytes() == training.kept_theta.tobytes()
     assert model.model.manifest.task == training.data.task
 
@@ -132,7 +144,7 @@ def test_the_activation_of_the_last_layer_becomes_part_of_the_loss(
 def test_squared_error_of_classes_compares_with_one_hot_targets(output: str, targets: Any) -> None:
     model = stack(loss="mse", output=output, metrics=["accuracy", "mse"])
     model.fit(X, targets, **FIT)
-    scores = model.evaluate(X_TEST, Y_TEST)
+    scores = model.evaluate(X_TEST, Y_TEST, return_dict=True)
     wanted = np.mean((model.predict(X_TEST) - np.eye(3)[Y_TEST]) ** 2)
     assert scores["loss"] == pytest.approx(wanted, rel=1e-5)
     assert scores["accuracy"] == np.mean(model.predict(X_TEST).argmax(axis=1) == Y_TEST)
@@ -142,15 +154,15 @@ def test_squared_error_of_classes_compares_with_one_hot_targets(output: str, tar
 
 @pytest.mark.parametrize("targets", [Y > 0, (Y > 0)[:, None], (Y > 0).astype(float), np.eye(2)[(Y > 0).astype(int)]])
 def test_a_single_sigmoid_unit_distinguishes_two_classes(targets: Any) -> None:
-    model = stack(loss="binary_crossentropy", output="sigmoid", units=1, learning_rate=0.1)
-    model.fit(X, targets, epochs=30)
+    model = stack(loss="binary_crossentropy", output="sigmoid", units=1, learning_rate=0.1, metrics=["accuracy"])
+    model.fit(X, targets, epochs=30, verbose=0)
     assert model.model.manifest.task == "classes"
-    scores = model.evaluate(X_TEST, Y_TEST > 0)
+    accuracy = model.evaluate(X_TEST, Y_TEST > 0)[1]
     predicted = model.predict(X_TEST)
     assert predicted.shape == (20, 1)
     assert ((predicted > 0) & (predicted < 1)).all()
-    assert scores["accuracy"] == np.mean((predicted[:, 0] > 0.5) == (Y_TEST > 0))
-    assert scores["accuracy"] > 0.9
+    assert accuracy == np.mean((predicted[:, 0] > 0.5) == (Y_TEST > 0))
+    assert accuracy > 0.9
 
 
 def test_a_single_value_per_example_can_be_a_flat_array() -> None:
@@ -158,7 +170,7 @@ def test_a_single_value_per_example_can_be_a_flat_array() -> None:
     flat.fit(X, VALUES[:, 0], **FIT)
     column.fit(X, VALUES[:, :1], **FIT)
     assert flat.model.theta.tobytes() == column.model.theta.tobytes()
-    assert list(flat.evaluate(X, VALUES[:, 0])) == ["loss", "r2"]
+    assert flat.evaluate(X, VALUES[:, 0]) == column.evaluate(X, VALUES[:, :1])
     assert flat.predict(X).shape == (90, 1)
 
 
@@ -172,36 +184,110 @@ def test_predictions_are_the_activations_of_the_last_layer() -> None:
     assert model.predict(X_TEST[:0]).shape == (0, 3)
 
 
-def test_fitting_again_starts_from_new_weights() -> None:
+def test_two_fits_are_one_long_fit() -> None:
+    once, twice = stack(metrics=["accuracy"]), stack(metrics=["accuracy"])
+    whole = once.fit(X, Y, **FIT | {"epochs": 7})
+    first = twice.fit(X, Y, **FIT | {"epochs": 3})
+    second = twice.fit(X, Y, **FIT | {"epochs": 4})
+    assert twice.model.theta.tobytes() == once.model.theta.tobytes()
+    for name, values in whole.history.items():
+        assert first.history[name] + second.history[name] == values
+    assert (first.epoch, second.epoch) == ([0, 1, 2], [0, 1, 2, 3])
+    assert twice.history is second
+    assert [len(axes.lines[0].get_xdata()) for axes in twice.visualize().axes] == [7, 7, 7]
+    other = stack(seed=4)
+    other.fit(X, Y, **FIT | {"epochs": 7})
+    assert other.model.theta.tobytes() != once.model.theta.tobytes()
+
+
+def test_a_further_fit_may_have_other_data_batches_and_validation() -> None:
+    model = stack()
+    model.fit(X, Y, epochs=3, batch_size=8, verbose=0)
+    first = Training(model.model.manifest.config, Split(Examples(X, Y, np.arange(90)), None, 3))
+    first.run()
+    history = model.fit(X[:40], Y[:40], epochs=2, batch_size=40, validation_data=(X_TEST, Y_TEST), verbose=0)
+    assert {len(values) for values in history.history.values()} == {2}
+    manifest = model.model.manifest
+    assert (manifest.epochs, manifest.config.epochs, manifest.config.batch_size) == (5, 5, 40)
+    validation = Examples(X_TEST, Y_TEST, np.arange(20))
+    second = Training(manifest.config, Split(Examples(X[:40], Y[:40], np.arange(40)), validation, 3))
+    np.copyto(second.network.theta, first.network.theta)
+    np.copyto(second.slots, first.slots)
+    second.epoch, second.steps = first.epoch, first.steps
+    second.run()
+    assert model.model.theta.tobytes() == second.network.theta.tobytes()
+    assert history.history["val_loss"] == second.history["validation/loss"]
+    assert model.model.metrics["validation/loss"] == history.history["val_loss"][-1]
+
+
+def test_compile_keeps_the_weights_and_starts_the_optimizer_afresh() -> None:
     model = stack()
     model.fit(X, Y, **FIT)
-    first = model.model.theta
+    weights = model.model.theta
+    model.compile("sgd", "categorical_crossentropy", learning_rate=1e-12)
+    assert model.predict(X).shape == (90, 3)
     model.fit(X, Y, **FIT)
-    assert model.model.theta.tobytes() == first.tobytes()
-    other = stack(seed=4)
-    other.fit(X, Y, **FIT)
-    assert other.model.theta.tobytes() != first.tobytes()
+    np.testing.assert_allclose(model.model.theta, weights, atol=1e-6)
+    assert model.model.manifest.config.optimizer == Sgd(1e-12)
+
+
+def test_inputs_of_a_further_fit_are_scaled_as_in_the_first() -> None:
+    model = Sequential([Dense(3, "softmax", input_dim=6)], scale="standard")
+    model.compile("adam", "categorical_crossentropy")
+    model.fit(X, Y, verbose=0)
+    encoding = model.model.manifest.encoding
+    model.fit(X[:30] * 9, Y[:30], verbose=0)
+    assert model.model.manifest.encoding == encoding
 
 
 def test_validation_data_is_evaluated_but_not_trained_on() -> None:
-    model = stack(early_stopping={"patience": 2}, learning_rate=0.05)
-    history = model.fit(X, Y, epochs=30, batch_size=16, validation_data=(X_TEST, np.eye(3)[Y_TEST]))
-    rows = np.arange(20)
-    split = Split(Examples(X, Y, np.arange(90)), Examples(X_TEST, Y_TEST, rows), 3)
-    changes = {
-        "data": {"name": "arrays", "scale": "none", "validation": 20},
-        "epochs": 30,
-        "early_stopping": {"patience": 2},
-        "optimizer": {"name": "adam", "learning_rate": 0.05},
-    }
-    training = train(config_of(changes), split)
+    model = stack(learning_rate=0.05)
+    model.fit(X, Y, epochs=4, batch_size=16, validation_data=(X_TEST, np.eye(3)[Y_TEST]), verbose=0)
+    split = Split(Examples(X, Y, np.arange(90)), Examples(X_TEST, Y_TEST, np.arange(20)), 3)
+    training = train(config_of({"optimizer": {"name": "adam", "learning_rate": 0.05}}), split)
     assert model.model.theta.tobytes() == training.kept_theta.tobytes()
-    assert history == training.history
-    assert model.evaluate(X_TEST, Y_TEST)["loss"] == min(history["validation/loss"])
+    assert model.history is not None
+    assert model.history["validation/loss"] == training.history["validation/loss"]
+    assert model.evaluate(X_TEST, Y_TEST) == training.history["validation/loss"][-1]
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.1, 9), (0.2, 18), (0.25, 23), (0.01, 1)])
+def test_the_validation_split_is_the_last_rows_as_in_keras(share: float, n: int) -> None:
+    given, split = stack(), stack()
+    given.fit(X[:-n], Y[:-n], epochs=3, validation_data=(X[-n:], Y[-n:]), verbose=0)
+    split.fit(X, Y, epochs=3, validation_split=share, verbose=0)
+    assert split.model.theta.tobytes() == given.model.theta.tobytes()
+    assert split.history is not None
+    assert given.history is not None
+    assert split.history.history == given.history.history
+
+
+def test_weights_of_classes_are_weights_of_their_examples() -> None:
+    by_class, by_example = stack(metrics=["accuracy"]), stack(metrics=["accuracy"])
+    weights = np.where(Y == 1, 5.0, np.where(Y == 2, 0.5, 1.0))
+    first = by_class.fit(X, ONE_HOT, epochs=3, class_weight={1: 5, np.int64(2): 0.5}, verbose=0)
+    second = by_example.fit(X, Y, epochs=3, sample_weight=weights, verbose=0)
+    assert by_class.model.theta.tobytes() == by_example.model.theta.tobytes()
+    assert first.history == second.history
+    assert by_class.model.manifest.config.class_weights == (1.0, 5.0, 0.5)
+    plain = stack()
+    plain.fit(X, Y, epochs=3, verbose=0)
+    assert plain.model.theta.tobytes() != by_class.model.theta.tobytes()
+
+
+def test_sample_weights_of_validation_and_evaluation_weigh_the_loss_only() -> None:
+    model, weights = stack(metrics=["accuracy"]), np.arange(20.0)
+    history = model.fit(X, Y, epochs=2, validation_data=(X_TEST, Y_TEST, weights), verbose=0)
+    probabilities = model.predict(X_TEST)[np.arange(20), Y_TEST]
+    loss, accuracy = model.evaluate(X_TEST, Y_TEST, sample_weight=weights)
+    assert loss == pytest.approx(np.average(-np.log(probabilities), weights=weights), rel=1e-5)
+    assert [values[-1] for values in history.history.values()][2:] == [loss, accuracy]
+    assert accuracy == model.evaluate(X_TEST, Y_TEST)[1]
 
 
 def test_without_validation_the_history_has_training_metrics_only() -> None:
-    assert list(stack().fit(X, Y, epochs=2)) == ["train/loss", "train/accuracy"]
+    assert list(stack().fit(X, Y, verbose=0).history) == ["loss"]
+    assert list(stack(metrics=["accuracy"]).fit(X, Y, verbose=0).history) == ["loss", "accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +329,7 @@ def test_a_stack_can_use_every_setting_of_a_network() -> None:
     }
     optimizer = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
     changes = {"network": network, "optimizer": optimizer, "schedule": "cosine", "dtype": "float64"}
-    training = train(config_of(changes), dataset(Y))
+    training = train(config_of(changes), last_rows(Y))
     assert model.model.manifest.config == training.config
     assert model.model.theta.tobytes() == training.kept_theta.tobytes()
 
@@ -267,29 +353,49 @@ def test_a_saved_stack_predicts_the_same_bits(tmp_path: Path, name: str, loss: s
     model.fit(X, y, epochs=3)
     loaded = Sequential.load(model.save(str(tmp_path / name)))
     assert loaded.predict(X_TEST).tobytes() == model.predict(X_TEST).tobytes()
-    assert loaded.evaluate(X, y) == model.evaluate(X, y)
+    scores = loaded.evaluate(X, y, return_dict=True)
+    assert scores["loss"] == model.evaluate(X, y)
+    assert len(scores) == 2
     assert loaded.summary() == model.summary()
     assert loaded.layers == model.layers
     loaded.save(tmp_path / "again.json")
-    loaded.compile(loss=loss, learning_rate=0.01)
-    loaded.fit(X, y, epochs=3)
+    for each in (model, loaded):
+        each.compile(loss=loss, learning_rate=0.01)
+        each.fit(X, y, epochs=3)
     assert loaded.model.theta.tobytes() == model.model.theta.tobytes()
 
 
-def test_a_model_with_every_kind_of_parameters_is_loaded_as_a_stack_that_trains_to_the_same_bits(
+def test_a_model_with_every_kind_of_parameters_is_loaded_as_a_stack_that_continues_from_it(
     tmp_path: Path,
 ) -> None:
     network = {"hidden": [5], "input_scale": True, "parametric_activation": True, "normalization": "layer"}
-    config = config_of({"network": network})
-    data = dataset(Y)
-    training = train(config, data)
-    model = Model.of(training, data)
+    config, split = config_of({"network": network, "optimizer": "sgd"}), last_rows(Y)
+    training = train(config, split)
+    model = Model.of(training, dataset(Y))
     loaded = Sequential.load(save_model(model, tmp_path / "model.json"))
     assert loaded.predict(X).tobytes() == model.predict_proba(X).tobytes()
     assert loaded.summary_frame()["parameters"].sum() == len(training.network.theta)
     loaded.compile(loss="categorical_crossentropy", optimizer=config.optimizer)
     loaded.fit(X, Y, **FIT)
-    assert loaded.model.theta.tobytes() == training.kept_theta.tobytes()
+    again = Training(config, split)
+    np.copyto(again.network.theta, training.kept_theta)
+    again.run()
+    assert loaded.model.theta.tobytes() == again.kept_theta.tobytes()
+
+
+def test_a_loaded_model_of_scaled_values_predicts_and_continues_in_their_units(tmp_path: Path) -> None:
+    config = TrainConfig.from_mapping(
+        {"epochs": 30, "loss": "mean_squared_error", "optimizer": {"name": "adam", "learning_rate": 0.03}}
+    )
+    data = dataset((VALUES * 1000 + 5000).astype(np.float32))
+    model = Model.of(train(config, data), data)
+    assert model.manifest.target_scaling
+    loaded = Sequential.load(save_model(model, tmp_path / "model.json"))
+    assert loaded.predict(X).tobytes() == model.predict(X).tobytes()
+    before = loaded.evaluate(X, data.targets, return_dict=True)["r2"]
+    loaded.compile("adam", "mse", metrics=["r2"])
+    loaded.fit(X, data.targets, epochs=20)
+    assert loaded.evaluate(X, data.targets)[1] > before > 0
 
 
 def test_summary_works_before_fit() -> None:
@@ -301,30 +407,132 @@ def test_summary_works_before_fit() -> None:
 
 
 def test_visualize_draws_loss_and_metrics() -> None:
-    model = stack(metrics=["cross-entropy"])
+    model = stack(metrics=["cross-entropy"], optimizer="adam")
     model.fit(X, Y, **FIT)
     titles = [axes.get_title(loc="left") for axes in model.visualize().axes]
     assert titles == ["loss", "accuracy", "log loss", "learning rate"]
 
 
-def test_report_is_called_every_so_many_epochs_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    lines: list[str] = []
-    epochs: list[int] = []
-    model = stack()
-    model.fit(X, Y, epochs=10, report_every=4, report=lines.append, on_epoch=lambda epoch: epochs.append(epoch.epoch))
-    assert [line[:11] for line in lines] == ["epoch  4/10", "epoch  8/10", "epoch 10/10"]
-    assert [part.split()[0] for part in lines[2].split("  ")[1:]] == ["train/loss", "train/accuracy"]
-    assert epochs == list(range(1, 11))
+def test_verbose_prints_a_line_per_epoch_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    model = stack(metrics=["accuracy"])
+    model.fit(X, Y, epochs=2, verbose=0)
+    model.evaluate(X, Y, verbose=0)
+    model.predict(X, verbose=1)
     assert capsys.readouterr().out == ""
-    model.fit(X, Y, epochs=1, report=print)
-    assert capsys.readouterr().out.startswith("epoch 1/1  train/loss ")
+    for verbose in ("auto", 1, 2):
+        model.fit(X, Y, epochs=2, validation_split=0.2, verbose=verbose)
+        lines = capsys.readouterr().out.splitlines()
+        assert [line[:9] for line in lines] == ["Epoch 1/2", "Epoch 2/2"]
+        names = [part.split(":")[0] for part in lines[1].split(" - ")[2:]]
+        assert names == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    model.evaluate(X, Y)
+    assert capsys.readouterr().out.startswith("loss: ")
 
 
-def test_reports_are_logged_by_default(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="mlp.sequential"):
-        stack().fit(X, Y, epochs=2)
-    assert len(caplog.messages) == 2
-    assert caplog.messages[1].startswith("epoch 2/2")
+def test_in_a_terminal_one_line_is_redrawn_with_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    stack().fit(X, Y, epochs=4)
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    assert [part.split(" - ")[0].count("━") for part in text.split("\r")[1:]] == [5, 10, 15, 20]
+
+
+class Recorder(Callback):
+    """Notes its calls, and stops after an epoch."""
+
+    def __init__(self, stop_after: int = 99) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.stop_after = stop_after
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.calls.append(("train begin", self.params["epochs"], self.params["steps"]))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.calls.append(("begin", epoch))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.calls.append(("end", epoch, list(logs)))
+        self.model.stop_training = epoch == self.stop_after
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.calls.append(("train end",))
+
+
+def test_callbacks_are_called_around_every_epoch_and_may_stop_the_fit() -> None:
+    for epochs, stop_after in ((2, 99), (9, 1)):
+        callback, model = Recorder(stop_after), stack()
+        for _ in range(2):  # epochs are counted from 0 in each fit
+            callback.calls.clear()
+            history = model.fit(X, Y, epochs=epochs, callbacks=callback, verbose=0)
+            calls = [("begin", 0), ("end", 0, ["loss"]), ("begin", 1), ("end", 1, ["loss"])]
+            assert callback.calls == [("train begin", epochs, 3), *calls, ("train end",)]
+            assert history.epoch == [0, 1]
+
+
+def watch(values: list[float], **options: Any) -> tuple[int, int | None]:
+    """Return after how many epochs early stopping ends a fit with these values of val_loss, and what it puts back."""
+    callback, restored = EarlyStopping(**options), []
+    name = options.get("monitor", "val_loss")
+    keys = {"val_loss": "validation/loss", "val_accuracy": "validation/accuracy"}
+    fit = SimpleNamespace(
+        stop_training=False,
+        theta=np.zeros(1),
+        metric_keys=keys,
+        restore_weights=lambda theta, epoch: restored.append((theta.item(), epoch)),
+    )
+    callback.model, n = fit, 0
+    callback.on_train_begin()
+    for n, value in enumerate(values, start=1):
+        fit.theta[0] = n
+        callback.on_epoch_end(n - 1, {name: value})
+        if fit.stop_training:
+            break
+    callback.on_train_end({})
+    assert all(theta == epoch + 1 for theta, epoch in restored)
+    return n, restored[0][1] if restored else None
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "expected"),
+    [
+        ([3, 2, 2.5, 2.4, 1], {"patience": 2}, (4, None)),
+        ([3, 2, 2.5, 2.4, 1], {"patience": 2, "restore_best_weights": True}, (4, 1)),
+        ([3, 2, 2.5, 1], {"patience": 2, "restore_best_weights": True}, (4, 3)),
+        ([3, 2, 1], {}, (3, None)),
+        ([3, 3, 2], {}, (2, None)),
+        ([3, 2.95, 2.9, 2.8], {"min_delta": 0.1, "patience": 2}, (3, None)),
+        ([0.1, 0.2, 0.15, 0.1], {"monitor": "val_accuracy", "patience": 1}, (3, None)),
+        ([0.1, 0.2, 0.3], {"mode": "max"}, (3, None)),
+        ([0.3, 0.2, 0.1], {"mode": "max"}, (2, None)),
+        ([5, 4, 3, 2], {"baseline": 1.0, "patience": 3, "restore_best_weights": True}, (4, 3)),
+        ([5, 6, 7, 3, 3.5, 9], {"start_from_epoch": 2, "patience": 1}, (5, None)),
+        ([math.nan, 2, math.nan, 3], {"patience": 2, "restore_best_weights": True}, (4, 1)),
+    ],
+)
+def test_early_stopping_follows_the_rules_of_keras(
+    values: list[float], options: dict[str, Any], expected: tuple[int, int | None]
+) -> None:
+    assert watch(values, **options) == expected
+
+
+def test_early_stopping_puts_the_best_weights_back_and_the_model_has_their_metrics(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopping = EarlyStopping(patience=2, restore_best_weights=True, verbose=1)
+    model, noise = stack(learning_rate=0.1, metrics=["accuracy"]), np.random.default_rng(0).permutation(Y)
+    for _ in range(2):  # a callback can be used again
+        history = model.fit(X, noise, epochs=60, validation_data=(X_TEST, Y_TEST), callbacks=[stopping], verbose=0)
+        losses = history.history["val_loss"]
+        best = int(np.argmin(losses))
+        assert len(losses) == best + 3 < 60
+        assert model.evaluate(X_TEST, Y_TEST, verbose=0)[0] == losses[best]
+        assert model.model.metrics["validation/loss"] == losses[best]
+        printed = capsys.readouterr().out
+        assert printed.startswith(f"Epoch {best + 3}: early stopping\nThe weights of epoch {best + 1}, the best one")
+    first, *_ = model.visualize().axes
+    assert first.lines[-1].get_xdata()[0] == model.model.manifest.epochs
 
 
 @pytest.mark.parametrize("name", [*activations, *ACTIVATIONS, "ReLU", "Linear"])
@@ -371,7 +579,7 @@ def test_every_metric_is_computed_for_a_task_that_it_supports(name: str) -> None
     else:
         model = stack(metrics=[name])
         history = model.fit(X, Y, epochs=1)
-    assert f"train/{ours}" in history
+    assert list(history.history) == list(dict.fromkeys(["loss", name.lower()]))
 
 
 def test_accuracy_and_squared_error_of_labels_are_label_accuracy_and_brier() -> None:
@@ -379,9 +587,9 @@ def test_accuracy_and_squared_error_of_labels_are_label_accuracy_and_brier() -> 
         loss="binary_crossentropy", output="sigmoid", units=2, metrics=["accuracy", "mse", "mean_squared_error"]
     )
     model.fit(X, LABELS, epochs=2)
-    scores, predicted = model.evaluate(X, LABELS), model.predict(X)
-    assert list(scores) == ["loss", "label_accuracy", "brier"]
-    assert scores["label_accuracy"] == pytest.approx(np.mean((predicted > 0.5) == LABELS))
+    scores, predicted = model.evaluate(X, LABELS, return_dict=True), model.predict(X)
+    assert list(scores) == ["loss", "accuracy", "brier"]
+    assert scores["accuracy"] == pytest.approx(np.mean((predicted > 0.5) == LABELS))
     assert scores["brier"] == pytest.approx(np.mean((predicted - LABELS) ** 2), rel=1e-5)
 
 
@@ -463,8 +671,65 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "an unknown schedule": (lambda: stack(schedule="cosin"), '"schedule": there is no schedule called "cosin"'),
     "early stopping without validation": (
-        lambda: stack(early_stopping=EarlyStopping()).fit(X, Y),
+        lambda: stack().fit(X, Y, callbacks=[EarlyStopping()]),
+        '"monitor": "val_loss" is not computed. Did you mean "loss"? Available: loss. For metrics of validation, give',
+    ),
+    "early stopping on a metric that is not compiled": (
+        lambda: stack().fit(X, Y, validation_split=0.2, callbacks=[EarlyStopping("val_accuracy")]),
+        '"monitor": "val_accuracy" is not computed.',
+    ),
+    "half a patience": (lambda: EarlyStopping(patience=0.5), '"patience": must be a whole number, at least 0'),  # type: ignore[arg-type]
+    "an unknown mode": (lambda: EarlyStopping(mode="up"), '"mode": must be "auto", "min" or "max"'),  # type: ignore[arg-type]
+    "a callback that is none": (
+        lambda: stack().fit(X, Y, callbacks=[print]),  # type: ignore[list-item]
+        '"callbacks": must be a list of callbacks, each an EarlyStopping or another mlp.sequential.Callback, got',
+    ),
+    "callbacks that are no list": (
+        lambda: stack().fit(X, Y, callbacks=3),  # type: ignore[arg-type]
+        '"callbacks": must be a list of callbacks, such as [EarlyStopping()], got 3',
+    ),
+    "a callback with a method that is never called": (
+        lambda: stack().fit(X, Y, callbacks=[type("Batches", (Callback,), {"on_train_batch_end": print})()]),
+        '"callbacks": Batches.on_train_batch_end would never be called',
+    ),
+    "a schedule without validation": (
+        lambda: stack(schedule="reduce_on_plateau").fit(X, Y),
         '"validation/loss" is watched. Give validation_split or validation_data.',
+    ),
+    "no shuffling": (lambda: stack().fit(X, Y, shuffle=False), '"shuffle": must be True: examples are always'),
+    "an argument of Keras": (
+        lambda: stack().fit(X, Y, steps_per_epoch=3),
+        '"steps_per_epoch": is not supported by fit. An epoch is one pass over all examples. Use batch_size.',
+    ),
+    "an argument of nobody": (lambda: stack().fit(X, Y, epoch=3), '"epoch": fit has no such argument.'),
+    "steps of a prediction": (lambda: fitted().predict(X, steps=1), '"steps": is not supported by predict.'),
+    "callbacks of an evaluation": (
+        lambda: fitted().evaluate(X, Y, callbacks=[]),
+        '"callbacks": is not supported by evaluate. Callbacks are for fit only.',
+    ),
+    "weights of losses": (lambda: stack(loss_weights=[1]), '"loss_weights": is not supported by compile.'),
+    "no loss": (lambda: stack(loss=None), '"loss": must be given, such as "categorical_crossentropy"'),
+    "unknown verbosity": (lambda: stack().fit(X, Y, verbose=3), '"verbose": must be 0 (silent), 1 (bar)'),  # type: ignore[arg-type]
+    "class weights of values": (
+        lambda: stack(loss="mse", output="linear", units=2).fit(X, VALUES, class_weight={0: 1}),
+        '"class_weight": needs classes, but the targets are values. Use sample_weight.',
+    ),
+    "balanced class weights": (
+        lambda: stack().fit(X, Y, class_weight="balanced"),  # type: ignore[arg-type]
+        '"class_weight": must be a mapping of classes to weights',
+    ),
+    "the weight of a fourth class": (
+        lambda: stack().fit(X, Y, class_weight={3: 1.0}),
+        '"class_weight": must have classes from 0 to 2, got 3.',
+    ),
+    "a negative class weight": (
+        lambda: stack().fit(X, Y, class_weight={1: -1.0}),
+        '"class_weight": must have weights of at least 0, got -1.0 for class 1.',
+    ),
+    "too few sample weights": (lambda: stack().fit(X, Y, sample_weight=[1, 2]), '"sample_weight": '),
+    "a validation part that is empty": (
+        lambda: stack().fit(X[:1], Y[:1], validation_split=0.5),
+        '"validation_split": = 0.5 of 1 examples leaves 0 to train on and 1 for validation. Both',
     ),
     "fit before compile": (
         lambda: Sequential([Dense(3, "softmax", 6)]).fit(X, Y),
@@ -480,10 +745,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "visualize before fit": (lambda: stack().visualize(), "there is no history to draw. Call fit first."),
     "no epochs": (lambda: stack().fit(X, Y, epochs=0), '"epochs": must be at least 1, got 0'),
     "no batch": (lambda: stack().fit(X, Y, batch_size=0), '"batch_size": must be at least 1'),
-    "report every 0 epochs": (
-        lambda: stack().fit(X, Y, report_every=0),
-        '"report_every": must be a whole number, at least 1',
-    ),
     "inputs of another width": (
         lambda: stack().fit(X[:, :5], Y),
         "inputs must have shape (n, 6), because input_dim = 6, got (90, 5)",
@@ -555,7 +816,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "validation data that is not a pair": (
         lambda: stack().fit(X, Y, validation_data=X),
-        '"validation_data": must be a pair of inputs and targets',
+        '"validation_data": must be a pair of inputs and targets, (x, y), or (x, y, sample_weight).',
     ),
     "unit scale of fractions": (
         lambda: unit_scaled().fit(X, Y),
