@@ -1,12 +1,13 @@
 """The columns of a file as they are in it: nothing is converted, guessed or left out.
 
-`studies.data.reading.read_table` makes a `Table` from a CSV or Parquet file. pyarrow is imported when a table is read,
-never by a worker.
+`studies.data.reading.files.read_table` makes a `Table` from a CSV or Parquet file. pyarrow is imported when a table is
+read, never by a worker.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -146,12 +147,21 @@ def max_columns() -> int:
     return int(text or MAX_COLUMNS)
 
 
-def check_n_columns(file: str, n: int) -> None:
-    """Refuse a file with more columns than are allowed.
+def check_names(names: Sequence[str], advice: str = "") -> None:
+    """Refuse more columns than are allowed, and names that appear twice.
+
+    Args:
+        names: the names of the columns, at least one.
+        advice: what else to do about a name that appears twice.
 
     Raises:
-        ConfigError: with both numbers and how to allow more.
+        ConfigError: the message does not name the file.
     """
-    if n > max_columns():
-        problem = f"has {n} columns, at most {max_columns()} are allowed"
-        raise ConfigError(f"{file}: {problem}. Remove columns, or set STUDIES_MAX_INPUTS={n} to allow them.")
+    n, limit = len(names), max_columns()
+    if n > limit:
+        problem = f"has {n} columns, at most {limit} are allowed"
+        raise ConfigError(f"{problem}. Remove columns, or set STUDIES_MAX_INPUTS={n} to allow them.")
+    name, n = Counter(names).most_common(1)[0]
+    if n > 1:
+        problem = f'{n} columns are called "{shortened(name)}". Rename them, as each name must be unique. {advice}'
+        raise ConfigError(problem.rstrip())
