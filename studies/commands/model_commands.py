@@ -55,6 +55,7 @@ def train(
             save=save,
             pictures=pictures,
             on_epoch=lambda metrics: print_line(console, epoch_line(metrics, config.epochs)),
+            on_notice=lambda notice: print_line(console, f"\n{notice}"),
             progress=console.is_terminal,
         )
     console.print(training_view(result, provenance))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def retrain(
     save: str | Path | None = None,
     pictures: str | Path | None = None,
     on_epoch: OnEpoch | None = None,
+    on_notice: Callable[[str], object] | None = None,
     progress: bool = False,
 ) -> RetrainResult:
     """Train a configuration to the end and compare the result with what is recorded of it.
@@ -98,6 +99,7 @@ def retrain(
         pictures: the folder to write figures to; they show predictions on the test part if `test` is set, otherwise on
             the validation part.
         on_epoch: called with the metrics of each epoch. A refit after another training counts its epochs from 1 again.
+        on_notice: called with a sentence before a cross-validation is followed by the training of one network.
         progress: whether to show a progress bar during downloads.
 
     Raises:
@@ -124,6 +126,9 @@ def retrain(
         training, seconds = _train_or_refit(config, provenance, dataset, on_epoch, refit_config if refit else None)
         network: Training | None = training if isinstance(training, Training) else None
         if network is None and refit_config is not None:
+            if on_notice is not None:
+                n_epochs = f"{training.kept_epoch} epoch{'s' if training.kept_epoch > 1 else ''}"
+                on_notice(f"Now one network is trained on all training examples, for {n_epochs}, without validation.")
             network = _refit(refit_config, config, dataset, training.kept_epoch, on_epoch)
             seconds += network.seconds
     scores, test_part, test_scores = training.kept_scores(), None, None

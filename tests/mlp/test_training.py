@@ -16,6 +16,7 @@ import pytest
 import threadpoolctl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_sample_weight
 
 from mlp import (
     ConfigError,
@@ -40,6 +41,7 @@ from mlp.metrics import metrics
 from mlp.normalizations import normalizations
 from mlp.online import is_online
 from mlp.optimizers import Adam, optimizers
+from mlp.preparation import example_weights
 from mlp.rate_factors import RateFactors
 from mlp.scaling import Scaling
 from mlp.schedules import schedules
@@ -490,6 +492,19 @@ def test_balanced_class_weights_give_each_class_the_same_total_weight() -> None:
     training = Training(small_config({"class_weights": "balanced"}), small_split(small_config(), dataset))
     sums = np.bincount(training.data.train.row_targets, training._weights)
     np.testing.assert_allclose(sums, len(training.data.train) / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2.0, 70)], ids=["equal", "weighted"])
+def test_balanced_class_weights_are_those_of_scikit_learn(weights: Any) -> None:
+    dataset = replace(blobs(), weights=weights)
+    config = small_config({"class_weights": "balanced", "data.validation": 0, "dtype": "float64"})
+    found = example_weights(config, small_split(config, dataset))
+    if weights is None:
+        expected = compute_sample_weight("balanced", dataset.targets)
+    else:  # scikit-learn counts examples; here their weights count
+        totals = np.bincount(dataset.targets, weights)
+        expected = weights * (weights.sum() / (3 * totals))[dataset.targets]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_class_weights_must_have_one_number_per_class() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import time
 from dataclasses import replace
@@ -266,6 +267,12 @@ def test_a_training_is_shown_with_every_mismatch_and_every_warning(width: int) -
     assert "mismatch: a is 1, recorded is 2." in text
     assert "reproduced" not in text
     assert "reproduced" not in render(training_view(retrained(reproduced=None), None), width)
+
+
+def test_the_spread_over_folds_is_shown_beside_its_mean() -> None:
+    values = {"train/loss": 0.25, "validation/loss": 0.5, "validation/loss_std": 0.125, "validation/roc_auc": math.nan}
+    line = epoch_line(EpochMetrics(1, values), 9)
+    assert line == "epoch 1/9  train/loss 0.2500  validation/loss 0.5000 ±0.1250  validation/roc_auc undefined"
 
 
 def test_an_epoch_is_shown_on_one_line() -> None:

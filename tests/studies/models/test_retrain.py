@@ -254,7 +254,10 @@ def test_a_cross_validation_that_is_evaluated_and_saved_is_followed_by_one_netwo
     plain = retrain(FOLDS)
     assert (plain.n_folds, plain.n_train, plain.n_refit, plain.test) == (3, 200, 0, None)
     epochs: list[EpochMetrics] = []
-    result = retrain(FOLDS, test=True, save=tmp_path / "model.json", on_epoch=epochs.append)
+    notices: list[str] = []
+    result = retrain(FOLDS, test=True, save=tmp_path / "model.json", on_epoch=epochs.append, on_notice=notices.append)
+    told = f"Now one network is trained on all training examples, for {result.kept_epoch} epochs, without validation."
+    assert notices == [told]
     assert (result.scores, result.weight_digest) == (plain.scores, plain.weight_digest)
     assert (result.n_folds, result.n_refit) == (3, 300)
     assert [metrics.epoch for metrics in epochs] == [*range(1, result.epochs + 1), *range(1, result.kept_epoch + 1)]
