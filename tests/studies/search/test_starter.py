@@ -1,0 +1,115 @@
+"""Starters: the study file for a table is valid, says what it does, and learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlp.data import Dataset
+from mlp.data_config import DataConfig
+from mlp.errors import ConfigError
+from mlp.training import train
+from studies.records.files import parse_toml
+from studies.search.spec import StudySpec, make_spec
+from studies.search.starter import SIZES, Starter, study_name, write_starter
+
+pandas = pytest.importorskip("pandas")
+
+
+def table(task: str = "classes", n: int = 300) -> Dataset:
+    """Return a table whose target depends on a number and a category."""
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": rng.normal(size=n), "b": rng.choice(["x", "y", "z"], n)})
+    value = frame["a"] + 2.0 * (frame["b"] == "x")
+    targets = {
+        "classes": np.where(value > 0.5, "high", "low"),
+        "labels": np.stack([value > 0.5, frame["b"] == "y"], axis=1).astype(int),
+        "values": value,
+    }
+    return Dataset.from_arrays(frame, targets[task])
+
+
+def starter(dataset: Dataset, **options: object) -> Starter:
+    return Starter.of(DataConfig(file="wine data.csv", target="quality", **options), dataset)
+
+
+def read(text: str) -> StudySpec:
+    return make_spec(parse_toml(text))
+
+
+@pytest.mark.parametrize("task", ["classes", "labels", "values"])
+def test_a_starter_is_a_valid_study_whose_base_is_in_its_space(task: str) -> None:
+    spec = read(starter(table(task)).text())
+    assert spec.base.data.task == task
+    assert spec.base.data.file == "wine data.csv"
+    assert spec.space.why_base_is_outside() == ""
+    assert spec.study.metric.partition("/")[2] in spec.base.metric_names(spec.base.data.task)
+
+
+@pytest.mark.parametrize(("task", "score"), [("classes", 0.95), ("labels", 0.95), ("values", 0.95)])
+def test_base_learns_a_small_table(task: str, score: float) -> None:
+    dataset = table(task)
+    spec = read(starter(dataset).text())
+    assert train(spec.base, dataset).kept_scores()[spec.study.metric] > score
+
+
+def test_base_is_the_same_for_classes_and_values_apart_from_loss_and_task() -> None:
+    classes, values = (read(starter(table(task)).text()).base for task in ("classes", "values"))
+    assert replace(values, loss=classes.loss, data=classes.data) == classes
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_more_rows_mean_longer_steps_and_no_more_epochs(size: tuple[int, int, int]) -> None:
+    n_train, batch_size, epochs = size
+    base = read(replace(starter(table()), n_train=n_train).text()).base
+    assert (base.batch_size, base.epochs) == (batch_size, epochs)
+
+
+def test_the_pruner_compares_trials_before_the_last_epoch() -> None:
+    for n_train, _, epochs in SIZES:
+        pruner = read(replace(starter(table()), n_train=n_train).text()).study.pruner
+        assert 4 * pruner.to_mapping()["min_epochs"] < epochs
+
+
+def test_options_of_the_data_are_kept() -> None:
+    options = {"test": 0.25, "separator": ";", "drop": ("id",), "missing": ("?",), "header": False, "folds": 5}
+    data = read(starter(table(), **options).text()).base.data
+    assert {key: getattr(data, key) for key in options} == options
+
+
+def test_a_scale_that_was_chosen_is_not_searched() -> None:
+    spec = read(starter(table(), scale="quantile").text())
+    assert spec.base.data.scale == "quantile"
+    assert "data.scale" not in spec.space.fingerprint()
+
+
+def test_any_name_can_be_written() -> None:
+    column = 'a "b"\n\x1b[31m\\'
+    data = DataConfig(file="x\n[study].csv", target=column)
+    spec = read(Starter.of(data, table(), name="x").text())
+    assert (spec.base.data.target, spec.base.data.file) == (column, "x\n[study].csv")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("a/Wine Data.csv.gz", "Wine-Data"), ("_x.csv", "x"), ("日本.csv", "table"), ("-", "table")]
+)
+def test_a_study_is_named_after_the_file(file: str, name: str) -> None:
+    assert study_name(file) == name
+
+
+def test_a_comment_counts_the_rows_of_each_part() -> None:
+    text = starter(table()).text()
+    assert "240 rows to train on, 60 to validate and 0 to test" in text
+    assert "one of 2 classes (high, low), from 2 columns" in text
+
+
+def test_a_study_file_is_not_replaced_unless_asked(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "wine.toml"
+    write_starter(starter(table()), file)
+    with pytest.raises(ConfigError, match="exists already"):
+        write_starter(starter(table("values")), file)
+    write_starter(starter(table("values")), file, replace=True)
+    assert 'task       = "values"' in file.read_text()
