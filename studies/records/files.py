@@ -37,7 +37,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         try:
             content = _read_pipe(file) if _is_own_pipe(file) else read_regular(file, MAX_TOML)
             check_size(len(content), MAX_TOML)
-            return parse_toml(content.decode())
+            return parse_toml(content.decode("utf-8-sig"))  # Notepad writes a byte order mark
         except FileNotFoundError:
             raise ConfigError("there is no such file.") from None
         except OSError as error:

@@ -162,3 +162,8 @@ def test_more_choices_than_can_be_checked_are_refused() -> None:
     tables["space"] = {"batch_size": [*range(1, 501)], "epochs": [*range(1, 501)]}
     with pytest.raises(ConfigError, match=r"\[space\] has 250000 pairs of choices, and at most 20000 can be checked"):
         make_spec(tables)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_bytes(b"\xef\xbb\xbfepochs = 3\r\n")
+    assert read_toml(tmp_path / "study.toml") == {"epochs": 3}

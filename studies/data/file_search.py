@@ -1,0 +1,104 @@
+"""Where a file is that a configuration names: beside the study file, in the working folder, or in the data folder.
+
+Files are identified by their content, never by how their path is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlp.errors import ConfigError, errors_in
+from mlp.untrusted import open_regular
+from studies.data.sources import find_data_dir
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders in which a relative path is looked up.
+
+    Attributes:
+        beside: the folder of the file that names the path, searched first; None if there is no such file.
+        data_dir: the folder of data files, searched last; by default `STUDIES_DATA`.
+    """
+
+    beside: Path | None = None
+    data_dir: Path | str | None = None
+
+    def find(self, name: str, *, path: str = "file") -> Path:
+        """Return the file that a path means: the first one in these folders.
+
+        If two of these folders contain different files of this name, neither is used, because results would silently
+        depend on where the program was started. A path that begins with `./` or `../` is the first file found.
+
+        Args:
+            name: the path, relative or absolute; `~` is the user's folder.
+            path: the dotted path of the field that contains it, for errors.
+
+        Raises:
+            ConfigError: if there is no such file, or there are different ones.
+        """
+        candidates = self._candidates(name)
+        # Of what is not a regular file, opening it says what it is.
+        found = [place for place in candidates if place.exists() and not place.is_dir()]
+        if not found:
+            searched = " nor ".join(str(place.absolute()) for place in candidates)
+            raise ConfigError(f"there is no file {searched}.", path=path)
+        if not name.startswith(("./", "../", ".\\", "..\\")):
+            self._check_same(found, path)
+        return found[0]
+
+    def is_in_data_dir(self, file: Path) -> bool:
+        """Return whether a file that was found lies in the data folder, where it is found from anywhere."""
+        folder = find_data_dir(self.data_dir)
+        return folder is not None and file.resolve().is_relative_to(folder.resolve())
+
+    def _candidates(self, name: str) -> list[Path]:
+        file = Path(name).expanduser()
+        if file.is_absolute():
+            return [file]
+        folders = [self.beside or Path(), Path()]
+        if (data_dir := find_data_dir(self.data_dir)) is not None:
+            folders.append(data_dir)
+        places: dict[Path, Path] = {}
+        for folder in folders:
+            places.setdefault((folder / file).resolve(), folder / file)
+        return list(places.values())
+
+    def _check_same(self, found: Sequence[Path], path: str) -> None:
+        for other in found[1:]:
+            if not is_same_file(found[0], other):
+                problem = f"there are different files {found[0].absolute()} and {other.absolute()}"
+                raise ConfigError(
+                    f"{problem}. Rename one of them, or give the absolute path of the right one.", path=path
+                )
+
+
+def is_same_file(file: Path, other: Path) -> bool:
+    """Return whether two files are the same one or have the same content.
+
+    Raises:
+        ConfigError: if one of them cannot be read.
+    """
+    if file.samefile(other):
+        return True
+    return file.stat().st_size == other.stat().st_size and file_digest(file) == file_digest(other)
+
+
+def file_digest(file: Path, *, path: str = "file") -> str:
+    """Return the SHA-256 of the content of a file, as 64 hexadecimal digits.
+
+    Args:
+        file: the file.
+        path: the dotted path of the field that names it, for errors.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    try:
+        with errors_in(f"{file}:"), open_regular(file) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}.", path=path) from None
