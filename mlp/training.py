@@ -10,17 +10,16 @@ and parallel workers all rely on this.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mlp.arrays import Array, aligned_empty, aligned_zeros, digest, one_blas_thread, stream
+from mlp.batch_steps import BatchSteps, rows_at_once
 from mlp.batches import PAGE_ROWS, BatchReader, ShuffledEpoch
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Examples, Split
-from mlp.diagnostics import diagnose
 from mlp.epochs import EpochMetrics, OnEpoch, run_epoch, run_epochs
 from mlp.errors import CorruptStateError
 from mlp.network import Network
@@ -29,24 +28,6 @@ from mlp.preparation import check_fit, example_weights, fit_target_scaling
 from mlp.scores import evaluate, is_finite, scores_at
 from mlp.state import History, Status, TrainingState, kept_epoch
 from mlp.targets import TargetScaling
-
-# Parameters that an optimizer handles at once, so that they stay in the cache and need little scratch memory. All at
-# once takes 5 % longer in `benchmarks/throughput.py`, row `784-512-256-128-10 relu adam 128`.
-CHUNK = 32_768
-
-
-class _Chunk(NamedTuple):
-    """The views that an optimizer works on at once: consecutive parameters, their gradient, slots and scratch memory.
-
-    `factor` and `decay` are those of `mlp.rate_factors.Span`.
-    """
-
-    theta: Array
-    grad: Array
-    slots: tuple[Array, ...]
-    scratch: Array
-    factor: float
-    decay: float
 
 
 class Training:
@@ -87,33 +68,13 @@ class Training:
         self.slots = aligned_zeros((config.optimizer.n_slots, self.network.n_trained), dtype)
         self.best_theta = theta.copy() if config.early_stopping else theta[:0].copy()
         self.batch_size, self.n_steps = config.steps(len(data.train))
-        # Batch normalization needs all examples of a batch at once; otherwise a large batch is computed in blocks.
-        mixes_examples = config.network.normalization.mixes_examples
-        self._block_rows = self.batch_size if mixes_examples else min(self.batch_size, PAGE_ROWS)
-        needs_sum = self.batch_size > self._block_rows
-        self._grad_sum = aligned_zeros(self.network.grad.shape if needs_sum else (0,), dtype)
-        self._reader = BatchReader(data.train, self._block_rows, dtype)
+        self._reader = BatchReader(data.train, rows_at_once(config, self.batch_size), dtype)
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
-        self._scratch = aligned_empty((min(CHUNK, len(theta)),), dtype)
-        self._chunks = self._cut_into_chunks()
+        self._batches = BatchSteps(config, self.network, self.slots, self._reader, self._outputs, self.batch_size)
         self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
         self._weights = example_weights(config, data)
         self.target_scaling = fit_target_scaling(config, data) if target_scaling is None else target_scaling
         self._scaled_targets = self.target_scaling.apply(data.train.row_targets, dtype) if self.target_scaling else None
-
-    def _cut_into_chunks(self) -> list[_Chunk]:
-        """Return the pieces of the trained parameters that the optimizer works on."""
-        config, network = self.config, self.network
-        decays = bool(config.optimizer.weight_decay or config.optimizer.l2)
-        chunks, end = [], 0
-        for n, factor, decay in config.rate_factors.spans(network, decays=decays):
-            first, end = end, end + n
-            for start in range(first, end, CHUNK):
-                piece = slice(start, min(start + CHUNK, end))
-                slots = tuple(slot[piece] for slot in self.slots)
-                scratch = self._scratch[: piece.stop - start]
-                chunks.append(_Chunk(network.theta[piece], network.grad[piece], slots, scratch, factor, decay))
-        return chunks
 
     def run(self, epochs: int | None = None, on_epoch: OnEpoch | None = None) -> None:
         """Train for up to `epochs` further epochs; arguments and errors are those of `mlp.epochs.run_epochs`."""
@@ -177,7 +138,7 @@ class Training:
         epoch = ShuffledEpoch(scaled, weights, stream(config.seed, "noise", self.epoch), rates)
         self._reader.set_order(rows)
         online = self._online
-        if not (self._run_batches(epoch, values) if online is None else self._run_examples(epoch, online)):
+        if not (self._run_examples(epoch, online) if online else self._run_batches(epoch, values)):
             return False
         extra, scaling = config.metrics, self.target_scaling
         values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, extra, weights, scaling)
@@ -194,57 +155,10 @@ class Training:
         return True
 
     def _run_batches(self, epoch: ShuffledEpoch, values: dict[str, float]) -> bool:
-        """Learn from one batch after another; return False as soon as a gradient is not finite.
-
-        The diagnostics of the last batch are added to `values` if the configuration asks for them.
-        """
-        network, optimizer, n = self.network, self.config.optimizer, len(self.data.train)
-        for start, rate in zip(range(0, n, self.batch_size), epoch.learning_rates, strict=True):
-            stop = min(start + self.batch_size, n)
-            if not self._compute_gradient(start, stop, epoch):
-                return False
-            self.steps += 1
-            optimizer.clip(network.grad)
-            is_diagnosed = self.config.diagnostics and stop == n
-            before = network.theta[: network.n_trained].copy() if is_diagnosed else None
-            for theta, grad, slots, scratch, factor, decay in self._chunks:
-                optimizer.step(theta, grad, slots, scratch, self.steps, rate * factor, decay)
-            if before is not None:
-                values |= diagnose(network, before, self._reader.read(max(start, stop - self._block_rows), stop))
-        return True
-
-    def _compute_gradient(self, start: int, stop: int, epoch: ShuffledEpoch) -> bool:
-        """Write the gradient of the mean loss over a batch into `network.grad`; return whether it is finite.
-
-        A batch of more rows than a block (`PAGE_ROWS`) is computed block by block, because the activations of a block
-        fit into the cache, and those of a full batch of 30,000 examples do not: in one piece it takes 1.6 times as long
-        (`benchmarks/throughput.py`, row `784-16-16-10 sigmoid sgd full`). The mean over the batch is the mean over its
-        blocks, weighted by the total weight of the examples in each.
-        """
-        if stop - start <= self._block_rows:
-            return self._propagate(start, stop, epoch)
-        grad, batch_weight = self.network.grad, epoch.total_weight(start, stop)
-        self._grad_sum[...] = 0.0
-        for first in range(start, stop, self._block_rows):
-            last = min(first + self._block_rows, stop)
-            if not self._propagate(first, last, epoch):
-                return False
-            np.multiply(grad, epoch.total_weight(first, last) / batch_weight if batch_weight else 0.0, out=grad)
-            np.add(self._grad_sum, grad, out=self._grad_sum)
-        np.copyto(grad, self._grad_sum)
-        return True
-
-    def _propagate(self, start: int, stop: int, epoch: ShuffledEpoch) -> bool:
-        """Run the forward and the backward pass of some rows; return False if the gradient is not finite."""
-        network, (targets, weights) = self.network, epoch.batch(start, stop)
-        x, outputs = self._reader.read(start, stop), self._outputs[start:stop]
-        dz = network.workspace(stop - start).dz
-        network.forward(x, outputs, epoch.noise)
-        self.config.loss.gradient(outputs, targets, dz, weights)
-        if not math.isfinite(dz[0, 0]):  # one parameter that is not finite makes every output not finite
-            return False
-        network.backward(x, dz)
-        return True
+        """Learn from one batch after another; return False as soon as a gradient is not finite."""
+        is_finite = self._batches.run(epoch, self.steps, values)
+        self.steps += self.n_steps
+        return is_finite
 
     def _keep_best_theta(self) -> None:
         if self.config.early_stopping and self.kept_epoch == self.epoch:

@@ -216,7 +216,7 @@ def test_a_step_allocates_no_array(part: AbstractOptimizer, dtype: Any) -> None:
 
 
 def test_a_training_clips_the_gradient_before_it_is_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlp.training.CHUNK", 7)
+    monkeypatch.setattr("mlp.batch_steps.CHUNK", 7)
     paths = {"batch_size": "full", "dtype": "float64"}
     config = replace(small_config(paths), optimizer=Sgd(learning_rate=1.0, clip_norm=1e-3))
     training = Training(config, small_split(config))
@@ -312,7 +312,7 @@ def test_the_result_does_not_depend_on_the_size_of_the_pieces_of_theta(
     config = replace(small_config({"schedule": "cosine", "dtype": dtype}), optimizer=replace(part, weight_decay=0.1))
     digests = set()
     for chunk in (1, 7, 16, 50, 65_536):
-        monkeypatch.setattr("mlp.training.CHUNK", chunk)
+        monkeypatch.setattr("mlp.batch_steps.CHUNK", chunk)
         training = Training(config, small_split(config))
         training.run_epoch()
         training.run_epoch()

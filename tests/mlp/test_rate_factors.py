@@ -226,7 +226,7 @@ def test_the_result_does_not_depend_on_the_size_of_the_pieces_of_theta(monkeypat
     config = replace(small_config(), rate_factors=RateFactors(ntk=True, **FACTORS))
     digests = set()
     for chunk in (1, 7, 50, 65_536):
-        monkeypatch.setattr("mlp.training.CHUNK", chunk)
+        monkeypatch.setattr("mlp.batch_steps.CHUNK", chunk)
         training = Training(config, small_split(config))
         training.run(2)
         digests.add(digest(training.network.theta, training.slots))

@@ -518,9 +518,9 @@ def test_a_large_batch_computed_in_blocks_gives_the_same_gradient(
 ) -> None:
     config = small_config({"batch_size": "full", "dtype": "float64", "class_weights": [1.0, 3.0, 0.0] * weighted})
     in_one_piece = run(start(config), 3).network.theta
-    monkeypatch.setattr("mlp.training.PAGE_ROWS", 9)
+    monkeypatch.setattr("mlp.batch_steps.PAGE_ROWS", 9)
     in_blocks = start(config)
-    assert in_blocks._block_rows == 9
+    assert in_blocks._batches.block_rows == 9
     np.testing.assert_allclose(run(in_blocks, 3).network.theta, in_one_piece, rtol=1e-11)
 
 
@@ -740,7 +740,7 @@ def test_steps_are_counted_across_epochs_and_the_rate_follows_the_schedule_withi
         update(self, *arrays)
 
     monkeypatch.setattr(Adam, "update", record)
-    monkeypatch.setattr("mlp.training.CHUNK", 10**9)
+    monkeypatch.setattr("mlp.batch_steps.CHUNK", 10**9)
     training = start(small_config({"schedule": "cosine"}))
     run(Training.resume(run(training, 1).state(), training.data), 2)
     per_step = found[::2]  # one chunk with all weights, one with all biases
