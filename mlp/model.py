@@ -36,6 +36,7 @@ class Manifest(AbstractRecord):
         schema: the columns of a table; None for images and other arrays.
         encoding: how raw inputs become inputs of the network.
         target_scaling: how values to predict were scaled for the network.
+        data_digest: the SHA-256 of the data set that it was trained on; empty if it has none.
         weight_digest: the SHA-256 of the parameters, computed by `mlp.arrays.digest`.
         epochs: the epoch after which the training had these parameters.
         config: the configuration of the training.
@@ -51,6 +52,7 @@ class Manifest(AbstractRecord):
     columns: tuple[str, ...] = ()
     schema: Schema | None = None
     target_scaling: TargetScaling = TargetScaling()
+    data_digest: str = ""
 
     @classmethod
     def error_name(cls) -> str:
@@ -146,6 +148,7 @@ class Model:
             columns=() if dataset.schema else dataset.columns,
             schema=dataset.schema,
             target_scaling=training.target_scaling,
+            data_digest=dataset.digest,
         )
         # A copy, because a further epoch would overwrite the parameters of the training.
         scores = training.kept_scores() if metrics is None else metrics
@@ -219,7 +222,11 @@ class Model:
         Raises:
             ConfigError: as for `outputs`.
         """
-        loss, outputs = self.manifest.config.loss, self.outputs(inputs)
+        return self.probabilities_of(self.outputs(inputs))
+
+    def probabilities_of(self, outputs: Array) -> Array:
+        """Return what `predict_proba` returns, given the raw outputs of the network."""
+        loss = self.manifest.config.loss
         if self.manifest.task == "classes":
             return loss.probabilities(outputs)
         return self.manifest.target_scaling.invert(loss.predictions(outputs))
@@ -238,6 +245,9 @@ class Model:
         Raises:
             ConfigError: as for `outputs`.
         """
-        return self.manifest.target_scaling.invert(
-            self.manifest.config.loss.decide(self.outputs(inputs), self.manifest.task)
-        )
+        return self.decisions_of(self.outputs(inputs))
+
+    def decisions_of(self, outputs: Array) -> Array:
+        """Return what `predict` returns, given the raw outputs of the network."""
+        decided = self.manifest.config.loss.decide(outputs, self.manifest.task)
+        return self.manifest.target_scaling.invert(decided)

@@ -18,8 +18,11 @@ from mlp.losses import Task
 from mlp.metrics import metrics
 from mlp.paths import value_at
 from mlp.preparation import check_fit
-from studies.data.cache import open_cached
+from studies.data.cache import open_cached, read_report
+from studies.data.data_plan import DataPlan
+from studies.data.data_report import DataReport
 from studies.data.prepare import prepare_data
+from studies.data.task import settle_task
 from studies.errors import WaitInterruptedError
 from studies.hints import command_line
 from studies.models.export import export_trial
@@ -84,12 +87,19 @@ class Plan:
         data: the folder of the prepared data set.
         record: the content of `study.json`, if the study is new.
         splits: the data as base splits it: one split, or one for each fold.
+        report: what was found in the file of the data; None for a published data set.
     """
 
     spec: StudySpec
     data: Path
     record: StudyRecord
     splits: tuple[Split, ...]
+    report: DataReport | None = None
+
+    @property
+    def data_plan(self) -> DataPlan:
+        """What is learnt from a file of columns, and what to know about the parts of any data."""
+        return DataPlan.of(self.report, self.splits)
 
     def notices(self, workers: int | None = None) -> list[str]:
         """Return what a user should know before the study starts: settings that have no effect.
@@ -97,8 +107,7 @@ class Plan:
         Args:
             workers: the number of workers asked for.
         """
-        study = self.spec.study
-        found = list(dict.fromkeys(gap for split in self.splits for gap in split.find_gaps()))
+        study, found = self.spec.study, list(self.data_plan.warnings)
         if outside := self.spec.space.why_base_is_outside():
             found.append(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
         least = value_at(study.pruner, "min_epochs")
@@ -158,7 +167,7 @@ def _check_space(spec: StudySpec) -> None:
 
 def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
     with errors_in("[base]"):
-        folder = prepare_data(spec.base.data, data_dir=data_dir)
+        folder = prepare_data(settle_task(spec.base), data_dir=data_dir)
         dataset = open_cached(folder)
         splits = dataset.splits(spec.base.data, spec.base.seed)
     split = splits[0]
@@ -182,7 +191,7 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
         machine=machine(),
         fingerprint=spec.fingerprint(dataset.digest, CostModel().to_mapping()),
     )
-    return Plan(spec, folder, record, splits)
+    return Plan(spec, folder, record, splits, read_report(folder))
 
 
 def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:
@@ -302,7 +311,7 @@ def run_study(
             # If an error ends the study, no process outlives it, even if the caller goes on. Workers end first.
             stack.callback(publisher.interrupt, PUBLISH_SECONDS_INTERRUPTED)
             stack.callback(opened.shutdown)
-        for notice in [*plan.notices(workers), *_change_of_machine(record, environment)]:
+        for notice in [*plan.data_plan.lines, *plan.notices(workers), *_change_of_machine(record, environment)]:
             notify(notice)
         driver = None
         try:

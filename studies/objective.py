@@ -9,6 +9,7 @@ from mlp.epochs import EpochMetrics
 from mlp.errors import ConfigError, DivergedError
 from mlp.folds import open_training
 from studies.data.prepare import open_dataset
+from studies.data.task import settle_task
 from studies.search.spec import StudySpec, read_spec
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Objective:
 
     def __init__(self, spec: StudySpec | Path | str, *, data_dir: Path | str | None = None) -> None:
         self.spec = spec if isinstance(spec, StudySpec) else read_spec(Path(spec))
-        self._dataset = open_dataset(self.spec.base.data, data_dir=data_dir)
+        self._dataset = open_dataset(settle_task(self.spec.base), data_dir=data_dir)
 
     def __call__(self, trial: Trial) -> float:
         """Train one trial, and return the study's metric at the kept epoch.

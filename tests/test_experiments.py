@@ -54,6 +54,7 @@ def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace every data set by the one of `made_up`, so that nothing is downloaded."""
     monkeypatch.setattr(launch, "prepare_data", lambda config, **_: config)
     monkeypatch.setattr(launch, "open_cached", made_up)
+    monkeypatch.setattr(launch, "read_report", lambda _: None)
 
 
 @parametrize_studies

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from studies.commands.options import DataDirOption, ModelArgument, in_range
-from studies.commands.terminal import open_console, print_line
+from studies.commands.terminal import open_console, print_line, print_plan
 
 
 class Part(enum.Enum):
@@ -19,6 +19,9 @@ class Part(enum.Enum):
 
     test = "test"
     train = "train"
+
+
+DataOption = Annotated[str | None, typer.Option("--data", hidden=True)]
 
 
 def train(
@@ -56,6 +59,7 @@ def train(
             pictures=pictures,
             on_epoch=lambda metrics: print_line(console, epoch_line(metrics, config.epochs)),
             on_notice=lambda notice: print_line(console, f"\n{notice}"),
+            on_plan=lambda plan: print_plan(console, plan.lines, plan.warnings),
             progress=console.is_terminal,
         )
     console.print(training_view(result, provenance))
@@ -66,38 +70,53 @@ def train(
 
 def predict(
     model: ModelArgument,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .npy, .npz or IDX file of raw inputs.")],
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="Raw inputs: CSV, Parquet, .npy, .npz or IDX; - for standard input (CSV)."),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write the predictions to FILE. Default: stdout."),
+        typer.Option("-o", "--output", metavar="FILE", help="Write to a .csv or .parquet file. Default: stdout."),
+    ] = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="COLUMN", help="Copy a column to the output. May be repeated."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The CSV column with the answers; it is ignored.")
+        str | None, typer.Option(metavar="COLUMN", help="The column with the answers; it is ignored.")
     ] = None,
     array: Annotated[
         str | None, typer.Option(metavar="NAME", help="The array of an .npz file, if it has several.")
     ] = None,
+    data: DataOption = None,
 ) -> None:
     """Predict with a saved model.
 
-    Writes one CSV row per example: the label and the probability of each class, or the predicted values.
+    Writes one row per example: the label and the probability of each class, or the predicted values. Columns may be in
+    any order; those that the model does not use are ignored.
     """
     from mlp.errors import ConfigError
     from mlp.model_io import load_model
-    from studies.models.predict import read_inputs, write_predictions
+    from studies.models.predict import Predictions, read_inputs
     from studies.records.files import write_atomically
 
-    loaded = load_model(model)
-    inputs = read_inputs(data, loaded, label=label, array=array)
+    source = chosen_file(file, data)
+    if output is not None and output.suffix.casefold() not in (".csv", ".parquet"):
+        raise ConfigError(f"{output}: the name of the output must end in .csv or .parquet.")
+    loaded, copied = load_model(model), ids or []
+    inputs = read_inputs(sys.stdin.buffer if source == "-" else source, loaded, label=label, array=array, ids=copied)
+    errors = open_console(stderr=True)
+    for notice in inputs.notices:
+        print_line(errors, notice)
+    predictions = Predictions.of(loaded, inputs, copied)
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as in a file: names of classes must not be escaped
-        write_predictions(loaded, inputs, sys.stdout)
+        predictions.write_csv(sys.stdout)
         return
-    text = io.StringIO()
-    write_predictions(loaded, inputs, text)
+    is_parquet = output.suffix.casefold() == ".parquet"
     try:
-        write_atomically(output, text.getvalue())
+        write_atomically(output, predictions.to_parquet() if is_parquet else predictions.to_csv())
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}. Choose another file.") from None
     print_line(open_console(), f"{len(inputs)} predictions are in {output}.")
@@ -105,36 +124,50 @@ def predict(
 
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="The name of a data set, or a CSV file.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A CSV or Parquet file, or the name of a data set.")
+    ] = None,
     part: Annotated[
         Part | None,
-        typer.Option(metavar="test|train", help="Part of the data set; a CSV file is used in full. Default: test."),
+        typer.Option(metavar="test|train", help="Part of the data that the model was trained on. Default: test."),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="The CSV column with the answers. Default: the model's."),
+        typer.Option(metavar="COLUMN", help="The column with the answers. Default: the model's."),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Extra metric, such as f1_macro. May be repeated."),
     ] = None,
+    data: DataOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Evaluate a saved model on part of a data set, or on a CSV file."""
+    """Evaluate a saved model on a file or a data set.
+
+    A file with the content of the training file is evaluated on its test part, any other file in full.
+    """
     from mlp.model_io import load_model
     from mlp.scores import score_text
-    from studies.models.predict import evaluate_model
+    from studies.models.evaluate import evaluate_model
 
-    console = open_console()
+    console, errors = open_console(), open_console(stderr=True)
     scores = evaluate_model(
         load_model(model),
-        data,
+        chosen_file(file, data),
         part=part.value if part else None,
         label=label,
         extra=metric or [],
         data_dir=data_dir,
         progress=console.is_terminal,
+        on_notice=lambda notice: print_line(errors, notice),
     )
     width = max(map(len, scores))
     for key, value in scores.items():
         print_line(console, f"{key:{width}}  {score_text(value, '.6g')}")
+
+
+def chosen_file(file: str | None, data: str | None) -> str:
+    """Return the file that was given as an argument or, as formerly, with `--data`."""
+    if (file is None) == (data is None):
+        raise typer.BadParameter("give one file with the data.", param_hint="FILE")
+    return file or data or ""

@@ -65,6 +65,8 @@ def run(
     if dry_run:
         plan = plan_study(file, name=name, trials=trials, overrides=changes, data_dir=data_dir)
         console.print(plan_view(plan.spec, plan.record.data))
+        for line in plan.data_plan.lines:
+            print_line(console, line)
         for notice in plan.notices(workers):
             print_line(console, f"\n{notice}", style="yellow")
         console.print("\nThe study is valid. Nothing was run.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ def open_console(*, stderr: bool = False) -> Console:
 def print_line(console: Console, line: str, style: str | None = None) -> None:
     """Print a line without wrapping it, so that paths and commands in it can be copied."""
     console.print(line, style=style, soft_wrap=True)
+
+
+def print_plan(console: Console, lines: Sequence[str], warnings: Sequence[str]) -> None:
+    """Print the plan of a training and what to know about its data, followed by an empty line."""
+    for line in lines:
+        print_line(console, line)
+    for warning in warnings:
+        print_line(console, f"warning: {warning}", style="yellow")
+    if lines or warnings:
+        console.print()
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

@@ -20,12 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from mlp.columns import Schema
 from mlp.data import Dataset
 from mlp.errors import ConfigError
 from mlp.untrusted import open_npy, open_regular, read_regular
+from studies.data.data_report import DataReport
 
 ARRAYS = ("inputs", "targets", "test_inputs", "test_targets")
+OPTIONAL_ARRAYS = ("weights", "groups", "order")  # of tables whose configuration names such a column
 RECORD = "dataset.json"
+REPORT = "report.json"
 MAX_RECORD = 6_000_000  # bytes; the names of a hundred thousand columns
 
 
@@ -44,12 +48,28 @@ def open_cached(folder: Path) -> Dataset:
     """
     try:
         record = _read_record(folder)
-        known = {key: record[key] for key in ("name", "largest", "digest")}
+        known = {key: record[key] for key in ("name", "largest", "digest", "n_given")}
         known |= {key: tuple(record[key]) for key in ("classes", "image_shape", "columns")}
-        for name in ARRAYS:
+        known["schema"] = None if record["schema"] is None else Schema.from_mapping(record["schema"])
+        for name in (*ARRAYS, *(name for name in OPTIONAL_ARRAYS if f"{name}.npy" in record["sizes"])):
             mapped = open_npy(folder / f"{name}.npy")
             known[name] = mapped if "inputs" in name else np.array(mapped)
         return Dataset(**known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"{folder} is not a complete cached data set: {error}. Prepare the data set on this machine."
+        raise ConfigError(problem) from error
+
+
+def read_report(folder: Path) -> DataReport | None:
+    """Return the report on the data set in a folder of the cache; None for a published data set.
+
+    Raises:
+        ConfigError: if the folder does not contain a complete data set.
+    """
+    try:
+        if REPORT not in _read_record(folder)["sizes"]:
+            return None
+        return DataReport.from_mapping(json.loads(read_regular(folder / REPORT, MAX_RECORD)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{folder} is not a complete cached data set: {error}. Prepare the data set on this machine."
         raise ConfigError(problem) from error
@@ -135,11 +155,15 @@ class CacheEntry:
             problem = f"the cache {cache_folder()} is not writable: {error}. Set STUDIES_CACHE to a writable folder."
             raise ConfigError(problem) from error
 
-    def write(self, dataset: Dataset) -> None:
+    def write(self, dataset: Dataset, report: DataReport | None = None) -> None:
         """Store a data set; call it inside `lock`.
 
         The arrays are written to a draft, which gets its final name when it is complete. A process that is killed
         leaves only a draft behind, and the next one replaces it.
+
+        Args:
+            dataset: the data set.
+            report: what was found in its file, if it is a table.
 
         Raises:
             ConfigError: if there is no room for it; no draft is left then.
@@ -150,7 +174,10 @@ class CacheEntry:
             shutil.rmtree(leftover, ignore_errors=True)
         draft.mkdir()
         try:
-            self._fill(draft, dataset)
+            self._fill(draft, dataset, report)
+        except ConfigError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
             size = sum(getattr(dataset, name).nbytes for name in ARRAYS) / 1e6
@@ -162,21 +189,34 @@ class CacheEntry:
         draft.rename(folder)
         open_cached.cache_clear()  # it may have mapped the files that were replaced
 
-    def _fill(self, draft: Path, dataset: Dataset) -> None:
-        for name in ARRAYS:
-            np.save(draft / f"{name}.npy", getattr(dataset, name))
-        files = [f"{name}.npy" for name in ARRAYS]
+    def _fill(self, draft: Path, dataset: Dataset, report: DataReport | None) -> None:
+        files = []
+        for name in (*ARRAYS, *OPTIONAL_ARRAYS):
+            if (array := getattr(dataset, name)) is not None:
+                files.append(f"{name}.npy")
+                np.save(draft / files[-1], array)
+        if report is not None:
+            files.append(REPORT)
+            (draft / REPORT).write_text(json.dumps(report.to_mapping()), encoding="utf-8")
         record = {
             "name": dataset.name,
             "classes": list(dataset.classes),
             "image_shape": list(dataset.image_shape),
             "columns": list(dataset.columns),
+            "schema": None if dataset.schema is None else dataset.schema.to_mapping(),
             "largest": dataset.largest,
+            "n_given": dataset.n_given,
             "digest": self.digest,
             "sizes": {file: (draft / file).stat().st_size for file in files},
             "sha256": {file: _file_digest(draft / file) for file in files},
         }
-        (draft / RECORD).write_text(json.dumps(record | {"seal": _seal(record)}, indent=1), encoding="utf-8")
+        text = json.dumps(record | {"seal": _seal(record)}, indent=1)
+        if len(text) > MAX_RECORD:
+            problem = (
+                f"the names and the levels of its columns take {len(text)} bytes, at most {MAX_RECORD} are allowed"
+            )
+            raise ConfigError(f"{dataset.name}: {problem}. Drop columns of long texts with data.drop.")
+        (draft / RECORD).write_text(text, encoding="utf-8")
 
 
 def downloads_folder() -> Path:

@@ -1,6 +1,6 @@
 """The entry to data: find the source of a data set, read it once, and open it from the cache.
 
-A source is a published data set or a CSV file. It reads its files into a `Dataset`, and the cache stores that.
+A source is a published data set or a file of columns. It reads its files into a `Dataset`, and the cache stores that.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError, errors_in
 from studies.data import published
 from studies.data.cache import CacheEntry, downloads_folder, open_cached
-from studies.data.csv_dataset import CsvSource, find_csv
+from studies.data.data_report import DataReport
+from studies.data.file_search import Places
 from studies.data.sources import AbstractSource, FileSearch, find_data_dir
+from studies.data.table_source import TableSource
 
 
 def open_dataset(
@@ -21,9 +23,8 @@ def open_dataset(
     """Return a data set; if the cache does not have it yet, it is found, verified and stored there first.
 
     Args:
-        data: the name of a data set, the path of a CSV file, or the `data` of a training configuration.
-        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
-            `STUDIES_DATA`.
+        data: the name of a data set, the path of a file, or the `data` of a training configuration.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or files of columns; by default `STUDIES_DATA`.
         progress: whether to show a progress bar during downloads.
 
     Raises:
@@ -42,13 +43,12 @@ def prepare_data(
 ) -> Path:
     """Make sure that the cache has a data set, and return its folder for `open_cached`.
 
-    A published data set that is in the cache needs neither `data_dir` nor a network. A CSV file is read again when
+    A published data set that is in the cache needs neither `data_dir` nor a network. A file is read again when
     its content changes.
 
     Args:
-        data: the name of a data set, the path of a CSV file, or the `data` of a training configuration.
-        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
-            `STUDIES_DATA`.
+        data: the name of a data set, the path of a file, or the `data` of a training configuration.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or files of columns; by default `STUDIES_DATA`.
         download: whether to download files that are not on this machine.
         progress: whether to show a progress bar during downloads.
         path: the dotted path of the data in the configuration, for errors.
@@ -65,14 +65,16 @@ def prepare_data(
             with entry.lock():
                 # Another process may have stored the data set while this one waited for the lock.
                 if damage := entry.find_damage():
-                    entry.write(_read_again(source, search, entry, damage))
+                    entry.write(*_read_again(source, search, entry, damage))
     return entry.folder
 
 
-def _read_again(source: AbstractSource, search: FileSearch, entry: CacheEntry, damage: str) -> Dataset:
-    """Return the data set of a source; an error says what is wrong with the cached one, if there is one."""
+def _read_again(
+    source: AbstractSource, search: FileSearch, entry: CacheEntry, damage: str
+) -> tuple[Dataset, DataReport | None]:
+    """Return the data set of a source and the report on it; an error says what is wrong with the cached one, if any."""
     try:
-        return source.read(search)
+        return source.read_with_report(search)
     except ConfigError as error:
         if entry.folder.exists():
             error.problem += f" The cached copy in {entry.folder} cannot be used: {damage}."
@@ -86,8 +88,20 @@ def _find_source(config: DataConfig, search: FileSearch) -> AbstractSource:
         ConfigError: if there is no such data set or file.
     """
     if config.is_table:
-        return CsvSource.from_file(find_csv(config.file, search.data_dir), config)
+        return find_table(config, search.data_dir)
     if not config.name:
         names = ", ".join(published.SOURCES)
-        raise ConfigError(f"is empty. Give the path of a CSV file or one of: {names}.", path="name")
+        raise ConfigError(f"is empty. Give the path of a file or one of: {names}.", path="name")
     return published.find_source(config.name)
+
+
+def find_table(config: DataConfig, data_dir: Path | str | None) -> TableSource:
+    """Return the source of the files that a configuration names.
+
+    Raises:
+        ConfigError: if there is no such file.
+    """
+    places = Places(data_dir=data_dir)
+    named = {name: value for name in ("test", "validation") if isinstance(value := getattr(config, name), str)}
+    parts = {name: places.find(value, path=name) for name, value in named.items()}
+    return TableSource.of(places.find(config.file), parts, config)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from mlp.arrays import Array
 from mlp.data import Dataset
 from mlp.errors import ConfigError
+from studies.data.data_report import DataReport
 from studies.data.idx import IdxFile
 
 TIMEOUTS = (5.0, 30.0)  # seconds to connect, and between two packets
@@ -40,6 +41,10 @@ class AbstractSource(ABC):
         Raises:
             ConfigError: if files are missing or do not contain what they should.
         """
+
+    def read_with_report(self, search: FileSearch) -> tuple[Dataset, DataReport | None]:
+        """Return the data set, and the report on it if it is a file of columns; arguments and errors as for `read`."""
+        return self.read(search), None
 
 
 @dataclass(frozen=True)

@@ -1,57 +1,94 @@
-"""Predicting with a saved model from a file of raw inputs, and evaluating it on data with known answers."""
+"""Predicting with a saved model from a file of raw inputs."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.data import DataConfig, Dataset
+from mlp.columns import Column, Schema
+from mlp.data import DataConfig
 from mlp.data_checks import check_inputs
-from mlp.errors import ConfigError, did_you_mean, errors_in, listed, shown
-from mlp.losses import Task
-from mlp.metrics import metrics
+from mlp.errors import ConfigError, did_you_mean, errors_in, listed
 from mlp.model import Model
-from mlp.scores import evaluate
 from mlp.untrusted import MAX_IN_MEMORY, open_npy, open_npz
-from studies.data.csv_dataset import find_csv, read_targets_as
 from studies.data.idx import read_idx
-from studies.data.prepare import open_dataset
-from studies.data.tables import (
-    Table,
-    encode,
-    encode_as,
-    read_table,
-)
+from studies.data.table import Table
+from studies.data.table_cells import read_cells
 
-Part = Literal["test", "train"]
+ARRAY_ENDINGS = (".npy", ".npz")
+TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".data", ".parquet", ".pq")
+COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".zip", ".zst")
+N_SHOWN = 5  # columns that a notice lists
 
 
-def read_inputs(file: str | Path, model: Model, *, label: str | None = None, array: str | None = None) -> Array:
-    """Return the raw inputs in a file, shape (n, d), for a model with d inputs. Images become rows of pixels.
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The raw inputs of some rows.
+
+    Attributes:
+        cells: the inputs as `Model.outputs_of_cells` takes them, shape (n, c).
+        table: the table that they are from; None if they are from an array.
+        notices: what the user should know, one sentence each.
+    """
+
+    cells: Array
+    table: Table | None = None
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+def is_table_file(file: Path) -> bool:
+    """Return whether the name of a file is that of a table, compressed or not."""
+    endings = [ending.casefold() for ending in file.suffixes if ending.casefold() not in COMPRESSED_ENDINGS]
+    return bool(endings) and endings[-1] in TABLE_ENDINGS
+
+
+def read_inputs(
+    file: str | Path | BinaryIO,
+    model: Model,
+    *,
+    label: str | None = None,
+    array: str | None = None,
+    ids: Sequence[str] = (),
+) -> Inputs:
+    """Return the raw inputs in a file for a model. Images become rows of pixels.
 
     Args:
-        file: a `.csv` file with a header, a `.npy` or `.npz` file, or an IDX file, compressed or not.
+        file: a CSV or Parquet file, an `.npy` or `.npz` file, an IDX file, or an open stream with a table.
         model: the model that will predict from the inputs.
-        label: the column with the answers, which is ignored (CSV only); by default the model's own, if it is there.
+        label: the column with the answers, which is ignored (tables only); by default the model's own, if it is there.
         array: the name of the array (`.npz` only); required if the file has several.
+        ids: columns that the caller needs too (tables only).
 
     Raises:
         ConfigError: if the file cannot be read, or its contents are not inputs of the model.
     """
-    file = Path(file)
+    if isinstance(file, str | Path):
+        file = Path(file)
+        is_array = file.suffix.casefold() in ARRAY_ENDINGS or not (model.manifest.schema or is_table_file(file))
+        if is_array:
+            if ids:
+                raise ConfigError(f"{file}: has no columns, so there is no column {ids[0]} to copy.")
+            return Inputs(_read_array(file, model, array))
+    return inputs_of_table(open_table(file, model), model, label=label, ids=ids)
+
+
+def _read_array(file: Path, model: Model, name: str | None) -> Array:
     try:
-        if file.suffix == ".csv":
-            inputs = _read_csv(file, model, label)
-        elif file.suffix == ".npy":
+        if file.suffix.casefold() == ".npy":
             inputs = open_npy(file)
-        elif file.suffix == ".npz":
-            inputs = _read_npz(file, array)
+        elif file.suffix.casefold() == ".npz":
+            inputs = _read_npz(file, name)
         else:
             inputs = read_idx(file)
     except FileNotFoundError:
@@ -60,42 +97,12 @@ def read_inputs(file: str | Path, model: Model, *, label: str | None = None, arr
         if not inputs.ndim:
             raise ConfigError("must have one row per example, got a scalar.")
         rows = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))  # -1 would fail for no examples
-        _check_width(rows, model)
-        check_inputs(rows, path="")
-    return rows
-
-
-def _check_width(inputs: Array, model: Model) -> None:
-    expected, width = model.manifest.sizes[0], inputs.shape[1]
-    if width != expected:
-        raise ConfigError(f"must have {expected} inputs per example, because the model has {expected}, got {width}.")
-
-
-def _read_csv(file: Path, model: Model, label: str | None) -> Array:
-    table = read_table(file)
-    if label is not None and label not in table.names:
-        problem = f'there is no column "{label}".{did_you_mean(label, table.names)}'
-        raise ConfigError(f"{file}: {problem} {table.list_columns()}")
-    return _encode_inputs(table.without(_target_column(model) if label is None else label), model)
-
-
-def _target_column(model: Model) -> str:
-    """Return the column that a model predicts; the default column if it was not trained on a CSV file."""
-    return model.manifest.config.data.targets[0]
-
-
-def _encode_inputs(table: Table, model: Model) -> Array:
-    """Return the inputs of a table whose target column has been removed."""
-    if model.manifest.columns:
-        return encode_as(table, model.manifest.columns)
-    for name in table.names:
-        if (column := table.column(name)).dtype == object:
-            problem = f"must contain numbers, got {shown(column[0])}."
-            raise table.error(f"{problem} If it contains the answers, ignore it with --label {name}.", name)
-    inputs, _ = encode(table)
-    with errors_in(f"{table.file}:"):
-        _check_width(inputs, model)
-    return inputs
+        expected, width = model.manifest.n_columns, rows.shape[1]
+        if width != expected:
+            problem = f"must have {expected} inputs per example, because the model has {expected}, got {width}."
+            raise ConfigError(problem)
+        check_inputs(rows, path="", may_be_missing=model.manifest.schema is not None)
+        return rows if model.manifest.schema is None else model.read_cells(rows)
 
 
 def _read_npz(file: Path, name: str | None) -> Array:
@@ -108,105 +115,142 @@ def _read_npz(file: Path, name: str | None) -> Array:
         return archive.read(name or archive.names[0], limit=MAX_IN_MEMORY)
 
 
-def write_predictions(model: Model, inputs: Array, stream: IO[str]) -> None:
-    """Write predictions as CSV, with a header and one row per example.
-
-    For classes, a row is the predicted class in the column `label`, and the probability of each class; for labels, the
-    probability of each label; for values, the values.
-
-    Args:
-        model: the model.
-        inputs: raw inputs, shape (n, d), as `read_inputs` returns them.
-        stream: the stream to write to.
-    """
-    csv.writer(stream, lineterminator="\n").writerows(_csv_rows(model, inputs))
-
-
-def _csv_rows(model: Model, inputs: Array) -> Iterator[list[str]]:
-    names = list(model.classes)
-    has_classes = model.manifest.task == "classes"
-    yield ["label", *names] if has_classes else names
-    if not len(inputs):
-        return
-    # Six digits are about the precision of the probabilities, which are float32.
-    numbers = [[f"{value:.6g}" for value in row] for row in model.predict_proba(inputs).tolist()]
-    if not has_classes:
-        yield from numbers
-        return
-    for predicted, row in zip(model.predict(inputs).tolist(), numbers, strict=True):
-        yield [names[predicted], *row]
-
-
-def evaluate_model(
-    model: Model,
-    data: str | Path,
-    *,
-    part: Part | None = None,
-    label: str | None = None,
-    extra: Sequence[str] = (),
-    data_dir: str | Path | None = None,
-    progress: bool = False,
-) -> dict[str, float]:
-    """Return the loss and the metrics of a model on some data, by key such as `test/accuracy`.
-
-    Args:
-        model: the model to evaluate.
-        data: the name of a data set, or the path of a CSV file.
-        part: the part of a data set: `test` (the default) or `train`. The CSV file that the model was trained on has
-            the same parts; any other CSV file has none and is used in full, with keys such as `data/accuracy`.
-        label: the column with the answers (CSV only); by default the column that the model predicts.
-        extra: the names of additional metrics.
-        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
-            `STUDIES_DATA`.
-        progress: whether to show a progress bar during downloads.
+def open_table(file: Path | BinaryIO, model: Model) -> Table:
+    """Return a table for a model; its form is detected again, except for what the training configuration states.
 
     Raises:
-        ConfigError: if the data is missing or does not fit the model, or there is no such metric for its task.
+        ConfigError: if it cannot be read.
     """
-    task, config = model.manifest.task, model.manifest.config
-    extra_metrics = tuple(metrics.decode(name) for name in extra)
-    for metric in extra_metrics:
-        metric.check_task(task)
-    data = str(data)
-    is_own_data = data == (config.data.file or config.data.name)
-    data_config = config.data if is_own_data else DataConfig(data)
-    if not data_config.is_table or (is_own_data and label in (None, config.data.targets[0])):
-        dataset = open_dataset(data_config, data_dir=data_dir, progress=progress)
-        key: str = part or "test"
-        inputs, targets = _read_part(model, dataset, key)
-    elif part is None:
-        key = "data"
-        inputs, targets = _read_answered_table(find_csv(data, data_dir), model, label)
-    else:
-        raise ConfigError(f"{data}: has no parts, because the model was not trained on it. Leave out --part.")
-    outputs = model.outputs(inputs)
-    with np.errstate(all="ignore"):
-        chosen, scaling = (*config.metrics, *extra_metrics), model.manifest.target_scaling
-        return evaluate(outputs, targets, config.loss, key, task, chosen, scaling=scaling)
+    from studies.data.reading.files import read_table
+
+    trained = model.manifest.config.data
+    config = DataConfig(file="any.csv", header=trained.header)
+    if trained.is_table:
+        config = replace(config, separator=trained.separator, encoding=trained.encoding)
+    return read_table(file, config)
 
 
-def _read_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:
-    """Return the inputs and targets of a part of a data set, whose inputs and classes must be those of the model."""
-    expected = (model.manifest.sizes[0], model.manifest.task, model.classes)
-    actual = (dataset.inputs.shape[1], dataset.task, dataset.classes)
-    if actual != expected:
-        problem = f'the model expects {_describe(*expected)}, but "{dataset.name}" has {_describe(*actual)}.'
-        raise ConfigError(problem)
-    is_test = part == "test"
-    inputs = dataset.test_inputs if is_test else dataset.inputs
-    if not len(inputs):
-        raise ConfigError(f'"{dataset.name}" has no {part} part.')
-    return inputs, dataset.test_targets if is_test else dataset.targets
+def inputs_of_table(table: Table, model: Model, *, label: str | None = None, ids: Sequence[str] = ()) -> Inputs:
+    """Return the inputs of a table; the schema of the model decides how its cells are read.
+
+    Args:
+        table: the table.
+        model: the model.
+        label: the column with the answers; by default the model's own.
+        ids: columns that are used for something else.
+
+    Raises:
+        ConfigError: if a column is missing, or a cell cannot be read; the message names the column and the line.
+    """
+    for name in (*ids, *([label] if label is not None else [])):
+        if name not in table.columns:
+            problem = f'there is no column "{name}".{did_you_mean(name, table.names)}'
+            raise ConfigError(f"{table.file}: {problem} {table.list_columns()}")
+    answers = model.manifest.config.data.targets if label is None else (label,)
+    schema = _schema_for(table, model, (*answers, *ids))
+    cells = read_cells(table, schema)
+    notices = list(table.notices)
+    extra = [name for name in table.names if name not in (*schema.names, *answers, *ids)]
+    if extra:
+        what = "the column" if len(extra) == 1 else f"{len(extra)} columns"
+        notices.append(
+            f"{table.file}: {what} {_shown(extra)} {'is' if len(extra) == 1 else 'are'} not used by the model."
+        )
+    if unseen := schema.count_unseen(cells):
+        where = ", ".join(f"{name} ({n:,} of {len(table):,} rows)" for name, n in list(unseen.items())[:N_SHOWN])
+        more = f" and {len(unseen) - N_SHOWN} more columns" if len(unseen) > N_SHOWN else ""
+        notices.append(f"{table.file}: levels that the training data did not have count as no level: {where}{more}.")
+    if model.manifest.schema is None:
+        check_inputs(cells, path="", columns=schema.names)
+    return Inputs(cells, table, tuple(notices))
 
 
-def _describe(n_inputs: int, task: Task, names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > 3 else ""
-    return f"{n_inputs} inputs and {len(names)} {task} ({', '.join(names[:3])}{more})"
+def _shown(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > N_SHOWN else ""
+    return ", ".join(f'"{name}"' for name in names[:N_SHOWN]) + more
 
 
-def _read_answered_table(file: Path, model: Model, label: str | None) -> tuple[Array, Array]:
-    """Return the inputs and targets of all rows of a CSV file."""
-    table = read_table(file)
-    column = _target_column(model) if label is None else label
-    targets = read_targets_as(table, column, model.manifest.task, model.classes)
-    return _encode_inputs(table.without(column), model), targets
+def _schema_for(table: Table, model: Model, others: Sequence[str]) -> Schema:
+    """Return the schema of a model; for a model of an array, numbers in its named columns, or in all other columns."""
+    if model.manifest.schema is not None:
+        return model.manifest.schema
+    names = model.manifest.columns or tuple(name for name in table.names if name not in others)
+    if len(names) != model.manifest.n_columns:
+        expected = model.manifest.n_columns
+        problem = f"must have {expected} inputs per example, because the model has {expected}, got {len(names)}."
+        raise ConfigError(f"{table.file}: {problem} If a column contains the answers, ignore it with --label COLUMN.")
+    return Schema(tuple(Column(name, "number") for name in names), ())
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions as columns.
+
+    Attributes:
+        names: the names of the columns.
+        columns: the columns, each of shape (n,): copied values, the predicted class, probabilities or values.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[Array, ...]
+
+    @classmethod
+    def of(cls, model: Model, inputs: Inputs, ids: Sequence[str] = ()) -> Predictions:
+        """Return the predictions for some inputs.
+
+        For classes, they are the predicted class in the column `label`, and the probability of each class; for labels,
+        the probability of each label; for values, the values in their own units.
+
+        Args:
+            model: the model.
+            inputs: what `read_inputs` returned.
+            ids: columns that are copied before the predictions.
+        """
+        copied = [] if inputs.table is None else [inputs.table.values(name) for name in ids]
+        classes = np.array(model.classes, object)
+        outputs = np.empty((0, model.manifest.sizes[-1])) if not len(inputs) else model.outputs_of_cells(inputs.cells)
+        numbers = model.probabilities_of(outputs) if len(inputs) else np.empty((0, len(classes)))
+        if model.manifest.task != "classes":
+            return cls((*ids, *model.classes), (*copied, *numbers.T))
+        predicted = classes[model.decisions_of(outputs)] if len(inputs) else classes[:0]
+        return cls((*ids, "label", *model.classes), (*copied, predicted, *numbers.T))
+
+    def write_csv(self, stream: IO[str]) -> None:
+        """Write the predictions as CSV, with a header and one row per example."""
+        csv.writer(stream, lineterminator="\n").writerows(self._rows())
+
+    def _rows(self) -> Iterator[Sequence[Any]]:
+        yield self.names
+        texts = [_texts(column) for column in self.columns]
+        yield from zip(*texts, strict=True)
+
+    def to_csv(self) -> str:
+        """Return the predictions as the text of a CSV file."""
+        text = io.StringIO()
+        self.write_csv(text)
+        return text.getvalue()
+
+    def to_parquet(self) -> bytes:
+        """Return the predictions as the content of a Parquet file.
+
+        Raises:
+            ConfigError: if two columns have the same name.
+        """
+        import pyarrow
+        import pyarrow.parquet
+
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise ConfigError(f'two columns would be called "{twice}". Write a CSV file, or copy another column.')
+        table = pyarrow.table(dict(zip(self.names, map(pyarrow.array, self.columns), strict=True)))
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(table, buffer)
+        return buffer.getvalue()
+
+
+def _texts(column: Array) -> list[Any]:
+    """Return the cells of a column as CSV has them: float32 numbers with six digits, float64 numbers with nine."""
+    if column.dtype.kind != "f":
+        return ["" if value is None else value for value in column.tolist()]
+    form = ".6g" if column.dtype.itemsize < 8 else ".9g"
+    return ["" if value != value else format(value, form) for value in column.tolist()]

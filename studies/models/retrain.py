@@ -15,9 +15,14 @@ from mlp.folds import CrossValidation, open_training
 from mlp.model import Model
 from mlp.model_io import check_writable, save_model
 from mlp.training import Training
-from studies.data.prepare import open_dataset
+from studies.data.cache import open_cached, read_report
+from studies.data.data_plan import DataPlan
+from studies.data.prepare import prepare_data
+from studies.data.task import settle_task
 from studies.models.comparison import compare
 from studies.models.export import Provenance, read_config
+
+OnPlan = Callable[[DataPlan], object]
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def retrain(
     pictures: str | Path | None = None,
     on_epoch: OnEpoch | None = None,
     on_notice: Callable[[str], object] | None = None,
+    on_plan: OnPlan | None = None,
     progress: bool = False,
 ) -> RetrainResult:
     """Train a configuration to the end and compare the result with what is recorded of it.
@@ -100,6 +106,7 @@ def retrain(
             the validation part.
         on_epoch: called with the metrics of each epoch. A refit after another training counts its epochs from 1 again.
         on_notice: called with a sentence before a cross-validation is followed by the training of one network.
+        on_plan: called before the training with what is learnt from the data.
         progress: whether to show a progress bar during downloads.
 
     Raises:
@@ -116,9 +123,13 @@ def retrain(
     with errors_in(place):
         if seed is not None:
             config = replace(config, seed=seed)
-        dataset = open_dataset(config.data, data_dir=data_dir, progress=progress)
+        folder = prepare_data(settle_task(config), data_dir=data_dir, progress=progress)
+        dataset, report = open_cached(folder), read_report(folder)
         if test and not len(dataset.test_inputs):
             raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")
+        if on_plan is not None:
+            splits = dataset.splits(config.data, config.seed)
+            on_plan(DataPlan.of(report, [dataset.without_validation(config.data)] if refit else splits))
         needs_network = test or save is not None or pictures is not None
         # Made before any training, because a configuration may not work without a validation part.
         is_refit = refit or (config.data.is_cross_validation and needs_network)

@@ -20,7 +20,9 @@ import pytest
 
 from mlp.data import DataConfig
 from mlp.errors import ConfigError
-from studies.data.cache import open_cached
+from studies.data import cache
+from studies.data.cache import open_cached, read_report
+from studies.data.data_report import DataReport
 from studies.data.prepare import open_dataset, prepare_data
 from studies.data.published import DIGITS, DigitsSource
 from tests.disk_data import small_disk
@@ -81,6 +83,67 @@ def test_a_damaged_cache_folder_is_written_again(damage: Callable[[Path], object
     damage(folder)
     assert prepare_data("digits") == folder
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == complete
+
+
+def special_table(folder: Path) -> Path:
+    """Return the prepared folder of a table with a weight, a group, an order, and a validation part of its own."""
+    rows = [
+        f"{'' if i % 9 == 4 else i / 7},{i % 3}x,{i % 8}g,{1 + i % 2},2024-01-{1 + i % 28:02d},{'ab'[i % 2]}"
+        for i in range(60)
+    ]
+    text = "size,sort,group,weight,day,kind\n" + "\n".join(rows)
+    (folder / "own.csv").write_text(text)
+    (folder / "other.csv").write_text(text)
+    fields = {"group": "group", "weight": "weight", "order": "day", "validation": "other.csv"}
+    return prepare_data(DataConfig(file="own.csv", target="kind", **fields))  # type: ignore[arg-type]
+
+
+def test_a_table_keeps_its_schema_weights_groups_order_and_report(tmp_path: Path) -> None:
+    folder = special_table(tmp_path)
+    dataset = open_cached(folder)
+    assert dataset.schema is not None
+    assert dataset.schema.names == dataset.columns == ("size", "sort", "day")
+    assert dataset.schema.columns[1].levels == ("0x", "1x", "2x")
+    assert dataset.n_given == 60
+    for array in (dataset.weights, dataset.groups, dataset.order):
+        assert array is not None
+        assert len(array) == len(dataset.inputs) == 105
+    assert np.isnan(dataset.inputs).any()
+    report = read_report(folder)
+    assert report is not None
+    assert DataReport.from_mapping(report.to_mapping()) == report
+    assert (report.n_train, report.n_validation, len(report.columns)) == (105, 60, 6)
+    assert read_report(prepare_data("digits")) is None
+
+
+TABLE_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "the report is missing": lambda folder: (folder / "report.json").unlink(),
+    "the report is changed": lambda folder: edit(folder / "report.json", b"size", b"sise"),
+    "a level is changed": lambda folder: edit(folder / "dataset.json", b'"1x"', b'"3x"'),
+    "weights are missing": lambda folder: (folder / "weights.npy").unlink(),
+    "the order is changed": lambda folder: edit(folder / "order.npy", b"\xd9", b"\xd8"),
+    "groups are truncated": lambda folder: os.truncate(folder / "groups.npy", 99),
+}
+
+
+@pytest.mark.parametrize("damage", TABLE_DAMAGE.values(), ids=TABLE_DAMAGE.keys())
+def test_a_damaged_table_is_written_again(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    folder = special_table(tmp_path)
+    complete = {file.name: file.read_bytes() for file in folder.iterdir()}
+    damage(folder)
+    assert special_table(tmp_path) == folder
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == complete
+
+
+def test_names_and_levels_beyond_the_limit_are_refused_and_leave_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAX_RECORD", 100)
+    with pytest.raises(
+        ConfigError, match=r"own\.csv: the names and the levels of its columns take \d+ bytes, at most 100 are"
+    ):
+        special_table(tmp_path)
+    assert not list((tmp_path / "cache" / "arrays").glob("*.draft"))
 
 
 def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:

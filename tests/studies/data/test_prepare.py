@@ -13,11 +13,13 @@ import pytest
 
 from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError
-from studies.data import csv_dataset, idx
-from studies.data.cache import open_cached
+from studies.data import idx, table_source
+from studies.data.cache import open_cached, read_report
+from studies.data.data_report import DataReport
 from studies.data.prepare import open_dataset, prepare_data
 from studies.data.published import DigitsSource
 from studies.data.sources import FileSearch
+from studies.data.table import Table
 
 FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(20))
 
@@ -70,7 +72,7 @@ def test_simultaneous_requests_for_a_data_set_read_it_once(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("data", ["", DataConfig("")])
 def test_an_empty_name_is_refused_with_the_available_names(data: str | DataConfig) -> None:
-    with pytest.raises(ConfigError, match=r'^"data\.name": is empty\. Give the path of a CSV file or one of: digits, '):
+    with pytest.raises(ConfigError, match=r'^"data\.name": is empty\. Give the path of a file or one of: digits, '):
         open_dataset(data)
 
 
@@ -80,24 +82,27 @@ def test_a_file_is_searched_in_the_working_folder_and_then_in_the_data_folder(tm
     with pytest.raises(ConfigError) as error:
         prepare_data(config, data_dir=tmp_path / "data")
     places = f"{tmp_path / 'own.csv'} nor {tmp_path / 'data' / 'own.csv'}"
-    assert str(error.value) == f'"data.name": there is no file {places}.'
+    assert str(error.value) == f'"data.file": there is no file {places}.'
     (tmp_path / "data" / "own.csv").write_text(FLOWERS)
     assert len(open_dataset(config, data_dir=tmp_path / "data").inputs) == 16
     (tmp_path / "own.csv").write_text(FLOWERS + "1,red,a\n" * 5)
-    assert len(open_dataset(config, data_dir=tmp_path / "data").inputs) == 20
+    with pytest.raises(ConfigError, match="there are different files"):
+        open_dataset(config, data_dir=tmp_path / "data")
 
 
 def test_a_csv_file_is_read_again_only_if_its_content_or_its_fields_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads: list[Path] = []
-    reader = csv_dataset.read_csv
+    reads: list[str] = []
+    build = table_source.build_dataset
 
-    def counting(file: Path, config: DataConfig, *, digest: str) -> Dataset:
-        reads.append(file)
-        return reader(file, config, digest=digest)
+    def counting(
+        table: Table, parts: dict[str, Table], config: DataConfig, *, digest: str
+    ) -> tuple[Dataset, DataReport]:
+        reads.append(table.file)
+        return build(table, parts, config, digest=digest)
 
-    monkeypatch.setattr(csv_dataset, "read_csv", counting)
+    monkeypatch.setattr(table_source, "build_dataset", counting)
     file = tmp_path / "own.csv"
     file.write_text(FLOWERS)
     first = prepare_data(DataConfig("own.csv", target="kind"))
@@ -105,13 +110,17 @@ def test_a_csv_file_is_read_again_only_if_its_content_or_its_fields_change(
     assert prepare_data(DataConfig("own.csv", target="kind", scale="none", validation=3)) == first
     assert len(reads) == 1
     half = prepare_data(DataConfig("own.csv", target="kind", test=0.5))
+    file.rename(tmp_path / "moved.csv")
+    assert open_cached(prepare_data(DataConfig("moved.csv", target="kind"))).digest == open_cached(first).digest
+    reads.pop()
     file.write_text(FLOWERS.replace("0,", "9,", 1))
     changed = prepare_data(DataConfig("own.csv", target="kind"))
     assert (
         len({first, half, changed}) == len({open_cached(f).digest for f in (first, half, changed)}) == len(reads) == 3
     )
-    opened = open_cached(changed)
-    assert (opened.columns, opened.inputs[0, 0]) == (("petal", "colour=blue", "colour=red"), 9)
+    assert open_cached(changed).columns == ("petal", "colour")
+    reports = [read_report(folder) for folder in (first, half)]
+    assert [report and report.n_test for report in reports] == [4, 10]
 
 
 def test_a_mistake_in_a_csv_file_is_reported_for_the_data_field(tmp_path: Path) -> None:
@@ -167,6 +176,6 @@ def test_a_study_of_a_csv_file_runs_is_exported_retrained_and_predicts(tmp_path:
     assert (misspelled.returncode, misspelled.stdout) == (2, "")
     problem = (
         'own.csv: there is no column "king" to predict. Did you mean "kind"? '
-        "Set data.label to the column to predict. Its columns are: petal, colour, kind."
+        "Set data.target to it. Its columns are: petal, colour, kind."
     )
     assert misspelled.stderr == f'error: own.toml: [base] "data": {problem}\n'

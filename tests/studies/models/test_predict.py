@@ -8,8 +8,6 @@ import gzip
 import io
 import resource
 import struct
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,21 +16,17 @@ import numpy as np
 import pytest
 
 from mlp.arrays import Array
-from mlp.config import TrainConfig
 from mlp.data import Dataset
 from mlp.errors import ConfigError
 from mlp.model import Model
-from mlp.model_io import load_model, save_model
 from mlp.training import train
-from studies.data.cache import open_cached
-from studies.data.csv_dataset import read_csv
-from studies.models.predict import evaluate_model, read_inputs, write_predictions
-from studies.models.retrain import retrain
+from studies.models.predict import Inputs, Predictions, read_inputs
 from tests.mlp_data import blobs, small_config
-from tests.study_data import prepared_digits  # noqa: F401 - a fixture
+from tests.table_data import model_of
 
 DATA = blobs()
 INPUTS = np.asarray(DATA.test_inputs)
+FLOWER_INPUTS = {"petal": [i % 7 for i in range(20)], "colour": ["red" if i % 3 else "blue" for i in range(20)]}
 FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(20))
 
 
@@ -42,18 +36,9 @@ def model() -> Model:
     return Model.of(train(small_config(), DATA), DATA)
 
 
-def model_of(file: Path, **data: Any) -> Model:
-    """Return a model trained on a CSV file for one epoch."""
-    loss = "mean_squared_error" if data.get("task") == "values" else "softmax_cross_entropy"
-    config = TrainConfig.from_mapping({"epochs": 1, "loss": loss, "data": {"name": str(file), **data}})
-    dataset = read_csv(file, config.data)
-    return Model.of(train(config, dataset), dataset)
-
-
-def predictions(model: Model, inputs: Array) -> list[list[str]]:
-    text = io.StringIO()
-    write_predictions(model, inputs, text)
-    return list(csv.reader(text.getvalue().splitlines()))
+def predictions(model: Model, inputs: Inputs | Array, ids: tuple[str, ...] = ()) -> list[list[str]]:
+    inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
+    return list(csv.reader(Predictions.of(model, inputs, ids).to_csv().splitlines()))
 
 
 def refusal(file: Path, **options: Any) -> str:
@@ -105,7 +90,7 @@ FILES = {
 def test_the_same_inputs_in_any_file_give_the_same_predictions(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(FILES[name])
     inputs = read_inputs(tmp_path / name, model())
-    np.testing.assert_array_equal(inputs, INPUTS)
+    np.testing.assert_array_equal(inputs.cells, INPUTS)
     assert predictions(model(), inputs) == predictions(model(), INPUTS)
 
 
@@ -117,14 +102,17 @@ def test_a_prediction_is_the_most_probable_class_and_all_probabilities() -> None
     assert [row[0] for row in rows] == [DATA.classes[which] for which in model().predict(INPUTS)]
 
 
-def test_predicted_values_are_written_as_numbers(tmp_path: Path) -> None:
+def test_predicted_values_are_written_as_numbers_in_their_own_units(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
-    file.write_text("x,y\n" + "".join(f"{i},{i / 7}\n" for i in range(20)))
-    fitted = model_of(file, target="y", task="values")
+    file.write_text("x,y\n" + "".join(f"{i % 7},{1_000_000_000 + i / 7}\n" for i in range(30)))
+    fitted = model_of(file, target="y")
     inputs = read_inputs(file, fitted)
     header, *rows = predictions(fitted, inputs)
     assert header == ["y"]
-    np.testing.assert_allclose([float(row[0]) for row in rows], fitted.predict(inputs)[:, 0], rtol=1e-5)
+    assert all(1e9 <= float(row[0]) < 1e9 + 5 for row in rows)
+    np.testing.assert_allclose(
+        [float(row[0]) for row in rows], fitted.predict({"x": [i % 7 for i in range(30)]})[:, 0], rtol=1e-8
+    )
 
 
 def test_the_probability_of_each_label_is_written() -> None:
@@ -146,9 +134,10 @@ def test_the_column_with_the_answers_is_ignored(tmp_path: Path) -> None:
     rows = "".join(f"{','.join(map(str, row))},?\n" for row in INPUTS.tolist())
     for name in ("label", "answer"):
         file.write_text(f"a,b,c,d,e,f,{name}\n{rows}")
-        np.testing.assert_array_equal(read_inputs(file, model(), label=name), INPUTS)
-    assert refusal(file).startswith(
-        "column \"answer\": must contain numbers, got '?'. If it contains the answers, ignore it with --label answer."
+        np.testing.assert_array_equal(read_inputs(file, model(), label=name).cells, INPUTS)
+    assert refusal(file) == (
+        "must have 6 inputs per example, because the model has 6, got 7. If a column contains the answers, ignore it "
+        "with --label COLUMN."
     )
     assert refusal(file, label="anser") == (
         'there is no column "anser". Did you mean "answer"? Its columns are: a, b, c, d, e, f, answer.'
@@ -158,24 +147,112 @@ def test_the_column_with_the_answers_is_ignored(tmp_path: Path) -> None:
 def test_an_array_of_several_is_chosen_by_name(tmp_path: Path) -> None:
     file = tmp_path / "x.npz"
     np.savez(file, train=INPUTS[:3], test=INPUTS)
-    np.testing.assert_array_equal(read_inputs(file, model(), array="train"), INPUTS[:3])
+    np.testing.assert_array_equal(read_inputs(file, model(), array="train").cells, INPUTS[:3])
     assert refusal(file) == "contains 2 arrays: train, test. Choose one with --array NAME."
     assert refusal(file, array="tests") == 'contains no array "tests". Did you mean "test"? Available: train, test.'
 
 
-def test_the_columns_of_a_csv_file_can_be_in_any_order(tmp_path: Path) -> None:
-    file = tmp_path / "own.csv"
-    file.write_text(FLOWERS)
-    fitted = model_of(file, target="kind")
+def flowers_model(folder: Path) -> Model:
+    """Return a model of flowers by petal and colour."""
+    (folder / "own.csv").write_text(FLOWERS)
+    return model_of(folder / "own.csv", target="kind")
+
+
+def test_columns_may_be_in_any_order_and_others_are_ignored_with_a_notice(tmp_path: Path) -> None:
+    fitted = flowers_model(tmp_path)
     other = tmp_path / "other.csv"
-    other.write_text("kind,colour,petal\n?,red,3\n?,blue,6\n")
-    assert read_inputs(other, fitted).tolist() == [[3, 0, 1], [6, 1, 0]]
-    other.write_text("colour,petal\ngreen,3\n")
-    with pytest.raises(
-        ConfigError,
-        match="column \"colour\", line 2: must be one of 'blue', 'red', as in the training data, got 'green'",
+    other.write_text("kind,colour,shop,petal\n?,red,7,3\n?,blue,8,6\n")
+    inputs = read_inputs(other, fitted)
+    assert inputs.cells.tolist() == [[3, 1], [6, 0]]
+    assert inputs.notices == (f'{other}: the column "shop" is not used by the model.',)
+    other.write_text("colour,petal\nred,3\n")
+    assert len(predictions(fitted, read_inputs(other, fitted))) == 2
+
+
+def test_levels_that_the_training_data_did_not_have_are_counted_and_never_refused(tmp_path: Path) -> None:
+    fitted = flowers_model(tmp_path)
+    other = tmp_path / "other.csv"
+    other.write_text("colour,petal\ngreen,3\nred,\npink,1\n")
+    inputs = read_inputs(other, fitted)
+    assert inputs.notices == (
+        f"{other}: levels that the training data did not have count as no level: colour (2 of 3 rows).",
+    )
+    assert len(predictions(fitted, inputs)) == 4
+
+
+def test_a_missing_column_or_an_unreadable_cell_is_refused_by_name(tmp_path: Path) -> None:
+    fitted = flowers_model(tmp_path)
+    other = tmp_path / "other.csv"
+    for text, problem in (
+        ("colour\nred\n", 'there is no column "petal", which the model needs. Its columns are: colour.'),
+        ("x\nred\n", '2 columns are missing: "petal", "colour", which the model needs.'),
+        ("colour,petal\nred,1\nred,big\n", "column \"petal\", line 3: 'big' is not a number. Correct it, or leave"),
     ):
-        read_inputs(other, fitted)
+        other.write_text(text)
+        with pytest.raises(ConfigError) as error:
+            read_inputs(other, fitted)
+        assert str(error.value).startswith(f"{other}: {problem}")
+
+
+def test_csv_parquet_and_a_stream_give_the_same_predictions_and_a_column_is_copied(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    fitted = flowers_model(tmp_path)
+    rows = {"name": ["é", "b"], "petal": [3.0, None], "colour": ["red", "blue"]}
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "x.parquet")
+    text = "name,petal,colour\né,3.0,red\nb,,blue\n"
+    (tmp_path / "x.csv").write_text(text)
+    sources = [tmp_path / "x.parquet", tmp_path / "x.csv", io.BytesIO(text.encode())]
+    tables = [predictions(fitted, read_inputs(source, fitted, ids=("name",)), ("name",)) for source in sources]
+    assert tables[0] == tables[1] == tables[2]
+    assert [row[0] for row in tables[0]] == ["name", "é", "b"]
+    assert tables[0][0] == ["name", "label", "a", "b"]
+    with pytest.raises(ConfigError, match=r'there is no column "nam"\. Did you mean "name"'):
+        read_inputs(tmp_path / "x.csv", fitted, ids=("nam",))
+
+
+def test_predictions_are_written_as_parquet(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    fitted = flowers_model(tmp_path)
+    inputs = read_inputs(tmp_path / "own.csv", fitted, ids=("colour",))
+    (tmp_path / "out.parquet").write_bytes(Predictions.of(fitted, inputs, ("colour",)).to_parquet())
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert table.column_names == ["colour", "label", "a", "b"]
+    np.testing.assert_array_equal(table.column("a").to_numpy(), fitted.predict_proba(FLOWER_INPUTS)[:, 0])
+    with pytest.raises(ConfigError, match='two columns would be called "a"'):
+        Predictions(("a", "a"), (np.arange(2), np.arange(2))).to_parquet()
+
+
+def test_a_model_of_a_table_predicts_the_same_from_a_file_and_from_python(tmp_path: Path) -> None:
+    fitted = flowers_model(tmp_path)
+    inputs = read_inputs(tmp_path / "own.csv", fitted)
+    np.testing.assert_array_equal(fitted.outputs_of_cells(inputs.cells), fitted.outputs(FLOWER_INPUTS))
+
+
+@pytest.mark.parametrize(
+    ("cells", "later"),
+    [
+        (["1.50", "2.50", "L"], ["1.50", "1.5"]),
+        (["007", "008", "A1"], ["007", "008"]),
+        (["True", "False", "True"], ["True", "TRUE"]),
+        (["1", "2", "x"], ["1", "1.0"]),
+    ],
+)
+def test_the_cells_of_a_later_file_are_read_as_those_of_the_training_file(
+    tmp_path: Path, cells: list[str], later: list[str]
+) -> None:
+    (tmp_path / "own.csv").write_text(
+        "c,x,kind\n" + "".join(f"{cells[i % 3]},{i % 7},{'ab'[i % 2]}\n" for i in range(30))
+    )
+    fitted = model_of(tmp_path / "own.csv", target="kind")
+    assert fitted.manifest.schema is not None
+    levels = fitted.manifest.schema.columns[0].levels
+    (tmp_path / "later.csv").write_text("c,x\n" + "".join(f"{cell},1\n" for cell in later))
+    codes = read_inputs(tmp_path / "later.csv", fitted).cells[:, 0].tolist()
+    assert levels[int(codes[0])] == later[0]
+    assert codes[1] >= -1
 
 
 HUGE = 1 << 40
@@ -235,7 +312,7 @@ HOSTILE = {
     "no dimensions.idx": (b"\0\0\x08\0", "is not an IDX file: it must begin with 00 00, a type and the number of"),
     "no such type.idx": (b"\0\0\x07\x01\0\0\0\x01", "is not an IDX file"),
     "cut.idx": (b"\0\0\x08\x03\0\0", "is cut off within its header."),
-    "text.txt": (b"hello", "is not an IDX file"),
+    "text.idx": (b"hello", "is not an IDX file"),
     "empty.gz": (gzip.compress(b""), "is not an IDX file"),
     "broken.gz": (gzip.compress(idx(INPUTS))[:-20], "cannot be read"),
     "wide.npy": (npy(INPUTS[:, :5]), "must have 6 inputs per example, because the model has 6, got 5."),
@@ -271,117 +348,3 @@ def test_a_file_that_is_missing_or_a_folder_is_refused_by_name(tmp_path: Path) -
         assert refusal(tmp_path / name) == "there is no such file."
         (tmp_path / name).mkdir()
         assert refusal(tmp_path / name).startswith(("cannot be read", "must be a regular file, got a folder"))
-
-
-@functools.cache
-def digits_model(digits: Path) -> Model:
-    dataset = open_cached(digits)
-    config = TrainConfig.from_mapping({"epochs": 2, "data": {"name": "digits"}, "metrics": ["f1_macro"]})
-    return Model.of(train(config, dataset), dataset)
-
-
-def test_a_model_is_evaluated_on_a_part_of_its_data_set(digits: Path) -> None:
-    dataset = open_cached(digits)
-    fitted = digits_model(digits)
-    scores = evaluate_model(fitted, "digits", extra=["roc_auc"])
-    assert list(scores) == ["test/loss", "test/accuracy", "test/f1_macro", "test/roc_auc"]
-    assert scores["test/accuracy"] == np.mean(fitted.predict(dataset.test_inputs) == dataset.test_targets)
-    scores = evaluate_model(fitted, "digits", part="train")
-    assert scores["train/accuracy"] == np.mean(fitted.predict(dataset.inputs) == dataset.targets)
-
-
-@pytest.mark.usefixtures("digits")
-def test_a_loaded_model_has_the_same_test_scores_as_its_training(tmp_path: Path) -> None:
-    config = small_config({"data": {"name": "digits"}, "network.hidden": [16], "metrics": ["f1_macro"]})
-    result = retrain(config, test=True, save=tmp_path / "model.json")
-    assert evaluate_model(load_model(tmp_path / "model.json"), "digits") == result.test
-
-
-@pytest.mark.usefixtures("digits")
-def test_data_and_metrics_that_do_not_fit_the_model_are_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r'expects 6 inputs and 3 classes \(a, b, c\), but "digits" has 64 inputs and'
-    ):
-        evaluate_model(model(), "digits")
-    with pytest.raises(ConfigError, match='the metric "r2" is for values, but the targets are classes'):
-        evaluate_model(model(), "digits", extra=["r2"])
-    with pytest.raises(ConfigError, match=r'there is no metric called "acuracy". Did you mean "accuracy"\?'):
-        evaluate_model(model(), "digits", extra=["acuracy"])
-    with pytest.raises(ConfigError, match=r'"digit" is not a data set\. Did you mean "digits"'):
-        evaluate_model(model(), "digit")
-
-
-def test_the_csv_file_of_a_model_has_parts_and_any_other_is_used_in_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
-    file, other = tmp_path / "own.csv", tmp_path / "other.csv"
-    file.write_text(FLOWERS)
-    other.write_text(FLOWERS)
-    fitted = model_of(file, target="kind")
-    dataset = read_csv(file, fitted.manifest.config.data)
-    accuracy = [
-        np.mean(fitted.predict(x) == y)
-        for x, y in ((dataset.test_inputs, dataset.test_targets), (dataset.inputs, dataset.targets))
-    ]
-    assert evaluate_model(fitted, file)["test/accuracy"] == accuracy[0]
-    assert evaluate_model(fitted, str(file), part="train")["train/accuracy"] == accuracy[1]
-    in_full = evaluate_model(fitted, "other.csv", data_dir=tmp_path)
-    assert in_full["data/accuracy"] == pytest.approx((4 * accuracy[0] + 16 * accuracy[1]) / 20)
-    with pytest.raises(ConfigError, match=r"other.csv: has no parts, because the model was not trained on it"):
-        evaluate_model(fitted, str(other), part="test")
-    other.write_text(FLOWERS.replace("kind", "sort").replace("red,b", "red,c"))
-    with pytest.raises(ConfigError, match=r'column "kind" to predict. Name it with --label. Its columns are: .*sort'):
-        evaluate_model(fitted, str(other))
-    with pytest.raises(
-        ConfigError, match=r"column \"sort\", line 3: 'c' is not one of the classes of the model: a, b."
-    ):
-        evaluate_model(fitted, str(other), label="sort")
-
-
-def test_evaluating_on_a_missing_test_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUDIES_CACHE", str(tmp_path / "cache"))
-    file = tmp_path / "own.csv"
-    file.write_text(FLOWERS)
-    with pytest.raises(ConfigError, match=r'"own.csv" has no test part.'):
-        evaluate_model(model_of(file, target="kind", test=0), str(file))
-
-
-@pytest.mark.slow
-def test_the_commands_predict_and_evaluate(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = open_cached(digits)
-    monkeypatch.chdir(tmp_path)
-    save_model(digits_model(digits), "model")
-    save_model(digits_model(digits), "model.json")
-    np.save("x.npy", dataset.test_inputs)
-
-    def studies(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "studies", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-    shown = studies("predict", "model", "x.npy")
-    assert (shown.returncode, shown.stderr, len(shown.stdout.splitlines())) == (0, "", 360)
-    written = studies("predict", "model.json", "x.npy", "-o", "out.csv")
-    assert (written.returncode, written.stdout) == (0, "359 predictions are in out.csv.\n")
-    assert Path("out.csv").read_text() == shown.stdout
-    evaluated = studies("evaluate", "model", "digits", "--metric", "top_k_accuracy")
-    assert [line.split()[0] for line in evaluated.stdout.splitlines()] == [
-        "test/loss",
-        "test/accuracy",
-        "test/f1_macro",
-        "test/top_k_accuracy",
-    ]
-    for mistake, problem in (
-        (("predict", "nowhere", "x.npy"), "nowhere/model.json: there is no such file. Is nowhere a saved model?"),
-        (("predict", "model", "y.npy"), "y.npy: there is no such file."),
-        (
-            ("predict", "model", "x.npy", "-o", "no/out.csv"),
-            "no/out.csv: cannot be written: No such file or directory. Ch",
-        ),
-        (("evaluate", "model", "y.csv"), "there is no file "),
-        (("evaluate", "model", "mnis"), '"mnis" is not a data set'),
-    ):
-        answer = studies(*mistake)
-        assert (answer.returncode, answer.stdout) == (2, "")
-        assert problem in answer.stderr
-        assert len(answer.stderr.splitlines()) == 1

@@ -1,0 +1,294 @@
+"""A file of columns as a data set: inputs by a schema, targets, weights, groups, order, and the parts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mlp.arrays import Array
+from mlp.columns import Column, Schema, pack
+from mlp.data import Dataset
+from mlp.data_config import DataConfig
+from mlp.errors import ConfigError, shortened
+from mlp.splits import Population, hold_out_test, strata_of
+from studies.data.column_checks import drop_useless, find_leak
+from studies.data.column_levels import make_column
+from studies.data.column_types import ColumnFacts, check_names, find_types
+from studies.data.data_report import ColumnReport, DataReport
+from studies.data.file_search import file_digest
+from studies.data.sources import AbstractSource, FileSearch
+from studies.data.table import Table, max_columns
+from studies.data.table_cells import missing_words, read_cells, read_column
+from studies.data.target_columns import Targets, check_target_columns, find_targets, read_targets
+
+VERSION = "table 1"  # change it when the same file gives other arrays than before, so that caches are not reused
+MIN_PIXELS = 64  # a square number of byte columns from here on may be a picture
+
+
+@dataclass(frozen=True)
+class TableSource(AbstractSource):
+    """A file of columns, with the fields of a configuration that decide what is read from it.
+
+    `digest` covers the content of the files, `DataConfig.source` except for paths, and `VERSION`.
+
+    Attributes:
+        file: the file.
+        parts: the files of the test and the validation part, by name, where the configuration names files.
+        config: the configuration.
+    """
+
+    file: Path
+    parts: dict[str, Path]
+    config: DataConfig = field(default_factory=DataConfig)
+
+    @classmethod
+    def of(cls, file: Path, parts: dict[str, Path], config: DataConfig) -> TableSource:
+        """Return the source for some files, which are read once to compute the digest.
+
+        Raises:
+            ConfigError: if a file cannot be read.
+        """
+        fields = config.source | dict.fromkeys(parts, "a file")
+        fields |= {"file": ""}  # which file it is, is decided by its content
+        content = hashlib.sha256(f"{VERSION}\0{json.dumps(fields, sort_keys=True)}".encode())
+        for path, place in (("file", file), *parts.items()):
+            content.update(f"\0{path}\0{file_digest(place, path=path)}".encode())
+        return cls(file.name.split(".")[0][:64] or "table", content.hexdigest(), file, parts, config)
+
+    def read(self, search: FileSearch) -> Dataset:
+        return self.read_with_report(search)[0]
+
+    def read_with_report(self, search: FileSearch) -> tuple[Dataset, DataReport]:
+        from studies.data.reading.files import read_table
+
+        table = read_table(self.file, self.config)
+        parts = {name: read_table(file, self.config) for name, file in self.parts.items()}
+        return build_dataset(table, parts, self.config, digest=self.digest)
+
+
+def build_dataset(
+    table: Table, parts: dict[str, Table], config: DataConfig, *, digest: str = ""
+) -> tuple[Dataset, DataReport]:
+    """Return the data set in a table, and the report on it.
+
+    Args:
+        table: the table.
+        parts: the tables of the test and the validation part, by name, if they are files of their own.
+        config: what is predicted, which columns are inputs, and the size of the test part.
+        digest: identifies the data set.
+
+    Raises:
+        ConfigError: if the table cannot be used; the message names the file, the column and the line.
+    """
+    check_names(table, config)
+    targets = find_targets(table, config)
+    rows = np.flatnonzero(targets.is_known)
+    train, test = _hold_out(table, targets, rows, config, 0 if "test" in parts else config.n_test(len(rows)))
+    found = _find_inputs(table, config)
+    image_shape = _find_image_shape(found)
+    if not image_shape:
+        drop_useless(found)
+    used = [facts for facts in found if facts.kind is not None]
+    if not used:
+        why = ", ".join(f"{shortened(facts.name)} ({facts.drop})" for facts in found[:5]) or "there is no other column"
+        raise ConfigError(f"{table.file}: no column is left to predict from: {why}.")
+    columns = [make_column(facts, train) for facts in used]
+    for facts in used if not image_shape else ():
+        if leak := find_leak(facts, train, targets.values, targets.task):
+            facts.notes.append(leak)
+    _check_width(table, columns)
+    schema = Schema(tuple(columns), tuple(sorted(missing_words(config))))
+    train_cells, test_cells = _cells(used, schema, (train, test))
+    weights, groups, order = (None if a is None else a[train] for a in read_special(table, config))
+    train_targets, test_targets = targets.values[train], targets.values[test]
+    n_given = 0
+    if "validation" in parts:
+        given_cells, given_targets = read_part(parts["validation"], schema, targets)
+        n_given = len(given_cells)
+        train_cells = np.concatenate([train_cells, given_cells])
+        train_targets = np.concatenate([train_targets, given_targets])
+        # A validation part of its own is not split, so that neither groups nor order matter.
+        weights, groups, order = (
+            None if a is None else np.concatenate([a, np.full(n_given, fill, a.dtype)])
+            for a, fill in ((weights, 1), (groups, -1), (order, 0))
+        )
+    if "test" in parts:
+        test_cells, test_targets = read_part(parts["test"], schema, targets)
+    inputs, test_inputs = pack(train_cells), pack(test_cells)
+    dataset = Dataset(
+        name=Path(table.file).name,
+        inputs=inputs,
+        targets=train_targets,
+        test_inputs=test_inputs,
+        test_targets=test_targets,
+        classes=targets.names,
+        largest=float(inputs.max()) if image_shape else 1.0,
+        digest=digest,
+        image_shape=image_shape,
+        columns=schema.names,
+        schema=None if image_shape else schema,
+        weights=weights,
+        groups=groups,
+        order=order,
+        n_given=n_given,
+    )
+    part_notices = [notice for part in parts.values() for notice in part.notices]
+    report = DataReport(
+        reading=table.reading,
+        task=targets.sentence,
+        columns=_report_columns(table, found, targets, schema, config),
+        notices=(*table.notices, *part_notices, *targets.notices),
+        classes=_count_classes(dataset),
+        n_train=len(train_targets),
+        n_validation=n_given,
+        n_test=len(test_targets),
+    )
+    return dataset, report
+
+
+def describe_table(table: Table, config: DataConfig) -> DataReport:
+    """Return the report on a table of which it is not decided yet what is predicted: all columns are inputs.
+
+    Raises:
+        ConfigError: if a column cannot be read; the message names the line.
+    """
+    check_names(table, replace(config, target="label"))
+    found = find_types(table, [name for name in table.names if name not in config.drop], config)
+    drop_useless(found)
+    columns = {f.name: make_column(f, np.arange(len(table))) for f in found if f.kind is not None}
+    reports = {facts.name: _report_column(facts, columns.get(facts.name)) for facts in found}
+    reports |= {name: ColumnReport(name, "", use="dropped: data.drop") for name in config.drop}
+    task = "not known, because no column to predict is chosen"
+    ordered = tuple(reports[name] for name in table.names)
+    return DataReport(table.reading, task, ordered, table.notices, n_train=len(table))
+
+
+def _hold_out(table: Table, targets: Targets, rows: Array, config: DataConfig, n_test: int) -> tuple[Array, Array]:
+    """Return the training and the test rows; they do not depend on any seed, so that no search sees the test part."""
+    _, groups, order = (None if a is None else a[rows] for a in read_special(table, config))
+    population = Population(len(rows), strata_of(targets.values[rows], targets.task), groups, order)
+    is_test = np.zeros(len(rows), bool)
+    is_test[hold_out_test(population, n_test)] = True
+    return rows[~is_test], rows[is_test]
+
+
+def read_special(table: Table, config: DataConfig) -> tuple[Array | None, Array | None, Array | None]:
+    """Return the weight, the group and the place in time of each row; None for what the configuration does not name.
+
+    Raises:
+        ConfigError: if a weight is not a number of at least 0, or what orders the rows is a text.
+    """
+    weights = groups = order = None
+    if config.weight:
+        (facts,) = find_types(table, [config.weight], replace(config, numeric=(config.weight,), categorical=()))
+        weights = np.zeros(len(table)) if facts.cells is None else facts.cells
+        if (is_bad := ~(weights >= 0)).any():
+            problem = "must be a number of at least 0, because it is the weight of the row."
+            raise table.error(problem, config.weight, int(is_bad.argmax()))
+    if config.group:
+        column = Column.of_category(config.group, table.values(config.group), ())
+        groups = read_column(table, column, frozenset()).astype(np.int64)
+    if config.order:
+        (facts,) = find_types(table, [config.order], replace(config, categorical=()))
+        if facts.cells is None:
+            raise table.error("must contain dates or numbers, because it orders the rows.", config.order)
+        order = facts.cells
+    return weights, groups, order
+
+
+def _find_inputs(table: Table, config: DataConfig) -> list[ColumnFacts]:
+    """Return what the columns are that may be inputs."""
+    excluded = {*config.targets, *config.drop, config.group, config.weight}
+    found = find_types(table, [name for name in table.names if name not in excluded], config)
+    for facts in found:
+        if facts.name == config.order and facts.kind == "number" and not facts.is_asked_for:
+            facts.kind, facts.drop = None, "order"
+    return found
+
+
+def _cells(used: list[ColumnFacts], schema: Schema, parts: tuple[Array, ...]) -> list[Array]:
+    """Return the cells of some parts of the rows, each float64 of shape (n, c); columns are released one by one."""
+    cells = [np.empty((len(rows), len(used))) for rows in parts]
+    missing = frozenset(schema.missing)
+    for at, (facts, column) in enumerate(zip(used, schema.columns, strict=True)):
+        if facts.distinct is not None and facts.kind == "category":
+            of_column = facts.distinct.take(column.parse(facts.distinct.texts, missing))
+        else:
+            assert facts.cells is not None
+            of_column = facts.cells
+        for of_part, rows in zip(cells, parts, strict=True):
+            of_part[:, at] = of_column[rows]
+        facts.cells = facts.distinct = None
+    return cells
+
+
+def read_part(table: Table, schema: Schema, targets: Targets) -> tuple[Array, Array]:
+    """Return the cells and the targets of a part in a file of its own; rows without a target are left out."""
+    check_target_columns(table, tuple(column.name for column in targets.columns))
+    values, is_known = read_targets(table, targets.columns, targets.task, frozenset(schema.missing))
+    return read_cells(table, schema)[is_known], values[is_known]
+
+
+def _find_image_shape(found: list[ColumnFacts]) -> tuple[int, ...]:
+    """Return height and width if every row could be a square picture of bytes, otherwise an empty tuple."""
+    side = round(len(found) ** 0.5)
+    if side * side != len(found) or len(found) < MIN_PIXELS:
+        return ()
+    if not all(facts.kind == "number" and facts.integer and not facts.n_missing for facts in found):
+        return ()
+    lowest, highest = (
+        min(float(f.cells.min()) for f in found if f.cells is not None),
+        max(float(f.cells.max()) for f in found if f.cells is not None),
+    )
+    return (side, side) if lowest >= 0 and 1 < highest <= 255 else ()
+
+
+def _report_columns(
+    table: Table, found: list[ColumnFacts], targets: Targets, schema: Schema, config: DataConfig
+) -> tuple[ColumnReport, ...]:
+    """Return the reports on all columns, in the order of the file."""
+    reports = {report.name: report for report in targets.reports}
+    columns = {column.name: column for column in schema.columns}
+    reports |= {facts.name: _report_column(facts, columns.get(facts.name)) for facts in found}
+    for use, names in (("dropped: data.drop", config.drop), ("group", (config.group,)), ("weight", (config.weight,))):
+        reports |= {name: ColumnReport(name, "", use=use) for name in names if name and name not in reports}
+    return tuple(reports[name] for name in table.names)
+
+
+def _report_column(facts: ColumnFacts, column: Column | None) -> ColumnReport:
+    use = f"dropped: {facts.drop}" if column is None else _describe_use(column, facts)
+    notes = "; ".join(facts.notes)
+    return ColumnReport(facts.name, facts.type, facts.n_missing, facts.n_distinct, facts.values, use, notes)
+
+
+def _check_width(table: Table, columns: list[Column]) -> None:
+    """Refuse a table whose categories have more levels than a network may have inputs."""
+    n_inputs = sum(max(1, len(column.levels)) for column in columns)
+    if n_inputs > max_columns():
+        widest = max(columns, key=lambda column: len(column.levels)).name
+        problem = f"the columns have {n_inputs:,} inputs, at most {max_columns():,} are allowed. The widest is"
+        advice = "Remove it with data.drop, or set STUDIES_MAX_INPUTS to allow more."
+        raise ConfigError(f'{table.file}: {problem} "{shortened(widest)}". {advice}')
+
+
+def _describe_use(column: Column, facts: ColumnFacts) -> str:
+    """Return what an input becomes."""
+    indicator = ", is missing" if facts.n_missing else ""
+    if column.kind == "number":
+        return f"scaled{indicator}"
+    if column.kind == "date":
+        return f"days, year, month, weekday, hour if it varies{indicator}"
+    if len(column.levels) == 2:
+        return "one input, -1 or 1"
+    return f"{len(column.levels)} levels, one input each{indicator}"
+
+
+def _count_classes(dataset: Dataset) -> tuple[str, ...]:
+    if dataset.task != "classes":
+        return ()
+    counts = np.bincount(dataset.targets, minlength=len(dataset.classes)).tolist()
+    return tuple(f"{name} ({n:,})" for name, n in zip(dataset.classes, counts, strict=True))

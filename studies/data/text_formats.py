@@ -1,0 +1,125 @@
+"""How the texts of a column write numbers and dates: the decimal mark, and the format of dates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mlp.arrays import Array
+from mlp.cells import Decimal, parse_number, read_dates
+
+N_SAMPLE = 2000  # distinct texts from which a format is decided, before all texts are read in it
+# Formats besides ISO 8601 that are tried, in this order; the first that reads all texts is used.
+_DAYS = (
+    *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
+    *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%Y-%m", "%m/%Y"),
+)
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+DATE_FORMATS = ("", *(f"{day}{time}" for day in _DAYS for time in _TIMES), "%H:%M", "%H:%M:%S")
+COMPACT = "%Y%m%d"  # 20240131, which is a number too
+_YEARS = (1900, 2100)
+_STARTS_WITH_ZERO = re.compile(r"[^0-9]*0([.,])[0-9]")
+_MONTH_FIRST = {"%d/%m/": "%m/%d/", "%d-%m-": "%m-%d-"}
+
+
+def vote_for_decimal(texts: Sequence[str]) -> tuple[int, int]:
+    """Return how many texts can only have a decimal point, and how many only a decimal comma.
+
+    `1.234` and `1,234` vote for neither, because the mark may separate thousands. A number that starts with a zero, as
+    `0,123` does, has no thousands.
+    """
+    n_point = n_comma = 0
+    for text in texts:
+        if "," not in text and "." not in text:
+            continue
+        is_point, is_comma = parse_number(text, ".") is not None, parse_number(text, ",") is not None
+        if starts := _STARTS_WITH_ZERO.match(text):
+            is_point, is_comma = is_point and starts[1] == ".", is_comma and starts[1] == ","
+        n_point += is_point and not is_comma
+        n_comma += is_comma and not is_point
+    return n_point, n_comma
+
+
+def numbers_of(texts: Sequence[str], decimal: Decimal) -> Array:
+    """Return the numbers that texts state, float64 of shape (u,); NaN for a text that is not a number."""
+    numbers = (parse_number(text, decimal) for text in texts)
+    return np.array([np.nan if number is None else number for number in numbers], np.float64)
+
+
+@dataclass(frozen=True)
+class DateFormat:
+    """The format of the dates of a column.
+
+    Attributes:
+        form: the format, as `mlp.columns.Column` has it; empty for ISO 8601.
+        doubt: a sentence if day and month could be exchanged as well; empty otherwise.
+    """
+
+    form: str
+    doubt: str = ""
+
+
+def find_date_format(texts: Sequence[str], order: Literal["file", "none"] = "file") -> DateFormat | None:
+    """Return the format that reads all texts as dates, or None.
+
+    If day and month can be exchanged, the order in which the dates ascend is taken, and otherwise month first.
+
+    Args:
+        texts: the distinct texts, in the order of the file.
+        order: whether the order of the texts may decide.
+    """
+    sample = spread(texts)
+    if not sample or not all(any(c.isdigit() for c in text) and len(text) <= 40 for text in sample):
+        return None
+    if all(text.isdigit() for text in sample):
+        return DateFormat(COMPACT) if all(len(text) == 8 for text in sample) and _fits(COMPACT, texts) else None
+    fitting = [form for form in DATE_FORMATS if _fits(form, sample[:20]) and _fits(form, texts)]
+    if not fitting:
+        return None
+    form = fitting[0]
+    pairs = [other for other in fitting[1:] if _exchanged(other) == form]
+    if not pairs:
+        return DateFormat(form)
+    other = pairs[0]
+    if order == "file" and _ascends(texts, other) and not _ascends(texts, form):
+        return DateFormat(other)
+    if order == "file" and _ascends(texts, form) and not _ascends(texts, other):
+        return DateFormat(form)
+    doubt = f"{texts[0]} may have the day or the month first; it is read with the month first ({form})"
+    return DateFormat(form, f"{doubt}. If that is wrong, write the dates as 2024-01-31.")
+
+
+def are_compact_dates(numbers: Array) -> bool:
+    """Return whether whole numbers are dates such as 20240131, of the years 1900 to 2100."""
+    years = numbers // 10_000
+    if not len(numbers) or years.min() < _YEARS[0] or years.max() > _YEARS[1]:
+        return False
+    texts = [str(int(number)) for number in np.unique(numbers)]
+    return len(texts) > 1 and _fits(COMPACT, texts)
+
+
+def spread(texts: Sequence[str]) -> list[str]:
+    """Return at most a few thousand of the texts, evenly spread."""
+    step = max(1, len(texts) // N_SAMPLE)
+    return list(texts[::step])
+
+
+def _fits(form: str, texts: Sequence[str]) -> bool:
+    return not read_dates(np.fromiter(texts, object, len(texts)), frozenset(), form)[1].any()
+
+
+def _exchanged(form: str) -> str:
+    for day_first, month_first in _MONTH_FIRST.items():
+        if form.startswith(day_first):
+            return month_first + form[len(day_first) :]
+    return ""
+
+
+def _ascends(texts: Sequence[str], form: str) -> bool:
+    seconds = read_dates(np.fromiter(texts, object, len(texts)), frozenset(), form)[0]
+    steps = np.diff(seconds)
+    return len(steps) > 1 and bool((steps >= 0).all() or (steps <= 0).all())
