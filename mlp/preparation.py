@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from mlp.arrays import Array
 from mlp.config import TrainConfig
-from mlp.data import Split
+from mlp.data import Examples, Split
 from mlp.errors import ConfigError, errors_in
+from mlp.losses import AbstractLoss, Task
+from mlp.metrics import AbstractMetric
 from mlp.scores import PARTS
 from mlp.targets import TargetScaling
 
@@ -38,6 +43,32 @@ def check_fit(config: TrainConfig, data: Split) -> None:
     if isinstance(config.class_weights, tuple) and len(config.class_weights) not in (0, data.n_targets):
         problem = f"must have one number for each of the {data.n_targets} classes, got {len(config.class_weights)}."
         raise ConfigError(problem, path="class_weights")
+
+
+def check_defined(metric: AbstractMetric, loss: AbstractLoss, splits: Sequence[Split]) -> None:
+    """Refuse a metric that is undefined on every validation part, even for perfect predictions.
+
+    Raises:
+        ConfigError: with the reason, as far as it is a class without examples.
+    """
+    parts = [split.validation for split in splits if split.validation is not None]
+    task, n_targets = splits[0].task, splits[0].n_targets
+    if not metric.may_be_undefined or not parts or task == "values":
+        return
+    if all(math.isnan(_perfect_score(metric, loss, part, task, n_targets)) for part in parts):
+        gaps = [gap for gap in splits[0].find_gaps() if gap.startswith("the validation")]
+        why = f" {gaps[0][0].upper()}{gaps[0][1:]}" if gaps else ""
+        problem = f'the metric "{metric.name}" is undefined on the validation part, whatever is predicted.{why}'
+        raise ConfigError(f"{problem} Use data.folds, a larger data.validation, or another metric.")
+
+
+def _perfect_score(metric: AbstractMetric, loss: AbstractLoss, part: Examples, task: Task, n_targets: int) -> float:
+    """Return the metric of outputs from which every target is told."""
+    targets, width = part.row_targets, loss.n_outputs(task, n_targets)
+    is_true = targets[:, None] == np.arange(n_targets) if task == "classes" else targets > 0
+    outputs = np.where(is_true[:, n_targets - width :], 8.0, -8.0)
+    with np.errstate(all="ignore"):
+        return metric.compute(outputs, targets, loss)
 
 
 def has_output_function(config: TrainConfig) -> bool:

@@ -17,7 +17,7 @@ from mlp.errors import ConfigError, errors_in, listed
 from mlp.losses import Task
 from mlp.metrics import metrics
 from mlp.paths import value_at
-from mlp.preparation import check_fit
+from mlp.preparation import check_defined, check_fit
 from studies.data.cache import open_cached, read_report
 from studies.data.data_plan import DataPlan
 from studies.data.data_report import DataReport
@@ -172,6 +172,10 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
         splits = dataset.splits(spec.base.data, spec.base.seed)
     split = splits[0]
     _check_fit(spec, dataset, split)
+    part, _, metric = spec.study.metric.partition("/")
+    with errors_in('[study] "metric":'):
+        if part == "validation":
+            check_defined(metrics.decode(metric), spec.base.loss, splits)
     data = DataRecord(
         name=dataset.name,
         digest=dataset.digest,

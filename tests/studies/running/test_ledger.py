@@ -479,11 +479,12 @@ def test_a_metric_that_is_undefined_decides_nothing_and_a_resumed_study_agrees(t
 [study]
 name   = "undefined"
 trials = 3
-metric = "validation/roc_auc"
+metric = "validation/precision"
 [base]
 epochs  = 2
-metrics = ["roc_auc"]
-data    = {{ file = "{tmp_path / "d.csv"}", target = "kind", validation = 1 }}
+metrics = ["precision"]
+network = {{ hidden = [], initializer = "zeros" }}
+data    = {{ file = "{tmp_path / "d.csv"}", target = "kind", validation = 0.5 }}
 [space]
 batch_size = [8, 16]
 """
