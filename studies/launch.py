@@ -21,6 +21,7 @@ from mlp.preparation import check_defined, check_fit
 from studies.data.cache import open_cached, read_report
 from studies.data.data_plan import DataPlan
 from studies.data.data_report import DataReport
+from studies.data.file_search import Places
 from studies.data.prepare import prepare_data
 from studies.data.task import settle_task
 from studies.errors import WaitInterruptedError
@@ -150,7 +151,7 @@ def plan_study(
     spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
     with errors_in(f"{file}:"):
         _check_space(spec)
-        return _plan(spec, None if data_dir is None else Path(data_dir))
+        return _plan(spec, Places((Path(file).parent,), data_dir))
 
 
 def _check_space(spec: StudySpec) -> None:
@@ -165,9 +166,9 @@ def _check_space(spec: StudySpec) -> None:
         raise ConfigError(f"[space]: {problem}. Add a path with several values, or use `studies train` instead.")
 
 
-def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
+def _plan(spec: StudySpec, places: Places) -> Plan:
     with errors_in("[base]"):
-        folder = prepare_data(settle_task(spec.base), data_dir=data_dir)
+        folder = prepare_data(settle_task(spec.base), data_dir=places.data_dir, beside=places.beside)
         dataset = open_cached(folder)
         splits = dataset.splits(spec.base.data, spec.base.seed)
     split = splits[0]
@@ -184,6 +185,7 @@ def _plan(spec: StudySpec, data_dir: Path | None) -> Plan:
         n_features=split.n_features,
         task=split.task,
         n_targets=split.n_targets,
+        folder=places.folder_of(spec.base.data.file) if spec.base.data.file else "",
     )
     record = StudyRecord(
         version=RECORD_VERSION,

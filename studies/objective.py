@@ -36,7 +36,8 @@ class Objective:
 
     def __init__(self, spec: StudySpec | Path | str, *, data_dir: Path | str | None = None) -> None:
         self.spec = spec if isinstance(spec, StudySpec) else read_spec(Path(spec))
-        self._dataset = open_dataset(settle_task(self.spec.base), data_dir=data_dir)
+        beside = () if isinstance(spec, StudySpec) else (Path(spec).parent,)
+        self._dataset = open_dataset(settle_task(self.spec.base), data_dir=data_dir, beside=beside)
 
     def __call__(self, trial: Trial) -> float:
         """Train one trial, and return the study's metric at the kept epoch.

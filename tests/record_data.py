@@ -28,6 +28,7 @@ RECORD: dict[str, Any] = {
         "n_features": 64,
         "task": "classes",
         "n_targets": 10,
+        "folder": "",
     },
     "versions": {"python": "3.11.7", "numpy": "2.4.6", "optuna": "5.0.0", "mlp-studies": "0.1.0"},
     "machine": {"cpu": "Z80 (z80)", "blas": "blas 1.0"},

@@ -15,7 +15,8 @@ from mlp.model import Model
 from mlp.training import train
 from studies.data.column_types import ColumnFacts, find_types
 from studies.data.data_report import DataReport
-from studies.data.prepare import find_table
+from studies.data.file_search import Places
+from studies.data.prepare import find_source
 from studies.data.reading.files import read_table
 from studies.data.sources import FileSearch
 from studies.data.table import Lines, Table
@@ -62,7 +63,7 @@ def built(table: Table | str, parts: dict[str, Table] | None = None, **fields: A
 
 def dataset_at(config: TrainConfig) -> Dataset:
     """Return the data set in the file of a configuration, without a cache."""
-    return find_table(settle_task(config), None).read(FileSearch(None, Path(), False, False))
+    return find_source(settle_task(config), Places()).read(FileSearch(None, Path(), False, False))
 
 
 def model_of(file: Path, **data: Any) -> Model:

@@ -32,7 +32,8 @@ def data(
     """Show what is detected in a file of columns."""
     from mlp.data_config import DataConfig
     from studies.commands.data_view import data_view
-    from studies.data.cache import read_report
+    from studies.data.array_source import is_array_file
+    from studies.data.cache import open_cached, read_report
     from studies.data.column_rules import RULES
     from studies.data.file_search import Places
     from studies.data.prepare import prepare_data
@@ -48,12 +49,20 @@ def data(
         return
     config = _configured(file, tuple(target or ()), overrides or [])
     report = None
-    if not target and config.is_table and config.target == DataConfig().target:
-        table = read_table(Places(data_dir=data_dir).find(config.file), config)
+    beside = (Path(file).parent,) if Path(file).suffix == ".toml" else ()
+    has_columns = config.is_table and not is_array_file(config.file)
+    if not target and has_columns and config.target == DataConfig().target:
+        table = read_table(Places(beside, data_dir).find(config.file), config)
         if config.target not in table.columns:
             report = describe_table(table, config)
     if report is None:
-        report = read_report(prepare_data(config, data_dir=data_dir))
+        folder = prepare_data(config, data_dir=data_dir, beside=beside)
+        report = read_report(folder)
+        if report is None and config.is_table:
+            dataset = open_cached(folder)
+            size = f"{len(dataset.inputs):,} rows, {len(dataset.test_inputs):,} more for the test"
+            print_line(console, f"{config.file}: {size}, {dataset.inputs.shape[1]:,} inputs, {dataset.task}.")
+            return
     if report is None:
         print_line(console, f"{config.name} is a published data set, whose form is known.")
         return

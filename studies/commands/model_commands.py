@@ -52,6 +52,7 @@ def train(
             config,
             provenance,
             data_dir=data_dir,
+            beside=file.parent,
             test=test,
             refit=refit,
             seed=seed,

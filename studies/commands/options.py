@@ -21,7 +21,7 @@ DataDirOption = Annotated[
         "--data-dir",
         metavar="DIR",
         envvar="STUDIES_DATA",
-        help="Directory with data files: mnist/*.gz, fashion-mnist/*.gz, CSV files.",
+        help="Directory with data files: mnist/*.gz, fashion-mnist/*.gz, your own files.",
     ),
 ]
 StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of the study.")]

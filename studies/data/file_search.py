@@ -6,6 +6,7 @@ Files are identified by their content, never by how their path is written.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,11 @@ class Places:
     """The folders in which a relative path is looked up.
 
     Attributes:
-        beside: the folder of the file that names the path, searched first; None if there is no such file.
+        beside: folders that are searched first: that of the file that names the path, if there is one.
         data_dir: the folder of data files, searched last; by default `STUDIES_DATA`.
     """
 
-    beside: Path | None = None
+    beside: tuple[Path, ...] = ()
     data_dir: Path | str | None = None
 
     def find(self, name: str, *, path: str = "file") -> Path:
@@ -44,33 +45,53 @@ class Places:
         # Of what is not a regular file, opening it says what it is.
         found = [place for place in candidates if place.exists() and not place.is_dir()]
         if not found:
-            searched = " nor ".join(str(place.absolute()) for place in candidates)
+            searched = " nor ".join(str(place.resolve()) for place in candidates)
             raise ConfigError(f"there is no file {searched}.", path=path)
         if not name.startswith(("./", "../", ".\\", "..\\")):
             self._check_same(found, path)
         return found[0]
 
-    def is_in_data_dir(self, file: Path) -> bool:
-        """Return whether a file that was found lies in the data folder, where it is found from anywhere."""
-        folder = find_data_dir(self.data_dir)
-        return folder is not None and file.resolve().is_relative_to(folder.resolve())
+    def folder_of(self, name: str) -> str:
+        """Return the absolute folder in which a relative path was found, from which it is found again later.
+
+        Returns:
+            The folder; empty if the path is absolute, if it was found in the data folder, or if it is not found.
+        """
+        data_dir = find_data_dir(self.data_dir)
+        for folder in (*self.beside, Path()) if not Path(name).expanduser().is_absolute() else ():
+            if (folder / name).exists():
+                is_data_dir = data_dir is not None and folder.resolve() == data_dir.resolve()
+                return "" if is_data_dir else str(folder.absolute())
+        return ""
+
+    def name_from(self, folder: Path, name: str) -> str:
+        """Return the path of a file as a file in another folder names it; absolute if it is on another drive.
+
+        Raises:
+            ConfigError: as in `find`.
+        """
+        file = self.find(name)
+        if not self.folder_of(name):
+            return name
+        try:
+            return Path(os.path.relpath(file, folder)).as_posix()
+        except ValueError:
+            return str(file.absolute())
 
     def _candidates(self, name: str) -> list[Path]:
         file = Path(name).expanduser()
         if file.is_absolute():
             return [file]
-        folders = [self.beside or Path(), Path()]
-        if (data_dir := find_data_dir(self.data_dir)) is not None:
-            folders.append(data_dir)
+        data_dir = find_data_dir(self.data_dir)
         places: dict[Path, Path] = {}
-        for folder in folders:
+        for folder in (*self.beside, Path(), *([] if data_dir is None else [data_dir])):
             places.setdefault((folder / file).resolve(), folder / file)
         return list(places.values())
 
     def _check_same(self, found: Sequence[Path], path: str) -> None:
         for other in found[1:]:
             if not is_same_file(found[0], other):
-                problem = f"there are different files {found[0].absolute()} and {other.absolute()}"
+                problem = f"there are different files {found[0].resolve()} and {other.resolve()}"
                 raise ConfigError(
                     f"{problem}. Rename one of them, or give the absolute path of the right one.", path=path
                 )

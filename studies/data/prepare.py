@@ -1,15 +1,18 @@
 """The entry to data: find the source of a data set, read it once, and open it from the cache.
 
-A source is a published data set or a file of columns. It reads its files into a `Dataset`, and the cache stores that.
+A source is a published data set, a file of columns, or a file of arrays. It reads its files into a `Dataset`, and the
+cache stores that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError, errors_in
 from studies.data import published
+from studies.data.array_source import ArraySource, is_array_file
 from studies.data.cache import CacheEntry, downloads_folder, open_cached
 from studies.data.data_report import DataReport
 from studies.data.file_search import Places
@@ -18,25 +21,31 @@ from studies.data.table_source import TableSource
 
 
 def open_dataset(
-    data: str | Path | DataConfig, *, data_dir: Path | str | None = None, progress: bool = False
+    data: str | Path | DataConfig,
+    *,
+    data_dir: Path | str | None = None,
+    beside: Iterable[Path] = (),
+    progress: bool = False,
 ) -> Dataset:
     """Return a data set; if the cache does not have it yet, it is found, verified and stored there first.
 
     Args:
         data: the name of a data set, the path of a file, or the `data` of a training configuration.
-        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or files of columns; by default `STUDIES_DATA`.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or files of your own; by default `STUDIES_DATA`.
+        beside: folders in which a relative path is looked up before the working folder and `data_dir`.
         progress: whether to show a progress bar during downloads.
 
     Raises:
         ConfigError: if the data is missing or invalid, or the cache is not writable.
     """
-    return open_cached(prepare_data(data, data_dir=data_dir, progress=progress))
+    return open_cached(prepare_data(data, data_dir=data_dir, beside=beside, progress=progress))
 
 
 def prepare_data(
     data: str | Path | DataConfig,
     *,
     data_dir: Path | str | None = None,
+    beside: Iterable[Path] = (),
     download: bool = True,
     progress: bool = False,
     path: str = "data",
@@ -48,7 +57,8 @@ def prepare_data(
 
     Args:
         data: the name of a data set, the path of a file, or the `data` of a training configuration.
-        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or files of columns; by default `STUDIES_DATA`.
+        data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or files of your own; by default `STUDIES_DATA`.
+        beside: folders in which a relative path is looked up before the working folder and `data_dir`.
         download: whether to download files that are not on this machine.
         progress: whether to show a progress bar during downloads.
         path: the dotted path of the data in the configuration, for errors.
@@ -59,7 +69,7 @@ def prepare_data(
     config = data if isinstance(data, DataConfig) else DataConfig(str(data))
     search = FileSearch(find_data_dir(data_dir), downloads_folder(), download, progress)
     with errors_in(path=path):
-        source = _find_source(config, search)
+        source = find_source(config, Places(tuple(beside), data_dir))
         entry = CacheEntry(source.name, source.digest)
         if entry.find_damage():
             with entry.lock():
@@ -81,27 +91,23 @@ def _read_again(
         raise
 
 
-def _find_source(config: DataConfig, search: FileSearch) -> AbstractSource:
+def find_source(config: DataConfig, places: Places) -> AbstractSource:
     """Return the source that a configuration names; nothing is downloaded yet.
 
     Raises:
         ConfigError: if there is no such data set or file.
     """
     if config.is_table:
-        return find_table(config, search.data_dir)
+        return _find_file(config, places)
     if not config.name:
         names = ", ".join(published.SOURCES)
         raise ConfigError(f"is empty. Give the path of a file or one of: {names}.", path="name")
     return published.find_source(config.name)
 
 
-def find_table(config: DataConfig, data_dir: Path | str | None) -> TableSource:
-    """Return the source of the files that a configuration names.
-
-    Raises:
-        ConfigError: if there is no such file.
-    """
-    places = Places(data_dir=data_dir)
+def _find_file(config: DataConfig, places: Places) -> AbstractSource:
+    if is_array_file(config.file):
+        return ArraySource.of(places.find(config.file), config)
     named = {name: value for name in ("test", "validation") if isinstance(value := getattr(config, name), str)}
     parts = {name: places.find(value, path=name) for name, value in named.items()}
     return TableSource.of(places.find(config.file), parts, config)

@@ -17,9 +17,10 @@ from mlp.losses import Task
 from mlp.metrics import AbstractMetric, metrics
 from mlp.model import Model
 from mlp.scores import evaluate
+from studies.data.array_source import is_array_file
 from studies.data.column_types import find_types
 from studies.data.file_search import Places
-from studies.data.prepare import find_table, open_dataset
+from studies.data.prepare import find_source, open_dataset
 from studies.data.table import Table
 from studies.data.target_columns import check_target_columns, read_targets
 from studies.data.task import settle_task
@@ -62,6 +63,7 @@ def evaluate_model(
     for metric in extra_metrics:
         metric.check_task(task)
     data_config, notify = DataConfig(str(data)), on_notice or _ignore
+    beside: tuple[Path, ...] = ()
     if data_config.is_table:
         file = Places(data_dir=data_dir).find(data_config.file)
         own = settle_task(config)
@@ -69,13 +71,16 @@ def evaluate_model(
         if part is not None and not is_own:
             problem = "has no parts, because its content is not that of the file that the model was trained on"
             raise ConfigError(f"{data}: {problem}. Leave out --part.")
+        if is_array_file(file.name) and not is_own:
+            dataset = open_dataset(DataConfig(file=str(file), task=own.task, test=0), data_dir=data_dir)
+            return _scores(model, *_read_part(model, dataset, "train"), "data", extra_metrics)
         if not is_own or label not in (None, *own.targets):
             inputs, targets = _read_answers(open_table(file, model), model, label, notify)
             return _scores(model, inputs, targets, "data", extra_metrics)
-        data_config = replace(own, file=str(file))
+        data_config, beside = replace(own, file=str(file)), (file.parent,)
     elif data_config.name == config.data.name:
         data_config = config.data
-    dataset = open_dataset(data_config, data_dir=data_dir, progress=progress)
+    dataset = open_dataset(data_config, data_dir=data_dir, beside=beside, progress=progress)
     inputs, targets = _read_part(model, dataset, part or "test")
     return _scores(model, inputs, targets, part or "test", extra_metrics)
 
@@ -87,7 +92,7 @@ def _is_own_file(
     if not own.is_table or not model.manifest.data_digest:
         return False
     try:
-        source = find_table(replace(own, file=str(file)), data_dir)
+        source = find_source(replace(own, file=str(file)), Places((file.parent,), data_dir))
     except ConfigError as error:  # a file with another part of the data is missing
         notify(f"{file}: it is not known whether the model was trained on these rows: {error}")
         return False

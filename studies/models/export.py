@@ -37,6 +37,7 @@ class Provenance(AbstractRecord):
         blas: NumPy's BLAS on that machine, with its version and kernels.
         scores: all metrics of the kept epoch, by key.
         versions: the version of NumPy on that machine, and those of Python and this program that started the study.
+        data_folder: the folder in which a relative path in `data` was found; empty if it is found from anywhere.
     """
 
     study: str
@@ -50,6 +51,7 @@ class Provenance(AbstractRecord):
     blas: str
     scores: Mapping[str, float]
     versions: Mapping[str, str]
+    data_folder: str = ""
 
     @classmethod
     def error_name(cls) -> str:
@@ -82,6 +84,7 @@ class Provenance(AbstractRecord):
             blas=environment["blas"],
             scores={key: of for key, of in scores_at(ending.kept_epoch, trial.history).items() if not math.isnan(of)},
             versions={name: environment[name] for name in versions() if name in environment},
+            data_folder=record.data.folder,
         )
 
 

@@ -69,6 +69,7 @@ def retrain(
     provenance: Provenance | None = None,
     *,
     data_dir: str | Path | None = None,
+    beside: str | Path | None = None,
     test: bool = False,
     refit: bool = False,
     seed: int | None = None,
@@ -96,6 +97,7 @@ def retrain(
             only the data is compared with it, because these change the result.
         data_dir: a folder with `mnist/*.gz`, `fashion-mnist/*.gz` or CSV files; by default the environment variable
             `STUDIES_DATA`.
+        beside: the folder in which the file of the data is looked up first; by default that of the file `config`.
         test: whether to evaluate the kept weights on the test part.
         refit: whether to train on the training and validation parts together. The number of epochs is the recorded kept
             epoch; without a record, a normal training finds it first. The schedule still spans `config.epochs`, and
@@ -118,12 +120,16 @@ def retrain(
     place = ""
     if not isinstance(config, TrainConfig):
         place = f"{config}:"
+        beside = beside or Path(config).parent
         config, recorded = read_config(config)
         provenance = provenance or recorded
     with errors_in(place):
         if seed is not None:
             config = replace(config, seed=seed)
-        folder = prepare_data(settle_task(config), data_dir=data_dir, progress=progress)
+        folders = [] if beside is None else [Path(beside)]
+        if provenance is not None and provenance.data_folder:
+            folders.insert(0, Path(provenance.data_folder))
+        folder = prepare_data(settle_task(config), data_dir=data_dir, beside=folders, progress=progress)
         dataset, report = open_cached(folder), read_report(folder)
         if test and not len(dataset.test_inputs):
             raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")

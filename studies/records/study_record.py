@@ -33,6 +33,7 @@ class DataRecord(AbstractRecord):
         n_features: values per example.
         task: `classes`, `labels` or `values`.
         n_targets: classes, labels or values to predict.
+        folder: the folder in which the relative path of the file was found; empty if it is found from anywhere.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DataRecord(AbstractRecord):
     n_features: int = number(at_least=0)
     task: Task
     n_targets: int = number(at_least=0)
+    folder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

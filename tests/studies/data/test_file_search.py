@@ -27,9 +27,9 @@ def test_a_file_is_looked_up_beside_the_study_then_in_the_working_folder_then_in
     beside, here, data = folders
     for folder in (data, here, beside):
         (folder / "x.csv").write_text("same")
-        assert Places(beside).find("x.csv").resolve() == folder / "x.csv"
+        assert Places((beside,)).find("x.csv").resolve() == folder / "x.csv"
     assert Places().find("x.csv") == Path("x.csv")
-    assert Places(None, beside).find("x.csv") == Path("x.csv")
+    assert Places((), beside).find("x.csv") == Path("x.csv")
 
 
 @pytest.mark.parametrize("name", ["x.csv", "sub/x.csv"])
@@ -41,11 +41,11 @@ def test_different_files_of_the_same_name_are_refused_and_both_are_named(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     with pytest.raises(ConfigError) as error:
-        Places(beside).find(name, path="test")
+        Places((beside,)).find(name, path="test")
     expected = f'"test": there are different files {beside / name} and {data / name}. Rename one of them, or'
     assert str(error.value).startswith(expected)
     (data / name).write_text("one")
-    assert Places(beside).find(name) == beside / name
+    assert Places((beside,)).find(name) == beside / name
 
 
 def test_a_path_that_begins_with_a_dot_or_is_absolute_is_the_first_one_found(
@@ -54,9 +54,9 @@ def test_a_path_that_begins_with_a_dot_or_is_absolute_is_the_first_one_found(
     beside, here, _ = folders
     (beside / "x.csv").write_text("one")
     (here / "x.csv").write_text("two")
-    assert Places(beside).find("./x.csv") == beside / "x.csv"
-    assert Places(beside).find("../beside/x.csv").read_text() == "one"
-    assert Places(beside).find(str(here / "x.csv")) == here / "x.csv"
+    assert Places((beside,)).find("./x.csv") == beside / "x.csv"
+    assert Places((beside,)).find("../beside/x.csv").read_text() == "one"
+    assert Places((beside,)).find(str(here / "x.csv")) == here / "x.csv"
     assert Places().find("./x.csv").read_text() == "two"
 
 
@@ -64,11 +64,11 @@ def test_a_missing_file_is_refused_with_all_places(folders: tuple[Path, Path, Pa
     beside, here, data = folders
     (here / "x.csv").mkdir()
     with pytest.raises(ConfigError) as error:
-        Places(beside).find("x.csv")
+        Places((beside,)).find("x.csv")
     places = " nor ".join(str(folder / "x.csv") for folder in (beside, here, data))
     assert str(error.value) == f'"file": there is no file {places}.'
     with pytest.raises(ConfigError, match=r'^"file": there is no file /nowhere/x\.csv\.$'):
-        Places(beside).find("/nowhere/x.csv")
+        Places((beside,)).find("/nowhere/x.csv")
 
 
 def test_files_are_the_same_by_their_content(tmp_path: Path) -> None:
@@ -87,3 +87,15 @@ def test_files_are_the_same_by_their_content(tmp_path: Path) -> None:
 def test_a_folder_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be a regular file, got a folder"):
         file_digest(tmp_path)
+
+
+def test_the_folder_of_a_file_is_recorded_unless_it_is_found_from_anywhere(folders: tuple[Path, Path, Path]) -> None:
+    beside, here, data = folders
+    places = Places((beside,))
+    assert places.folder_of("sub/x.csv") == ""
+    for folder, expected in ((data, ""), (here, str(here)), (beside, str(beside))):
+        (folder / "sub").mkdir()
+        (folder / "sub" / "x.csv").write_text("same")
+        assert places.folder_of("sub/x.csv") == expected
+    assert places.folder_of(str(here / "sub" / "x.csv")) == ""
+    assert Places((data,)).folder_of("sub/x.csv") == ""
