@@ -8,7 +8,7 @@ short trainings on all training rows; `benchmarks/tables.py` compares it with ot
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ LOSSES: dict[Task, str] = {
 # need fewer epochs.
 SIZES = ((0, 128, 32), (20_000, 256, 32), (100_000, 1024, 24), (1_000_000, 1024, 15))
 SCALES = ("robust", "quantile", "standard")  # the first is that of base
+FEW_ROWS = 1000  # below, one validation part is too small to compare configurations, and folds cost little
+FOLDS = 5
 SHOWN = 8  # classes or values that a comment lists
 
 
@@ -40,8 +42,8 @@ class Starter:
         data: where the table is, its target, and every option that differs from its default.
         task: what is predicted.
         targets: the names of the classes, labels or values.
-        n_train: the number of training rows.
-        n_validation: the number of validation rows.
+        n_train: the number of training rows; with folds also those to validate on.
+        n_validation: the number of validation rows; 0 with folds.
         n_test: the number of test rows.
         n_columns: the number of columns that are read.
         scales: how numbers may be scaled; empty for images.
@@ -69,7 +71,10 @@ class Starter:
         Raises:
             ConfigError: if no row would be left to train on.
         """
-        n_validation = dataset.n_given or data.n_validation(len(dataset.inputs))
+        is_default = data.validation == DataConfig().validation and not (dataset.n_given or data.folds or data.order)
+        if is_default and len(dataset.inputs) < FEW_ROWS:
+            data = replace(data, folds=FOLDS)
+        n_validation = 0 if data.folds else dataset.n_given or data.n_validation(len(dataset.inputs))
         return cls(
             name or study_name(data.file or data.name),
             data,
@@ -96,7 +101,7 @@ class Starter:
         first = -(-epochs // 5)  # the first two waves of coslog end after a fifth of the epochs, the third near half
         head = f"""\
 # A study of {escaped(self.data.file or self.data.name)}: {self._aim()} from {columns}.
-# {self.n_train:,} rows to train on, {self.n_validation:,} to validate and {self.n_test:,} to test.
+# {self._parts()} and {self.n_test:,} to test.
 #
 # studies run FILE: search, where FILE is this file.
 # studies train FILE --refit --test: train [base] on all rows but the test part, and evaluate it on the test part.
@@ -153,6 +158,11 @@ batch_size                 = [{smaller}, {batch_size}, {larger}]
 """
         return head + (f'"data.scale"               = {_toml(self.scales)}\n' if self.scales else "")
 
+    def _parts(self) -> str:
+        if self.data.folds:
+            return f"{self.n_train:,} rows to train and validate on, in {self.data.folds} folds,"
+        return f"{self.n_train:,} rows to train on, {self.n_validation:,} to validate"
+
     def _aim(self) -> str:
         target = ", ".join(escaped(column) for column in self.data.targets)
         if self.task == "values":
@@ -168,7 +178,11 @@ batch_size                 = [{smaller}, {batch_size}, {larger}]
         if self.data.file:
             chosen |= {"task": self.task, "target": explicit["target"], "test": explicit["test"]}
         scale = self.scales[0] if self.scales else self.data.scale
-        chosen |= {"validation": explicit["validation"], "scale": scale}
+        if self.data.folds:
+            chosen.pop("validation", None)
+        else:
+            chosen["validation"] = explicit["validation"]
+        chosen["scale"] = scale
         width = max(map(len, chosen))
         return "".join(f"{key:{width}} = {_toml(value)}\n" for key, value in chosen.items())
 

@@ -11,10 +11,10 @@ import pytest
 from mlp.data import Dataset
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError
-from mlp.training import train
+from mlp.folds import open_training
 from studies.records.files import parse_toml
 from studies.search.spec import StudySpec, make_spec
-from studies.search.starter import SIZES, Starter, study_name, write_starter
+from studies.search.starter import FEW_ROWS, SIZES, Starter, study_name, write_starter
 
 pandas = pytest.importorskip("pandas")
 
@@ -53,7 +53,9 @@ def test_a_starter_is_a_valid_study_whose_base_is_in_its_space(task: str) -> Non
 def test_base_learns_a_small_table(task: str, score: float) -> None:
     dataset = table(task)
     spec = read(starter(dataset).text())
-    assert train(spec.base, dataset).kept_scores()[spec.study.metric] > score
+    training = open_training(spec.base, dataset.splits(spec.base.data, 0))
+    training.run()
+    assert training.kept_scores()[spec.study.metric] > score
 
 
 def test_base_is_the_same_for_classes_and_values_apart_from_loss_and_task() -> None:
@@ -75,9 +77,24 @@ def test_the_pruner_compares_trials_before_the_last_epoch() -> None:
 
 
 def test_options_of_the_data_are_kept() -> None:
-    options = {"test": 0.25, "separator": ";", "drop": ("id",), "missing": ("?",), "header": False, "folds": 5}
+    options = {"test": 0.25, "separator": ";", "drop": ("id",), "missing": ("?",), "header": False, "folds": 4}
     data = read(starter(table(), **options).text()).base.data
     assert {key: getattr(data, key) for key in options} == options
+
+
+def test_few_rows_are_cross_validated_unless_something_else_is_asked_for() -> None:
+    few, many = table(n=FEW_ROWS - 1), table(n=FEW_ROWS)
+    folds = [
+        read(starter(dataset, **options).text()).base.data.folds
+        for dataset, options in (
+            (few, {}),
+            (many, {}),
+            (few, {"validation": 0.1}),
+            (few, {"folds": 3}),
+            (few, {"order": "day"}),
+        )
+    ]
+    assert folds == [5, 0, 0, 3, 0]
 
 
 def test_a_scale_that_was_chosen_is_not_searched() -> None:
@@ -101,8 +118,9 @@ def test_a_study_is_named_after_the_file(file: str, name: str) -> None:
 
 
 def test_a_comment_counts_the_rows_of_each_part() -> None:
+    assert "800 rows to train on, 200 to validate and 0 to test" in starter(table(n=FEW_ROWS)).text()
     text = starter(table()).text()
-    assert "240 rows to train on, 60 to validate and 0 to test" in text
+    assert "300 rows to train and validate on, in 5 folds, and 0 to test" in text
     assert "one of 2 classes (high, low), from 2 columns" in text
 
 
@@ -112,4 +130,4 @@ def test_a_study_file_is_not_replaced_unless_asked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         write_starter(starter(table("values")), file)
     write_starter(starter(table("values")), file, replace=True)
-    assert 'task       = "values"' in file.read_text()
+    assert read(file.read_text()).base.data.task == "values"
