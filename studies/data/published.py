@@ -1,52 +1,20 @@
-"""Data sets by name: the digits of scikit-learn, and sets of IDX files; every content is pinned by SHA-256."""
+"""Data sets by name: those of scikit-learn, and sets of IDX files; every content is pinned by SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mlp.arrays import digest
 from mlp.data import Dataset
 from mlp.errors import ConfigError, did_you_mean
-from mlp.untrusted import read_gzip_or_plain
+from studies.data.bundled import BUNDLED, DIGITS
 from studies.data.idx import IdxFile, mnist_files
 from studies.data.sources import AbstractSource, FileSearch
 
-DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-MAX_DIGITS_BYTES = 1 << 20  # the decompressed file has 0.3 MB
-
-
-@dataclass(frozen=True)
-class DigitsSource(AbstractSource):
-    """The digits that are installed with scikit-learn.
-
-    They have no official test part, so every fifth row belongs to it. `digest` is the digest of the arrays.
-    """
-
-    def read(self, search: FileSearch) -> Dataset:
-        package = importlib.util.find_spec("sklearn")  # importing it would take a second
-        if package is None or package.origin is None:
-            problem = f'"{self.name}" is part of scikit-learn, which is not installed. Install scikit-learn.'
-            raise ConfigError(problem, path="name")
-        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-        try:
-            lines = read_gzip_or_plain(file, MAX_DIGITS_BYTES).decode().splitlines()
-            table = np.loadtxt(lines, np.int64, delimiter=",", ndmin=2)
-        except (FileNotFoundError, ValueError) as error:
-            problem = f"{file} must contain the digits: {error}. Reinstall scikit-learn."
-            raise ConfigError(problem, path="name") from error
-        is_test = np.arange(len(table)) % 5 == 4
-        inputs, labels = table[:, :-1].astype(np.uint8), table[:, -1].astype(np.int64)
-        arrays = inputs[~is_test], labels[~is_test], inputs[is_test], labels[is_test]
-        if (got := digest(*arrays)) != self.digest:
-            problem = f"{file} must contain the digits with the SHA-256 {self.digest}, got {got}."
-            raise ConfigError(f"{problem} Install another version of scikit-learn.", path="name")
-        return Dataset(self.name, *arrays, DIGITS, 16.0, self.digest, (8, 8))
 
 
 @dataclass(frozen=True)
@@ -88,7 +56,7 @@ class IdxSource(AbstractSource):
 SOURCES: dict[str, AbstractSource] = {
     source.name: source
     for source in (
-        DigitsSource("digits", "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09"),
+        *BUNDLED,
         IdxSource.from_digests(
             "mnist",
             DIGITS,

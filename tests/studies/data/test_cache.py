@@ -21,10 +21,10 @@ import pytest
 from mlp.data import DataConfig
 from mlp.errors import ConfigError
 from studies.data import cache
+from studies.data.bundled import DIGITS, DigitsSource
 from studies.data.cache import open_cached, read_report
 from studies.data.data_report import DataReport
 from studies.data.prepare import open_dataset, prepare_data
-from studies.data.published import DIGITS, DigitsSource
 from tests.disk_data import small_disk
 
 

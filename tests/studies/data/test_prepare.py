@@ -14,10 +14,10 @@ import pytest
 from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError
 from studies.data import idx, table_source
+from studies.data.bundled import DigitsSource
 from studies.data.cache import open_cached, read_report
 from studies.data.data_report import DataReport
 from studies.data.prepare import open_dataset, prepare_data
-from studies.data.published import DigitsSource
 from studies.data.sources import FileSearch
 from studies.data.table import Table
 

@@ -11,9 +11,10 @@ import pytest
 from mlp.arrays import digest
 from mlp.errors import ConfigError
 from studies.data import idx, published
+from studies.data.bundled import DIGITS, DigitsSource
 from studies.data.cache import ARRAYS, open_cached
 from studies.data.prepare import open_dataset, prepare_data
-from studies.data.published import CLOTHES, DIGITS
+from studies.data.published import CLOTHES
 
 REAL = Path(os.environ.get("STUDIES_DATA", "no such folder"))
 
@@ -25,7 +26,7 @@ def requires_files(folder: str) -> pytest.MarkDecorator:
 
 
 def test_every_source_is_listed_under_its_name() -> None:
-    assert list(published.SOURCES) == ["digits", "mnist", "fashion_mnist"]
+    assert list(published.SOURCES) == ["digits", "wine", "breast_cancer", "diabetes", "mnist", "fashion_mnist"]
     assert all(source.name == name for name, source in published.SOURCES.items())
 
 
@@ -43,6 +44,33 @@ def test_digits_equal_those_of_scikit_learn_with_every_fifth_row_as_test_part() 
     assert dataset.inputs.max() == dataset.largest == 16
     assert (dataset.classes, dataset.image_shape) == (DIGITS, (8, 8))
     assert dataset.digest == digest(*(np.asarray(getattr(dataset, name)) for name in ARRAYS))
+
+
+@pytest.mark.parametrize("name", ["wine", "breast_cancer", "diabetes"])
+def test_tables_equal_those_of_scikit_learn_with_every_fifth_row_as_test_part(name: str) -> None:
+    from sklearn import datasets
+
+    options = {"scaled": False} if name == "diabetes" else {}
+    bunch = getattr(datasets, f"load_{name}")(**options)
+    dataset = open_dataset(name)
+    is_test = np.arange(len(bunch.data)) % 5 == 4
+    for mask, inputs, targets in (
+        (~is_test, dataset.inputs, dataset.targets),
+        (is_test, dataset.test_inputs, dataset.test_targets),
+    ):
+        np.testing.assert_array_equal(inputs, bunch.data[mask])
+        if dataset.task == "classes":
+            names = np.array([str(bunch.target_names[code]) for code in bunch.target[mask]])
+            np.testing.assert_array_equal(np.array(dataset.classes)[targets], names)
+        else:
+            np.testing.assert_array_equal(targets[:, 0], bunch.target[mask])
+    assert dataset.columns == tuple(map(str, bunch.feature_names))
+    assert dataset.schema is not None
+    assert dataset.schema.names == dataset.columns
+
+
+def test_the_positive_class_of_breast_cancer_is_malignant() -> None:
+    assert open_dataset("breast_cancer").classes == ("benign", "malignant")
 
 
 @pytest.mark.parametrize(
@@ -75,8 +103,9 @@ def test_an_unknown_name_is_refused_with_the_most_similar_one() -> None:
 
 
 def test_no_other_digits_of_scikit_learn_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(published.SOURCES, "digits", published.DigitsSource("digits", "0" * 64))
+    monkeypatch.setitem(published.SOURCES, "digits", DigitsSource("digits", "0" * 64))
     with pytest.raises(
-        ConfigError, match=r'^"data\.name": .*digits\.csv\.gz must contain the digits with the SHA-256 000'
+        ConfigError,
+        match=r'^"data\.name": .*digits\.csv\.gz .* must contain "digits" with the SHA-256 000',
     ):
         prepare_data("digits")
