@@ -73,15 +73,34 @@ def hold_out(population: Population, n_held: int, rng: np.random.Generator) -> A
     if population.order is not None:
         return _latest(population.order, population.groups, n_held)
     if population.groups is not None:
-        return _whole_groups(*_shuffled_groups(population.groups, population.strata, rng), n_held)
-    return np.sort(_shuffled(population, rng)[:n_held])
+        groups, members, strata = _shuffled_groups(population.groups, population.strata, rng)
+        return _whole_groups(groups if strata is None else _spread(groups, strata), members, n_held)
+    rows = rng.permutation(population.n)
+    return np.sort((rows if population.strata is None else _spread(rows, population.strata))[:n_held])
 
 
 def hold_out_fold(population: Population, n_folds: int, fold: int, rng: np.random.Generator) -> Array:
-    """Return the rows of one of several folds, in ascending order; the arguments are those of `hold_out`."""
+    """Return the rows of one of several folds, in ascending order.
+
+    Rows, or groups of rows, are dealt out like cards, one stratum after another. So each stratum is divided evenly.
+
+    Args:
+        population: the rows.
+        n_folds: the number of folds.
+        fold: the number of the fold.
+        rng: the random stream of the shuffle.
+
+    Raises:
+        ConfigError: if there are fewer groups than folds.
+    """
     if population.groups is None:
-        return np.sort(_shuffled(population, rng)[fold::n_folds])
-    groups, members = _shuffled_groups(population.groups, population.strata, rng)
+        rows = rng.permutation(population.n)
+        if population.strata is not None:
+            rows = rows[np.argsort(population.strata[rows], kind="stable")]
+        return np.sort(rows[fold::n_folds])
+    groups, members, strata = _shuffled_groups(population.groups, population.strata, rng)
+    if strata is not None:
+        groups = groups[np.argsort(strata[groups], kind="stable")]
     sizes = np.bincount(members)
     if len(groups) < n_folds:
         raise ConfigError(f"must be at most {len(groups)}, the number of groups, got {n_folds}.", path="data.folds")
@@ -148,14 +167,10 @@ def _latest(order: Array, groups: Array | None, n_held: int) -> Array:
     return _whole_groups(np.argsort(latest, kind="stable")[::-1], members, n_held)
 
 
-def _shuffled(population: Population, rng: np.random.Generator) -> Array:
-    rows = rng.permutation(population.n)
-    return rows if population.strata is None else _spread(rows, population.strata)
-
-
 def _spread(rows: Array, strata: Array) -> Array:
     """Return shuffled rows reordered so that any stretch has nearly the overall proportions.
 
+    That holds for stretches only: every fifth row may be of one stratum, because strata alternate with a period.
     The i-th of m rows of a stratum is placed at (i + 1/2) / m of the way, and all rows are sorted by that position. A
     row that is alone in its stratum comes last, so that it is held out last.
     """
@@ -169,21 +184,23 @@ def _spread(rows: Array, strata: Array) -> Array:
     return rows[np.argsort(position, kind="stable")]
 
 
-def _shuffled_groups(groups: Array, strata: Array | None, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the numbers of the groups in shuffled order, and the number of each row's group.
+def _shuffled_groups(
+    groups: Array, strata: Array | None, rng: np.random.Generator
+) -> tuple[Array, Array, Array | None]:
+    """Return the numbers of the groups in shuffled order, the number of each row's group, and each group's stratum.
 
     A group belongs to the stratum that most of its rows have.
     """
     names, members = np.unique(groups, return_inverse=True)
     shuffled = rng.permutation(len(names))
     if strata is None:
-        return shuffled, members
+        return shuffled, members, None
     kinds, codes = np.unique(strata, return_inverse=True)
     pairs, counts = np.unique(members * len(kinds) + codes, return_counts=True)
     majority = np.zeros(len(names), np.int64)
     by_count = np.argsort(counts, kind="stable")
     majority[pairs[by_count] // len(kinds)] = pairs[by_count] % len(kinds)  # the largest count is written last
-    return _spread(shuffled, majority), members
+    return shuffled, members, majority
 
 
 def _whole_groups(groups: Array, members: Array, n_held: int) -> Array:

@@ -95,6 +95,26 @@ def test_folds_of_groups_are_disjoint_and_complete() -> None:
         hold_out_fold(Population(200, None, members), 18, 0, rng())
 
 
+@quick
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(2, 7), st.integers(0, 9))
+def test_every_class_is_divided_evenly_among_folds(counts: list[int], n_folds: int, seed: int) -> None:
+    classes = np.repeat(np.arange(len(counts)), counts)
+    folds = [hold_out_fold(Population(len(classes), classes), n_folds, fold, rng(seed)) for fold in range(n_folds)]
+    assert sorted(np.concatenate(folds)) == list(range(len(classes)))
+    found = np.array([np.bincount(classes[fold], minlength=len(counts)) for fold in folds])
+    assert (np.ptp(found, axis=0) <= 1).all()
+    assert np.ptp(found.sum(axis=1)) <= 1
+
+
+@pytest.mark.parametrize(("n_rare", "n_folds"), [(10, 5), (25, 2), (25, 5)])
+def test_groups_of_every_class_are_divided_evenly_among_folds(n_rare: int, n_folds: int) -> None:
+    members = np.repeat(np.arange(50), 4)
+    population = Population(200, (members < n_rare).astype(int), members)
+    counts = [int((members[hold_out_fold(population, n_folds, fold, rng())] < n_rare).sum()) for fold in range(n_folds)]
+    assert sum(counts) == 4 * n_rare
+    assert max(counts) - min(counts) <= 4
+
+
 def test_the_latest_rows_are_held_out() -> None:
     order = rng().permutation(50).astype(float)
     order[order == 49] = np.nan  # not known, so not the latest
