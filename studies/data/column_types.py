@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.cells import Decimal, text_of
+from mlp.cells import LARGEST_CELL, Decimal, text_of
 from mlp.columns import Column, Kind
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, did_you_mean, shortened, shown
-from studies.data.table_cells import Distinct, distinct_texts, is_text, missing_words, plain_numbers, read_column
+from studies.data.table_cells import Distinct, distinct_texts, missing_words, plain_numbers, read_column, texts_of
 from studies.data.text_formats import (
     COMPACT,
     are_compact_dates,
@@ -110,9 +110,9 @@ def check_names(table: Table, config: DataConfig) -> None:
 
 
 def _find_type(table: Table, name: str, config: DataConfig, missing: frozenset[str]) -> ColumnFacts:
-    values = table.columns[name]
+    values = texts_of(table.columns[name])
     facts = ColumnFacts(name, is_asked_for=name in (*config.categorical, *config.numeric))
-    if not is_text(values):
+    if values is None:
         return _of_typed(table, facts, config, missing)
     if name not in config.categorical and not (name not in config.numeric and _has_leading_zeros(values)):
         numbers = plain_numbers(values, missing) if config.decimal != "," else None
@@ -196,12 +196,13 @@ def _of_typed(table: Table, facts: ColumnFacts, config: DataConfig, missing: fro
     import pyarrow.types as types
 
     kind = table.columns[facts.name].type
-    is_date = types.is_temporal(kind)
+    is_date = types.is_date(kind) or types.is_timestamp(kind)
     if facts.name not in config.categorical and not types.is_boolean(kind):
         values = table.values(facts.name)
         if is_date:
             return _of_dates(table, facts, missing)
-        numbers = Column(facts.name, "number").try_parse(values, missing)[0]
+        numbers, is_bad = Column(facts.name, "number").try_parse(values, missing)
+        numbers[is_bad] = np.inf
         if np.isnan(numbers).all():
             facts.n_missing, facts.drop = len(table), "empty"
             return facts
@@ -218,13 +219,21 @@ def _of_typed(table: Table, facts: ColumnFacts, config: DataConfig, missing: fro
 
 
 def _of_numbers(table: Table, facts: ColumnFacts, numbers: Array, missing: frozenset[str]) -> ColumnFacts:
+    """Return a column of numbers; an unreadable text is infinite among them."""
     present = numbers[~np.isnan(numbers)]
     facts.integer = bool((present == np.floor(present)).all())
-    if facts.integer and not facts.is_asked_for and is_text(table.columns[facts.name]) and are_compact_dates(present):
+    is_code = not table.has_types and not facts.is_asked_for
+    if facts.integer and is_code and are_compact_dates(present):
         facts.form = COMPACT
         return _of_dates(table, facts, missing)
+    facts.cells, is_bad = Column(facts.name, "number").try_parse(numbers, missing)
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        value = table.values(facts.name)[row]
+        text = shown(value.item() if isinstance(value, np.generic) else value)
+        problem = f"{text} is not a number of at most {LARGEST_CELL:g}. Correct it, or list it in data.missing if it"
+        raise table.error(f"{problem} means a missing value.", facts.name, row)
     facts.kind, facts.type = "number", "number"
-    facts.cells = read_column(table, Column(facts.name, "number", decimal=facts.decimal), missing)
     present = facts.cells[~np.isnan(facts.cells)]
     facts.n_missing, facts.n_distinct = len(facts.cells) - len(present), len(np.unique(present))
     if len(present):
@@ -238,7 +247,7 @@ def _of_text_numbers(table: Table, facts: ColumnFacts, missing: frozenset[str]) 
     assert facts.distinct is not None
     numbers = numbers_of(facts.distinct.texts.tolist(), facts.decimal)
     examples = [text for text in facts.distinct.texts.tolist() if not _is_plain(text)][:N_EXAMPLES]
-    _of_numbers(table, facts, facts.distinct.take(numbers), missing)
+    _of_numbers(table, facts, facts.distinct.take(np.where(np.isnan(numbers), np.inf, numbers)), missing)
     if examples and facts.kind == "number":
         mark = " with a decimal comma" if facts.decimal == "," else ""
         facts.notes.append(f"numbers written as text{mark}, such as {', '.join(map(shown, examples))}")

@@ -31,11 +31,17 @@ def missing_words(config: DataConfig) -> frozenset[str]:
     return frozenset(MISSING_WORDS if config.missing == "auto" else ("", *(word.strip() for word in config.missing)))
 
 
-def is_text(values: pyarrow.ChunkedArray) -> bool:
-    """Return whether a column contains texts."""
+def texts_of(values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray | None:
+    """Return a column that contains texts, such as dictionaries of texts and times of day, as texts; otherwise None."""
+    import pyarrow
     import pyarrow.types as types
 
-    return bool(types.is_string(values.type) or types.is_large_string(values.type))
+    kind = values.type.value_type if types.is_dictionary(values.type) else values.type
+    if types.is_string(values.type) or types.is_large_string(values.type):
+        return values
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_time(kind):
+        return values.cast(pyarrow.large_string())
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +138,13 @@ def read_column(table: Table, column: Column, missing: frozenset[str], advice: s
     Raises:
         ConfigError: if a cell cannot be read; the message names the line.
     """
-    values = table.columns[column.name]
-    if not is_text(values):
+    texts = texts_of(table.columns[column.name])
+    if texts is None:
         cells, is_bad = column.try_parse(table.values(column.name), missing)
-    elif column.kind == "number" and column.decimal == "." and (numbers := plain_numbers(values, missing)) is not None:
+    elif column.kind == "number" and column.decimal == "." and (numbers := plain_numbers(texts, missing)) is not None:
         cells, is_bad = column.try_parse(numbers, missing)
     else:
-        distinct = distinct_texts(values, frozenset() if column.kind == "category" else missing)
+        distinct = distinct_texts(texts, frozenset() if column.kind == "category" else missing)
         of_texts, bad_texts = column.try_parse(distinct.texts, missing)
         cells = distinct.take(of_texts)
         is_bad = distinct.take(bad_texts, 0.0) > 0

@@ -15,7 +15,7 @@ from mlp.losses import Task
 from studies.data.column_types import ColumnFacts, find_types
 from studies.data.data_report import ColumnReport
 from studies.data.table import Table
-from studies.data.table_cells import is_text, missing_words, read_column
+from studies.data.table_cells import missing_words, read_column, texts_of
 
 MAX_CLASSES = 1000
 FEW_WHOLE_NUMBERS = 20  # distinct whole numbers up to which `task = "auto"` takes them for classes
@@ -141,8 +141,8 @@ def _columns(table: Table, found: list[ColumnFacts], task: Task, config: DataCon
 
 def _class_column(table: Table, facts: ColumnFacts, config: DataConfig) -> Column:
     """Return the column of the classes: their texts as in the file, in ascending order, the positive one last."""
-    values = table.columns[facts.name]
-    if facts.distinct is None and is_text(values):
+    values = texts_of(table.columns[facts.name])
+    if facts.distinct is None and values is not None:
         from studies.data.table_cells import distinct_texts
 
         texts = distinct_texts(values, missing_words(config)).texts.tolist()

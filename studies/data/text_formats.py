@@ -19,7 +19,7 @@ _DAYS = (
     *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%Y-%m", "%m/%Y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-DATE_FORMATS = ("", *(f"{day}{time}" for day in _DAYS for time in _TIMES), "%H:%M", "%H:%M:%S")
+DATE_FORMATS = ("", *(f"{day}{time}" for day in _DAYS for time in _TIMES), "%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 COMPACT = "%Y%m%d"  # 20240131, which is a number too
 _YEARS = (1900, 2100)
 _STARTS_WITH_ZERO = re.compile(r"[^0-9]*0([.,])[0-9]")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from mlp.columns import Column
+from mlp.columns import Column, Schema
 from mlp.errors import ConfigError
 from studies.data.column_levels import make_column
 from studies.data.column_types import ColumnFacts, find_types
+from studies.data.table import Table
+from studies.data.table_cells import read_cells
 from tests.table_data import columns_of, config_of, type_of, typed
 
 NUMBERS = [str(i) for i in range(40)]
@@ -184,3 +188,24 @@ def test_the_types_of_a_typed_file_decide(cells: list[Any], type_: str, values: 
 def test_numbers_of_a_typed_file_may_be_categories() -> None:
     (facts,) = find_types(typed(a=[1, 2, 1]), ["a"], config_of(categorical=("a",)))
     assert make_column(facts, np.arange(3)).levels == ("1", "2")
+
+
+def test_dictionaries_times_and_durations_of_a_typed_file_are_texts_and_numbers() -> None:
+    columns = {
+        "a": pa.array(["x", "y", "x"]).dictionary_encode(),
+        "b": pa.array([time(8, 30), time(9, 15), None]),
+        "c": pa.array([timedelta(hours=1), None, timedelta(hours=2)]),
+        "d": pa.array([Decimal("1.5"), Decimal("2.5"), None]),
+        "e": pa.array([1.5, float("nan"), None]),
+    }
+    table = Table("t.parquet", {n: pa.chunked_array([c]) for n, c in columns.items()}, 3, has_types=True)
+    found = find_types(table, list(columns), config_of())
+    assert [facts.type for facts in found] == ["category", "date", "number", "number", "number"]
+    assert [facts.n_missing for facts in found] == [0, 1, 1, 1, 2]
+    schema = Schema(tuple(make_column(facts, np.arange(3)) for facts in found))
+    assert read_cells(table, schema)[0].tolist()[::2] == [0, 3600, 1.5]
+
+
+def test_infinite_numbers_of_a_typed_file_are_refused_with_their_row() -> None:
+    with pytest.raises(ConfigError, match=r'column "a", row 2: inf is not a number of at most 1e\+30\. Correct it, or'):
+        find_types(typed(a=[1.0, float("inf")]), ["a"], config_of())
