@@ -109,7 +109,7 @@ def test_a_python_snippet_runs_as_a_script(snippet: str, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_shell_commands_run_in_order(folder: Path) -> None:
-    (file,) = re.findall(r"Save this one as `(\S+)`", TEXT)
+    (file,) = re.findall(r"save it as `(\S+)`", TEXT)
     (study,) = [code for language, code in BLOCKS if language == "toml"]
     (folder / file).write_text(study, encoding="utf-8")
     for line in LINES:

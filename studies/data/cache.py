@@ -29,6 +29,7 @@ from studies.data.data_report import DataReport
 ARRAYS = ("inputs", "targets", "test_inputs", "test_targets")
 OPTIONAL_ARRAYS = ("weights", "groups", "order")  # of tables whose configuration names such a column
 RECORD = "dataset.json"
+FIELDS = ("name", "largest", "digest", "n_given", "classes", "image_shape", "columns", "schema")
 REPORT = "report.json"
 MAX_RECORD = 6_000_000  # bytes; the names of a hundred thousand columns
 
@@ -88,6 +89,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{RECORD} is damaged") from None
     if not isinstance(record, dict) or record.pop("seal", None) != _seal(record):
         raise ValueError(f"{RECORD} is damaged")
+    if not {*FIELDS, "sizes", "sha256"} <= record.keys():
+        raise ValueError(f"{RECORD} was written by another version")
     for name, size in record["sizes"].items():
         if (folder / name).stat().st_size != size:
             raise ValueError(f"{name} has another size than it was stored with")

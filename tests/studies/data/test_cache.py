@@ -55,8 +55,17 @@ def edit(file: Path, old: bytes, new: bytes) -> None:
     file.write_bytes(content.replace(old, new, 1))
 
 
+def without_fields(folder: Path) -> None:
+    """Write the record as an earlier version did, which knew fewer fields; its seal is right."""
+    file = folder / cache.RECORD
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record = {key: value for key, value in record.items() if key not in ("n_given", "schema", "seal")}
+    file.write_text(json.dumps({**record, "seal": cache._seal(record)}), encoding="utf-8")
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "an array is missing": lambda folder: (folder / "test_targets.npy").unlink(),
+    "an earlier version wrote it": without_fields,
     "an array is truncated": lambda folder: os.truncate(folder / "inputs.npy", 200),
     "an array is empty": lambda folder: os.truncate(folder / "targets.npy", 0),
     "the record is missing": lambda folder: (folder / "dataset.json").unlink(),
