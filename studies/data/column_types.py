@@ -15,7 +15,15 @@ from mlp.cells import LARGEST_CELL, Decimal, text_of
 from mlp.columns import Column, Kind
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, did_you_mean, shortened, shown
-from studies.data.table_cells import Distinct, distinct_texts, missing_words, plain_numbers, read_column, texts_of
+from studies.data.table_cells import (
+    Distinct,
+    distinct_texts,
+    missing_words,
+    plain_numbers,
+    read_column,
+    shown_cell,
+    texts_of,
+)
 from studies.data.text_formats import (
     COMPACT,
     are_compact_dates,
@@ -229,10 +237,9 @@ def _of_numbers(table: Table, facts: ColumnFacts, numbers: Array, missing: froze
     facts.cells, is_bad = Column(facts.name, "number").try_parse(numbers, missing)
     if is_bad.any():
         row = int(is_bad.argmax())
-        value = table.values(facts.name)[row]
-        text = shown(value.item() if isinstance(value, np.generic) else value)
-        problem = f"{text} is not a number of at most {LARGEST_CELL:g}. Correct it, or list it in data.missing if it"
-        raise table.error(f"{problem} means a missing value.", facts.name, row)
+        problem = f"{shown_cell(table, facts.name, row)} is not a number of at most {LARGEST_CELL:g}"
+        advice = "Correct it, or list it in data.missing if it means a missing value."
+        raise table.error(f"{problem}. {advice}", facts.name, row)
     facts.kind, facts.type = "number", "number"
     present = facts.cells[~np.isnan(facts.cells)]
     facts.n_missing, facts.n_distinct = len(facts.cells) - len(present), len(np.unique(present))

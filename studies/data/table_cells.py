@@ -150,11 +150,19 @@ def read_column(table: Table, column: Column, missing: frozenset[str], advice: s
         is_bad = distinct.take(bad_texts, 0.0) > 0
     if is_bad.any():
         row = int(is_bad.argmax())
-        value = table.values(column.name)[row]
         if advice:
-            raise table.error(f"{shown(value)} is not a {column.kind}. {advice}", column.name, row)
+            raise table.error(
+                f"{shown_cell(table, column.name, row)} is not a {column.kind}. {advice}", column.name, row
+            )
+        value = table.values(column.name)[row]
         raise table.error(column.problem(value.strip() if isinstance(value, str) else value), column.name, row)
     return cells
+
+
+def shown_cell(table: Table, name: str, row: int) -> str:
+    """Return how a message shows a cell."""
+    value = table.values(name)[row]
+    return shown(value.item() if isinstance(value, np.generic) else value)
 
 
 def read_cells(table: Table, schema: Schema) -> Array:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from studies.data.table_cells import missing_words, read_cells, read_column
 from studies.data.target_columns import Targets, check_target_columns, find_targets, read_targets
 
 VERSION = "table 1"  # change it when the same file gives other arrays than before, so that caches are not reused
+Special: TypeAlias = tuple[Array | None, Array | None, Array | None]  # weight, group and place in time of each row
 MIN_PIXELS = 64  # a square number of byte columns from here on may be a picture
 
 
@@ -86,8 +88,9 @@ def build_dataset(
     """
     check_names(table, config)
     targets = find_targets(table, config)
-    rows = np.flatnonzero(targets.is_known)
-    train, test = _hold_out(table, targets, rows, config, 0 if "test" in parts else config.n_test(len(rows)))
+    special = read_special(table, config)
+    n_known = int(targets.is_known.sum())
+    train, test = _hold_out(targets, special, 0 if "test" in parts else config.n_test(n_known))
     found = _find_inputs(table, config)
     image_shape = _find_image_shape(found)
     if not image_shape:
@@ -103,21 +106,24 @@ def build_dataset(
     _check_width(table, columns)
     schema = Schema(tuple(columns), tuple(sorted(missing_words(config))))
     train_cells, test_cells = _cells(used, schema, (train, test))
-    weights, groups, order = (None if a is None else a[train] for a in read_special(table, config))
+    weights, groups, order = (None if a is None else a[train] for a in special)
     train_targets, test_targets = targets.values[train], targets.values[test]
-    n_given = 0
+    notices, n_given = [*table.notices, *targets.notices], 0
     if "validation" in parts:
-        given_cells, given_targets = read_part(parts["validation"], schema, targets)
-        n_given = len(given_cells)
-        train_cells = np.concatenate([train_cells, given_cells])
-        train_targets = np.concatenate([train_targets, given_targets])
+        given = _read_part(parts["validation"], schema, targets, config)
+        n_given = len(given.cells)
+        train_cells = np.concatenate([train_cells, given.cells])
+        train_targets = np.concatenate([train_targets, given.targets])
         # A validation part of its own is not split, so that neither groups nor order matter.
         weights, groups, order = (
-            None if a is None else np.concatenate([a, np.full(n_given, fill, a.dtype)])
-            for a, fill in ((weights, 1), (groups, -1), (order, 0))
+            None if a is None else np.concatenate([a, extra])
+            for a, extra in ((weights, given.weights), (groups, np.full(n_given, -1)), (order, np.zeros(n_given)))
         )
+        notices += given.notices
     if "test" in parts:
-        test_cells, test_targets = read_part(parts["test"], schema, targets)
+        given = _read_part(parts["test"], schema, targets, config)
+        test_cells, test_targets = given.cells, given.targets
+        notices += given.notices
     inputs, test_inputs = pack(train_cells), pack(test_cells)
     dataset = Dataset(
         name=Path(table.file).name,
@@ -136,12 +142,11 @@ def build_dataset(
         order=order,
         n_given=n_given,
     )
-    part_notices = [notice for part in parts.values() for notice in part.notices]
     report = DataReport(
         reading=table.reading,
         task=targets.sentence,
         columns=_report_columns(table, found, targets, schema, config),
-        notices=(*table.notices, *part_notices, *targets.notices),
+        notices=tuple(notices),
         classes=_count_classes(dataset),
         n_train=len(train_targets),
         n_validation=n_given,
@@ -167,16 +172,17 @@ def describe_table(table: Table, config: DataConfig) -> DataReport:
     return DataReport(table.reading, task, ordered, table.notices, n_train=len(table))
 
 
-def _hold_out(table: Table, targets: Targets, rows: Array, config: DataConfig, n_test: int) -> tuple[Array, Array]:
+def _hold_out(targets: Targets, special: Special, n_test: int) -> tuple[Array, Array]:
     """Return the training and the test rows; they do not depend on any seed, so that no search sees the test part."""
-    _, groups, order = (None if a is None else a[rows] for a in read_special(table, config))
+    rows = np.flatnonzero(targets.is_known)
+    _, groups, order = (None if a is None else a[rows] for a in special)
     population = Population(len(rows), strata_of(targets.values[rows], targets.task), groups, order)
     is_test = np.zeros(len(rows), bool)
     is_test[hold_out_test(population, n_test)] = True
     return rows[~is_test], rows[is_test]
 
 
-def read_special(table: Table, config: DataConfig) -> tuple[Array | None, Array | None, Array | None]:
+def read_special(table: Table, config: DataConfig) -> Special:
     """Return the weight, the group and the place in time of each row; None for what the configuration does not name.
 
     Raises:
@@ -226,11 +232,33 @@ def _cells(used: list[ColumnFacts], schema: Schema, parts: tuple[Array, ...]) ->
     return cells
 
 
-def read_part(table: Table, schema: Schema, targets: Targets) -> tuple[Array, Array]:
-    """Return the cells and the targets of a part in a file of its own; rows without a target are left out."""
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part in a file of its own: cells, targets and weights of its rows, and sentences for the user."""
+
+    cells: Array
+    targets: Array
+    weights: Array
+    notices: tuple[str, ...]
+
+
+def _read_part(table: Table, schema: Schema, targets: Targets, config: DataConfig) -> _Part:
+    """Return a part in a file of its own, read by the schema; rows without a target are left out."""
     check_target_columns(table, tuple(column.name for column in targets.columns))
     values, is_known = read_targets(table, targets.columns, targets.task, frozenset(schema.missing))
-    return read_cells(table, schema)[is_known], values[is_known]
+    if not is_known.any():
+        raise ConfigError(f"{table.file}: no row has a target.")
+    cells = read_cells(table, schema)[is_known]
+    weights = None
+    if config.weight in table.columns:
+        weights, _, _ = read_special(table, replace(config, group="", order=""))
+    weights = np.ones(len(table)) if weights is None else weights
+    notices = [*table.notices]
+    if n_missing := int((~is_known).sum()):
+        notices.append(f"{table.file}: {n_missing:,} of {len(table):,} rows have no target and are left out.")
+    for name, n in schema.count_unseen(cells).items():
+        notices.append(f'{table.file}: {n:,} rows have a level of "{name}" that the training part does not have.')
+    return _Part(cells, values[is_known], weights[is_known], tuple(notices))
 
 
 def _find_image_shape(found: list[ColumnFacts]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from mlp.losses import Task
 from studies.data.column_types import ColumnFacts, find_types
 from studies.data.data_report import ColumnReport
 from studies.data.table import Table
-from studies.data.table_cells import missing_words, read_column, texts_of
+from studies.data.table_cells import missing_words, read_column, shown_cell, texts_of
 
 MAX_CLASSES = 1000
 FEW_WHOLE_NUMBERS = 20  # distinct whole numbers up to which `task = "auto"` takes them for classes
@@ -188,9 +188,8 @@ def read_targets(table: Table, columns: tuple[Column, ...], task: Task, missing:
         codes = read_column(table, columns[0], missing)
         if (codes == UNSEEN).any():
             row = int((codes == UNSEEN).argmax())
-            value = table.values(columns[0].name)[row]
-            known = listed(columns[0].levels)
-            raise table.error(f"{shown(value)} is not one of the classes of the model: {known}.", columns[0].name, row)
+            text, known = shown_cell(table, columns[0].name, row), listed(columns[0].levels)
+            raise table.error(f"{text} is not one of the classes of the model: {known}.", columns[0].name, row)
         is_known = ~np.isnan(codes)
         return np.where(is_known, codes, 0).astype(np.int64), is_known
     advice = "Correct it, or leave the cell empty if the value is not known."

@@ -117,6 +117,20 @@ def test_parts_in_files_of_their_own_are_read_by_the_schema_of_the_training_file
     split = data.split(DataConfig("t.csv", validation="b.csv"), 0)
     assert split.validation is not None
     assert split.validation.rows.tolist() == [40, 41]
+    assert sorted({notice.partition(": ")[2] for notice in report.notices}) == [
+        "1 of 3 rows have no target and are left out.",
+        '1 rows have a level of "colour" that the training part does not have.',
+    ]
+    with pytest.raises(ConfigError, match="no row has a target"):
+        built(table, {"test": table_of("kind,colour,petal\n,red,3\n")}, target="kind", test="a.csv")
+
+
+def test_the_weights_of_a_validation_file_are_read_if_it_has_them() -> None:
+    columns = {"x": NOISE, "w": [1 + i % 3 for i in range(N)], "label": KINDS}
+    for part, expected in ((columns_of(**columns), 2.0), (columns_of(x=NOISE, label=KINDS), 1.0)):
+        data = dataset_of(columns_of(**columns), {"validation": part}, weight="w", validation="b.csv")
+        assert data.weights is not None
+        assert data.weights[-N + 1] == expected
 
 
 def test_a_square_number_of_byte_columns_is_a_picture() -> None:
