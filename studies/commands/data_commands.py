@@ -38,7 +38,7 @@ def data(
     from studies.data.file_search import Places
     from studies.data.prepare import prepare_data
     from studies.data.reading.files import read_table
-    from studies.data.table_source import describe_table
+    from studies.data.table_report import describe_table
 
     console = open_console()
     if rules:

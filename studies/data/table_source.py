@@ -19,11 +19,12 @@ from mlp.splits import Population, hold_out_test, strata_of
 from studies.data.column_checks import drop_useless, find_leak
 from studies.data.column_levels import make_column
 from studies.data.column_types import ColumnFacts, check_names, find_types
-from studies.data.data_report import ColumnReport, DataReport
+from studies.data.data_report import DataReport
 from studies.data.file_search import file_digest
 from studies.data.sources import AbstractSource, FileSearch
 from studies.data.table import Table, max_columns
 from studies.data.table_cells import missing_words, read_cells, read_column
+from studies.data.table_report import count_classes, report_columns
 from studies.data.target_columns import Targets, check_target_columns, find_targets, read_targets
 
 VERSION = "table 1"  # change it when the same file gives other arrays than before, so that caches are not reused
@@ -145,31 +146,14 @@ def build_dataset(
     report = DataReport(
         reading=table.reading,
         task=targets.sentence,
-        columns=_report_columns(table, found, targets, schema, config),
+        columns=report_columns(table, found, targets, schema, config),
         notices=tuple(notices),
-        classes=_count_classes(dataset),
+        classes=count_classes(dataset),
         n_train=len(train_targets),
         n_validation=n_given,
         n_test=len(test_targets),
     )
     return dataset, report
-
-
-def describe_table(table: Table, config: DataConfig) -> DataReport:
-    """Return the report on a table of which it is not decided yet what is predicted: all columns are inputs.
-
-    Raises:
-        ConfigError: if a column cannot be read; the message names the line.
-    """
-    check_names(table, replace(config, target="label"))
-    found = find_types(table, [name for name in table.names if name not in config.drop], config)
-    drop_useless(found)
-    columns = {f.name: make_column(f, np.arange(len(table))) for f in found if f.kind is not None}
-    reports = {facts.name: _report_column(facts, columns.get(facts.name)) for facts in found}
-    reports |= {name: ColumnReport(name, "", use="dropped: data.drop") for name in config.drop}
-    task = "not known, because no column to predict is chosen"
-    ordered = tuple(reports[name] for name in table.names)
-    return DataReport(table.reading, task, ordered, table.notices, n_train=len(table))
 
 
 def _hold_out(targets: Targets, special: Special, n_test: int) -> tuple[Array, Array]:
@@ -275,24 +259,6 @@ def _find_image_shape(found: list[ColumnFacts]) -> tuple[int, ...]:
     return (side, side) if lowest >= 0 and 1 < highest <= 255 else ()
 
 
-def _report_columns(
-    table: Table, found: list[ColumnFacts], targets: Targets, schema: Schema, config: DataConfig
-) -> tuple[ColumnReport, ...]:
-    """Return the reports on all columns, in the order of the file."""
-    reports = {report.name: report for report in targets.reports}
-    columns = {column.name: column for column in schema.columns}
-    reports |= {facts.name: _report_column(facts, columns.get(facts.name)) for facts in found}
-    for use, names in (("dropped: data.drop", config.drop), ("group", (config.group,)), ("weight", (config.weight,))):
-        reports |= {name: ColumnReport(name, "", use=use) for name in names if name and name not in reports}
-    return tuple(reports[name] for name in table.names)
-
-
-def _report_column(facts: ColumnFacts, column: Column | None) -> ColumnReport:
-    use = f"dropped: {facts.drop}" if column is None else _describe_use(column, facts)
-    notes = "; ".join(facts.notes)
-    return ColumnReport(facts.name, facts.type, facts.n_missing, facts.n_distinct, facts.values, use, notes)
-
-
 def _check_width(table: Table, columns: list[Column]) -> None:
     """Refuse a table whose categories have more levels than a network may have inputs."""
     n_inputs = sum(max(1, len(column.levels)) for column in columns)
@@ -301,22 +267,3 @@ def _check_width(table: Table, columns: list[Column]) -> None:
         problem = f"the columns have {n_inputs:,} inputs, at most {max_columns():,} are allowed. The widest is"
         advice = "Remove it with data.drop, or set STUDIES_MAX_INPUTS to allow more."
         raise ConfigError(f'{table.file}: {problem} "{shortened(widest)}". {advice}')
-
-
-def _describe_use(column: Column, facts: ColumnFacts) -> str:
-    """Return what an input becomes."""
-    indicator = ", is missing" if facts.n_missing else ""
-    if column.kind == "number":
-        return f"scaled{indicator}"
-    if column.kind == "date":
-        return f"days, year, month, weekday, hour if it varies{indicator}"
-    if len(column.levels) == 2:
-        return "one input, -1 or 1"
-    return f"{len(column.levels)} levels, one input each{indicator}"
-
-
-def _count_classes(dataset: Dataset) -> tuple[str, ...]:
-    if dataset.task != "classes":
-        return ()
-    counts = np.bincount(dataset.targets, minlength=len(dataset.classes)).tolist()
-    return tuple(f"{name} ({n:,})" for name, n in zip(dataset.classes, counts, strict=True))
