@@ -24,7 +24,7 @@ def open_dataset(
     data: str | Path | DataConfig,
     *,
     data_dir: Path | str | None = None,
-    beside: Iterable[Path] = (),
+    beside: Iterable[Path | str] = (),
     progress: bool = False,
 ) -> Dataset:
     """Return a data set; if the cache does not have it yet, it is found, verified and stored there first.
@@ -45,7 +45,7 @@ def prepare_data(
     data: str | Path | DataConfig,
     *,
     data_dir: Path | str | None = None,
-    beside: Iterable[Path] = (),
+    beside: Iterable[Path | str] = (),
     download: bool = True,
     progress: bool = False,
     path: str = "data",
@@ -69,7 +69,7 @@ def prepare_data(
     config = data if isinstance(data, DataConfig) else DataConfig(str(data))
     search = FileSearch(find_data_dir(data_dir), downloads_folder(), download, progress)
     with errors_in(path=path):
-        source = find_source(config, Places(tuple(beside), data_dir))
+        source = find_source(config, Places(tuple(map(Path, beside)), data_dir))
         entry = CacheEntry(source.name, source.digest)
         if entry.find_damage():
             with entry.lock():

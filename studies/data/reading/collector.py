@@ -132,6 +132,9 @@ class RowCollector:
 
     def _too_many(self, line: int, n: int) -> ConfigError:
         names, separator = self.dialect.names, self.dialect.separator
+        if len(names) == 1:
+            problem = f"line {line}: has {n} cells, but the line with the names of the columns has one"
+            return ConfigError(f"{problem}. Remove what is above the names, such as a title.")
         problem = f"line {line}: must have {len(names)} cells, one per column, got {n}"
         numbered = " If the first cell numbers the rows, it needs a name, too." if n == len(names) + 1 else ""
         return ConfigError(f'{problem}. Put a text that contains the separator "{separator}" in quotes.{numbered}')

@@ -16,8 +16,9 @@ from studies.data.table import check_names
 SEPARATORS = "\t;|,"  # among those that fit equally well, the first: `1,5;2,5` is also three cells separated by commas
 NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
 SHOWN = {"\t": "tab", " ": "space"}
-N_SAMPLE = 200  # lines
-SAMPLE = 1 << 18  # bytes; more are used if three lines are longer
+N_SAMPLE = 200  # lines below comments
+SAMPLE = 1 << 18  # bytes below comments; more are used if three lines are longer
+_ABOVE = re.compile(rb"(?:[ \t]*+(?:#[^\r\n]*+)?[\r\n]++)*+")  # comments and empty lines
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,17 @@ def find_dialect(start: bytes, config: DataConfig, *, is_complete: bool) -> Dial
 
 
 def _sample(start: bytes, is_complete: bool) -> list[str]:
-    """Return the first lines of a file with their ends, of which the last one is complete."""
-    lines = start[: SAMPLE if start.count(b"\n", 0, SAMPLE) > 3 else len(start)].splitlines(keepends=True)
-    if not is_complete or len(lines) > N_SAMPLE or len(start) > SAMPLE:
-        lines = lines[: min(N_SAMPLE, len(lines) - 1)] or lines
+    """Return the first lines of a file with their ends, of which the last one is complete.
+
+    Empty lines and lines that begin with `#` come on top, because there may be hundreds of them before the first row.
+    """
+    above = _ABOVE.match(start, 0, SAMPLE)
+    n_above = 0 if above is None else above.end()
+    is_long = start.count(b"\n", n_above, n_above + SAMPLE) > 3
+    lines = start[: n_above + SAMPLE if is_long else len(start)].splitlines(keepends=True)
+    n_lines = N_SAMPLE + len(start[:n_above].splitlines())
+    if not is_complete or len(lines) > n_lines or len(start) > n_above + SAMPLE:
+        lines = lines[: min(n_lines, len(lines) - 1)] or lines
     return [line.decode("utf-8", "replace") for line in lines]
 
 

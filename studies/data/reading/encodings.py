@@ -79,6 +79,7 @@ def to_utf8(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
                     raise NotUtf8Error(error.object, byte, line, n_valid) from None
                 problem = f"line {line}: the byte 0x{byte:02x} is not valid in {name or 'utf-8'}"
                 raise ConfigError(f"{problem}. Set data.encoding to the encoding of the file.") from None
+            text = text.removeprefix("\ufeff") if is_first else text  # a mark, although the byte order was given
             converted = text.encode("utf-8", "surrogatepass")
             n_valid += len(converted) - len(text)
         is_first = False

@@ -62,6 +62,24 @@ def test_what_the_csv_module_writes_is_read_as_it_was(
     assert cells(result) == {name: list(column) for name, column in zip(names, zip(*table, strict=True), strict=True)}
 
 
+WORD = st.text("abcxyzäß -_/:", min_size=1, max_size=8) | st.integers().map(str) | st.sampled_from(["", "1.5", "x, y"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 5).flatmap(lambda n: st.lists(st.tuples(*[WORD] * n), min_size=1, max_size=20)),
+    st.sampled_from(",;\t|"),
+)
+def test_the_separator_of_any_table_of_words_and_numbers_is_detected(
+    table: list[tuple[str, ...]], separator: str
+) -> None:
+    stream = io.StringIO()
+    names = [f"column {number}" for number in range(len(table[0]))]
+    csv.writer(stream, delimiter=separator).writerows([names, *table])
+    rows = list(zip(*table, strict=True))
+    assert cells(read(stream.getvalue())) == {name: list(row) for name, row in zip(names, rows, strict=True)}
+
+
 @pytest.mark.parametrize("n", [1, 7, 100])
 def test_rows_that_lie_in_several_blocks_are_read_like_those_in_one(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = 'a,b\n1,"x\ny, ""z"""\n\n# no row\n2\r\n3,"é"\n' * 3
@@ -133,6 +151,12 @@ def test_the_encoding_is_detected(text: str, encoding: str, shown: str) -> None:
     assert bool(table.notices) == (not shown.startswith("UTF"))
 
 
+def test_a_byte_order_mark_is_skipped_when_the_encoding_is_given() -> None:
+    for encoding in ("utf-8", "utf-16-le", "utf-16"):
+        text = "a;b\n1;é\n" if encoding == "utf-16" else "\ufeffa;b\n1;é\n"
+        assert cells(read(text, encoding, encoding=encoding)) == {"a": ["1"], "b": ["é"]}
+
+
 def test_letters_that_appear_late_in_a_file_are_read_like_early_ones() -> None:
     text = "a,b\n" + "1,x\n" * 600_000 + "2,é\n"
     table = read(text, "cp1252")
@@ -183,6 +207,12 @@ def test_comments_are_skipped_but_names_and_data_with_their_mark_are_kept(
     table = read(text)
     assert cells(table) == expected
     assert lines(table) == on_lines
+
+
+def test_hundreds_of_comments_may_come_first() -> None:
+    table = read("# x, y, z\n" * 1000 + "a;b\n1;2\n")
+    assert (cells(table), lines(table)) == ({"a": ["1"], "b": ["2"]}, [1002])
+    assert cells(read("\n" * 1000 + "a;b\n1;2\n")) == {"a": ["1"], "b": ["2"]}
 
 
 def test_skipped_and_filled_lines_are_counted_in_notices() -> None:
@@ -240,6 +270,7 @@ REFUSED = {
         "a,b\n1,2\n4,5,6\n",
         'line 3: must have 2 cells, one per column, got 3. Put a text that contains the separator "," in quo',
     ),
+    "a title": ("Report\n\na,b,c\n1,2,3\n", "line 3: has 3 cells, but the line with the names of the columns has one."),
     "too many cells in all lines": ("a,b\n1,2,3\n4,5,6\n", "line 2: must have 2 cells, one per column, got 3."),
     "too many cells and a quote": ('a,b\n1",2\n4,5,6\n', "line 3: must have 2 cells, one per column, got 3."),
     "an open quote": ('a,b\n1,"2\n3,4\n', "line 2: a quote is not closed. Close it, or write quotes inside quoted"),
