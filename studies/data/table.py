@@ -135,6 +135,12 @@ class Table:
         return replace(self, columns=columns, n_rows=len(rows), lines=self.lines.take(rows))
 
 
+def describe_size(n_rows: int, n_columns: int) -> str:
+    """Return the size of a table in words, such as `1,599 rows, 12 columns`."""
+    rows, columns = ("row" if n_rows == 1 else "rows"), ("column" if n_columns == 1 else "columns")
+    return f"{n_rows:,} {rows}, {n_columns:,} {columns}"
+
+
 def max_columns() -> int:
     """Return how many columns a file, and how many inputs a network, may have: `STUDIES_MAX_INPUTS`, or 20,000.
 

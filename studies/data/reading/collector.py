@@ -11,7 +11,7 @@ from mlp.arrays import Array
 from mlp.errors import ConfigError
 from studies.data.reading.dialect import Dialect
 from studies.data.reading.rows import Block
-from studies.data.table import Lines, Table
+from studies.data.table import Lines, Table, describe_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,8 +183,7 @@ class RowCollector:
         names = list(self.dialect.names)
         dropped = self._name_last(names, whole.columns[-1], lines)
         columns = dict(zip(names, whole.columns, strict=False))
-        size = f"{self._n_rows:,} {'row' if self._n_rows == 1 else 'rows'}, {len(columns)} column"
-        reading = f"{file}: {size}{'' if len(columns) == 1 else 's'}; {detected}."
+        reading = f"{file}: {describe_size(self._n_rows, len(columns))}; {detected}."
         counted = [places.notice for places in (self._comments, self._blanks, self._short) if places.n]
         return Table(
             file,

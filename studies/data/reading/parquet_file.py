@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlp.errors import ConfigError
 from studies.data.reading.content import FREE_EXPANDED, MAX_EXPANDED, Content
-from studies.data.table import Lines, Table, check_names
+from studies.data.table import Lines, Table, check_names, describe_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,8 +45,7 @@ def read_parquet(content: Content, file: str) -> Table:
     if not len(whole):
         raise ConfigError("must have at least one row.")
     columns = dict(zip(whole.column_names, whole.columns, strict=True))
-    size = f"{len(whole):,} {'row' if len(whole) == 1 else 'rows'}, {len(columns)} column"
-    reading = f"{file}: {size}{'' if len(columns) == 1 else 's'}; Parquet."
+    reading = f"{file}: {describe_size(len(whole), len(columns))}; Parquet."
     return Table(file, columns, len(whole), Lines.from_line(1), has_types=True, reading=reading)
 
 

@@ -28,7 +28,19 @@ from studies.running.segments import Segment, run_segment
 from tests.study_data import BASE, prepared_digits  # noqa: F401 - a fixture
 
 SOON = 20.0  # seconds within which a result must arrive; a worker needs less than one to start
-HEAVY = {"optuna", "sqlalchemy", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "rich", "typer"}
+HEAVY = {
+    "optuna",
+    "sqlalchemy",
+    "mlflow",
+    "pandas",
+    "pyarrow",
+    "charset_normalizer",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "rich",
+    "typer",
+}
 
 PARENT = """
 import os, signal, sys, time
