@@ -39,6 +39,22 @@ from mlp.registry import AbstractPart, Registry
 from mlp.schedules import ReduceOnPlateau, schedules
 from mlp.scores import PARTS, standard
 
+# Predicts from a model file and a JSON file of rows, in a process that can import nothing but the standard library,
+# NumPy, `mlp` and threadpoolctl; prints what is predicted from rows and from columns.
+NUMPY_ONLY = """
+import json, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "mlp", "threadpoolctl"}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from mlp import load_model
+rows = json.load(open(sys.argv[2], encoding="utf-8"))
+model = load_model(sys.argv[1])
+print(json.dumps({"rows": model.predict_proba(rows).tolist(), "columns": model.predict_proba(
+    {name: [row[name] for row in rows] for name in rows[0]}).tolist()}))
+"""
+
 FAMILIES: tuple[Registry[Any], ...] = (
     activations,
     initializers,

@@ -14,20 +14,7 @@ import pandas as pd
 import pytest
 
 from mlp import ConfigError, DataConfig, Dataset, Model, TrainConfig, load_model, save_model, train
-
-ALONE = """
-import json, sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("pandas", "sklearn", "scipy", "matplotlib", "optuna", "mlflow", "pyarrow"):
-            raise ImportError(name)
-sys.meta_path.insert(0, Refuse())
-from mlp import load_model
-rows = json.load(open(sys.argv[2], encoding="utf-8"))
-model = load_model(sys.argv[1])
-print(json.dumps({"rows": model.predict_proba(rows).tolist(), "columns": model.predict_proba(
-    {name: [row[name] for row in rows] for name in rows[0]}).tolist()}))
-"""
+from tests.mlp_data import NUMPY_ONLY
 
 
 def table(n: int = 120) -> pd.DataFrame:
@@ -72,7 +59,7 @@ def test_a_process_with_numpy_only_predicts_the_bits_of_the_training_session(
     rows = json.loads(table()[:30].to_json(orient="records", date_format="iso", double_precision=15))
     (tmp_path / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     place = save_model(model, tmp_path / "model.json")
-    command = [sys.executable, "-c", ALONE, str(place), str(tmp_path / "rows.json")]
+    command = [sys.executable, "-c", NUMPY_ONLY, str(place), str(tmp_path / "rows.json")]
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert json.loads(found.stdout) == {"rows": expected, "columns": expected}
 

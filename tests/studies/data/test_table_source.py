@@ -14,7 +14,7 @@ from mlp.errors import ConfigError
 from studies.data.cache import open_cached, read_report
 from studies.data.data_plan import DataPlan
 from studies.data.prepare import open_dataset, prepare_data
-from tests.table_data import built, columns_of, dataset_of, table_of
+from tests.table_data import built, columns_of, config_of, dataset_of, table_of
 
 FLOWERS = "petal,colour,kind\n" + "".join(f"{i % 7},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}\n" for i in range(40))
 N = 100
@@ -74,6 +74,22 @@ def test_a_changed_value_in_the_test_part_changes_no_training_input_and_no_level
     assert after.schema == before.schema
     np.testing.assert_array_equal(after.inputs, before.inputs)
     assert after.test_inputs[0].tolist() == [1e9, -1]
+
+
+def test_a_changed_value_in_the_validation_part_changes_no_number_of_the_encoding() -> None:
+    colours = ["red" if i % 3 else "blue" for i in range(N)]
+    days = [f"{1 + i % 28}.{1 + i % 12}.2024" for i in range(N)]
+    config = config_of(test=0)
+    before = dataset_of(columns_of(x=NOISE, colour=colours, day=days, label=KINDS), test=0).split(config, 0)
+    assert before.validation is not None
+    changed, later, other = NOISE.copy(), days.copy(), colours.copy()
+    for row in before.validation.rows.tolist():
+        changed[row], later[row], other[row] = 1e9 + row, "31.12.2049", "red"
+    after = dataset_of(columns_of(x=changed, colour=other, day=later, label=KINDS), test=0).split(config, 0)
+    assert after.validation is not None
+    np.testing.assert_array_equal(after.validation.rows, before.validation.rows)
+    assert after.validation.inputs[after.validation.rows[0], 0] > 1e9 - 1
+    assert after.train.encoding == before.train.encoding
 
 
 def test_missing_cells_are_nan_and_missing_targets_are_left_out() -> None:
