@@ -23,7 +23,7 @@ from studies.data.data_plan import DataPlan
 from studies.data.data_report import DataReport
 from studies.data.file_search import Places
 from studies.data.prepare import prepare_data
-from studies.data.task import settle_task
+from studies.data.task import explain_task, settle_task
 from studies.errors import WaitInterruptedError
 from studies.hints import command_line
 from studies.models.export import export_trial
@@ -100,7 +100,7 @@ class Plan:
     @property
     def data_plan(self) -> DataPlan:
         """What is learnt from a file of columns, and what to know about the parts of any data."""
-        return DataPlan.of(self.report, self.splits)
+        return DataPlan.of(self.report and explain_task(self.report, self.spec.base), self.splits)
 
     def notices(self, workers: int | None = None) -> list[str]:
         """Return what a user should know before the study starts: settings that have no effect.

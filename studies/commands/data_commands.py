@@ -12,7 +12,7 @@ from studies.commands.options import DataDirOption
 from studies.commands.terminal import open_console, print_line
 
 if TYPE_CHECKING:
-    from mlp.data_config import DataConfig
+    from mlp.config import TrainConfig
 
 
 def data(
@@ -39,6 +39,7 @@ def data(
     from studies.data.prepare import prepare_data
     from studies.data.reading.files import read_table
     from studies.data.table_report import describe_table
+    from studies.data.task import explain_task, settle_task
 
     console = open_console()
     if rules:
@@ -47,7 +48,8 @@ def data(
         if not rules:
             raise typer.BadParameter("is missing. Give the path of a file.", param_hint="FILE")
         return
-    config = _configured(file, tuple(target or ()), overrides or [])
+    training = _configured(file, tuple(target or ()), overrides or [])
+    config = settle_task(training)
     report = None
     beside = (Path(file).parent,) if Path(file).suffix == ".toml" else ()
     has_columns = config.is_table and not is_array_file(config.file)
@@ -66,17 +68,16 @@ def data(
     if report is None:
         print_line(console, f"{config.name} is a published data set, whose form is known.")
         return
-    console.print(data_view(report))
+    console.print(data_view(explain_task(report, training) if report.is_decided else report))
     if not report.is_decided:
         print_line(console, "Choose the column to predict with --target COLUMN.")
 
 
-def _configured(file: str, target: tuple[str, ...], overrides: list[str]) -> DataConfig:
-    """Return the data of a study file or of a file of columns, with the options of the command line."""
+def _configured(file: str, target: tuple[str, ...], overrides: list[str]) -> TrainConfig:
+    """Return the configuration in a study file or for a file of columns, with the options of the command line."""
     from mlp.config import TrainConfig
     from mlp.data_config import current_changes
     from mlp.paths import merge
-    from studies.data.task import settle_task
     from studies.models.export import read_config
     from studies.search.spec import parse_override
 
@@ -89,4 +90,4 @@ def _configured(file: str, target: tuple[str, ...], overrides: list[str]) -> Dat
     )
     if target:
         config = replace(config, data=replace(config.data, target=target[0] if len(target) == 1 else target))
-    return settle_task(config)
+    return config

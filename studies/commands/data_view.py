@@ -26,6 +26,7 @@ def data_view(report: DataReport) -> RenderableType:
     lines: list[RenderableType] = [Text(report.reading), Text(), table, Text()]
     if (more := len(report.columns) - MAX_COLUMNS) > 0:
         lines.append(Text(f"{more:,} more columns are not shown."))
+    lines += [Text(f"numbers  {form}") for form in report.forms]
     lines.append(Text(f"task     {report.task}"))
     if report.classes:
         lines.append(Text(f"classes  {len(report.classes)}: {listed(report.classes)}"))

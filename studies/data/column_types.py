@@ -28,6 +28,8 @@ from studies.data.text_formats import (
     COMPACT,
     are_compact_dates,
     find_date_format,
+    find_mixed_units,
+    find_number_form,
     numbers_of,
     spread,
     vote_for_decimal,
@@ -66,6 +68,7 @@ class ColumnFacts:
         values: the range of the values, or examples.
         drop: why it is no input; empty if it is one.
         notes: sentences for the user.
+        written: how numbers are written, if not plainly, and an example.
     """
 
     name: str
@@ -82,6 +85,7 @@ class ColumnFacts:
     values: str = ""
     drop: str = ""
     notes: list[str] = field(default_factory=list)
+    written: tuple[str, str] = ("", "")
 
 
 def find_types(table: Table, names: list[str], config: DataConfig) -> list[ColumnFacts]:
@@ -184,7 +188,6 @@ def _settle_decimals(table: Table, found: list[ColumnFacts], missing: frozenset[
             continue
         if marks == {","} and not np.isnan(numbers_of(facts.distinct.texts.tolist(), ",")).any():
             facts.decimal = ","
-            facts.notes.clear()
             _of_text_numbers(table, facts, missing)
         reading = numbers_of(texts[:1], facts.decimal)[0]
         if not marks:
@@ -253,11 +256,12 @@ def _of_numbers(table: Table, facts: ColumnFacts, numbers: Array, missing: froze
 def _of_text_numbers(table: Table, facts: ColumnFacts, missing: frozenset[str]) -> ColumnFacts:
     assert facts.distinct is not None
     numbers = numbers_of(facts.distinct.texts.tolist(), facts.decimal)
-    examples = [text for text in facts.distinct.texts.tolist() if not _is_plain(text)][:N_EXAMPLES]
+    texts: list[str] = facts.distinct.texts.tolist()
     _of_numbers(table, facts, facts.distinct.take(np.where(np.isnan(numbers), np.inf, numbers)), missing)
-    if examples and facts.kind == "number":
-        mark = " with a decimal comma" if facts.decimal == "," else ""
-        facts.notes.append(f"numbers written as text{mark}, such as {', '.join(map(shown, examples))}")
+    if facts.kind == "number":
+        facts.written = find_number_form(texts, facts.decimal)
+        doubt = find_mixed_units(texts)
+        facts.notes += [doubt] if doubt and doubt not in facts.notes else []
     return facts
 
 
@@ -327,14 +331,6 @@ def _has_leading_zeros(values: pyarrow.ChunkedArray) -> bool:
 
 def _is_padded_code(text: str) -> bool:
     return len(text) > 1 and text[0] == "0" and text.isdigit()
-
-
-def _is_plain(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _short_date(text: str) -> str:

@@ -46,6 +46,7 @@ def _lines(report: DataReport, split: Split) -> tuple[str, ...]:
     without = f"; dropped: {listed(dropped)}" if dropped else ""
     return (
         f"data     {report.reading}",
+        *(f"numbers  {form}" for form in report.forms),
         f"task     {report.task}",
         *([f"classes  {len(report.classes)}: {listed(report.classes)}"] if report.classes else []),
         f"inputs   {split.n_features:,} from {columns}{without}",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mlp.errors import shortened, shown
 from mlp.records import AbstractRecord, number
 
 OTHER_USES = ("to predict", "group", "weight")
+N_SHOWN = 3  # columns that a line about several columns names
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,9 @@ class ColumnReport(AbstractRecord):
         distinct: the number of distinct values.
         values: the range of the values, or examples.
         use: what becomes of the column, such as `input` or `dropped: constant`.
-        warning: what a user should know about it, in one or more sentences; empty if there is nothing.
+        warnings: what a user should know about it, one sentence each.
+        form: how numbers are written, if not plainly, such as `a decimal comma and percent signs`.
+        example: a number as it is written in this form.
     """
 
     name: str
@@ -29,7 +35,9 @@ class ColumnReport(AbstractRecord):
     distinct: int = number(0, at_least=0)
     values: str = ""
     use: str = "input"
-    warning: str = ""
+    warnings: tuple[str, ...] = ()
+    form: str = ""
+    example: str = ""
 
     @property
     def is_dropped(self) -> bool:
@@ -82,5 +90,42 @@ class DataReport(AbstractRecord):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The notices, and the warnings of the columns, each of which names its column."""
-        return (*self.notices, *(f'column "{c.name}": {c.warning}' for c in self.columns if c.warning))
+        """The notices, and the warnings of the columns; those of the same kind are one sentence."""
+        by_kind: dict[str, list[tuple[str, str]]] = {}
+        for column in self.columns:
+            for warning in column.warnings:
+                by_kind.setdefault(_kind(warning), []).append((column.name, warning))
+        return (*self.notices, *map(_fold, by_kind.values()))
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """How the numbers of columns are written, if not plainly, one sentence for each form."""
+        by_form: dict[str, list[ColumnReport]] = {}
+        for column in self.columns:
+            if column.form:
+                by_form.setdefault(column.form, []).append(column)
+        return tuple(
+            f"with {form}, such as {shown(columns[0].example)}, in {_named(column.name for column in columns)}"
+            for form, columns in by_form.items()
+        )
+
+
+def _kind(warning: str) -> str:
+    """Return what warnings of the same kind have in common: their words without numbers and quoted texts."""
+    return re.sub(r"""(?<!\w)(?:"[^"]*"|'[^']*')|\S*\d\S*""", "", warning)
+
+
+def _fold(warnings: list[tuple[str, str]]) -> str:
+    """Return one sentence for warnings of the same kind, each with the name of its column."""
+    (name, warning), others = warnings[0], [other for other, _ in warnings[1:]]
+    sentence = f'column "{shortened(name)}": {warning}'
+    return f"{sentence.rstrip('.')}; likewise {_named(others)}" if others else sentence
+
+
+def _named(names: Iterable[str]) -> str:
+    """Return how a sentence names one or more columns."""
+    quoted = [f'"{shortened(name)}"' for name in names]
+    if len(quoted) == 1:
+        return f"column {quoted[0]}"
+    more = ", ..." if len(quoted) > N_SHOWN else ""
+    return f"{len(quoted):,} columns ({', '.join(quoted[:N_SHOWN])}{more})"

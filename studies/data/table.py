@@ -65,7 +65,7 @@ class Table:
         n_rows: the number of rows n.
         lines: where each row begins. A Parquet file has no lines, so they are the numbers of its rows, from 1.
         has_types: whether the file states the types of its columns, as Parquet; in a CSV file every cell is a text.
-        reading: one line on what was detected: `wine.csv: 1,599 rows, 12 columns; separator ;, UTF-8.`
+        reading: one line on what was detected: `wine.csv: 1,599 rows, 12 columns; separator ";", UTF-8.`
         notices: what the user should know, one sentence each, such as how many lines were skipped.
     """
 

@@ -31,8 +31,8 @@ def report_columns(
 
 def _report_column(facts: ColumnFacts, column: Column | None) -> ColumnReport:
     use = f"dropped: {facts.drop}" if column is None else _describe_use(column, facts)
-    notes = "; ".join(facts.notes)
-    return ColumnReport(facts.name, facts.type, facts.n_missing, facts.n_distinct, facts.values, use, notes)
+    sizes = (facts.n_missing, facts.n_distinct)
+    return ColumnReport(facts.name, facts.type, *sizes, facts.values, use, tuple(facts.notes), *facts.written)
 
 
 def _describe_use(column: Column, facts: ColumnFacts) -> str:

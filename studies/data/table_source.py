@@ -27,7 +27,7 @@ from studies.data.table_cells import missing_words, read_cells, read_column
 from studies.data.table_report import count_classes, report_columns
 from studies.data.target_columns import Targets, check_target_columns, find_targets, read_targets
 
-VERSION = "table 1"  # change it when the same file gives other arrays than before, so that caches are not reused
+VERSION = "table 2"  # change it when the same file gives other arrays than before, so that caches are not reused
 Special: TypeAlias = tuple[Array | None, Array | None, Array | None]  # weight, group and place in time of each row
 MIN_PIXELS = 64  # a square number of byte columns from here on may be a picture
 

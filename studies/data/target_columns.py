@@ -79,8 +79,9 @@ def find_targets(table: Table, config: DataConfig) -> Targets:
 
 def _report(facts: ColumnFacts, task: Task) -> ColumnReport:
     kind = {"classes": "class", "labels": "label", "values": "value"}[task]
-    notes = "; ".join(facts.notes)
-    return ColumnReport(facts.name, kind, facts.n_missing, facts.n_distinct, facts.values, "to predict", notes)
+    written = facts.written if task != "classes" else ("", "")
+    sizes = (facts.n_missing, facts.n_distinct)
+    return ColumnReport(facts.name, kind, *sizes, facts.values, "to predict", tuple(facts.notes), *written)
 
 
 def check_target_columns(table: Table, names: tuple[str, ...], advice: str = "Set data.target to it.") -> None:
@@ -105,7 +106,7 @@ def _find_task(table: Table, found: list[ColumnFacts], config: DataConfig) -> tu
     if config.task != "auto":
         if config.task == "classes" and len(found) > 1:
             raise ConfigError(f"must name one column to predict classes, got {len(found)}.", path="target")
-        return config.task, "data.task, the loss or a metric says so."
+        return config.task, "the configuration says so."
     if len(found) > 1:
         is_binary = all(f.cells is not None and set(np.unique(f.cells).tolist()) <= {0.0, 1.0} for f in found)
         if is_binary:

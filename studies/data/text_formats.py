@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.cells import Decimal, parse_number, read_dates
+from mlp.cells import SPACES, Decimal, parse_number, read_dates
 
 N_SAMPLE = 2000  # distinct texts from which a format is decided, before all texts are read in it
 # Formats besides ISO 8601 that are tried, in this order; the first that reads all texts is used.
@@ -48,6 +49,58 @@ def numbers_of(texts: Sequence[str], decimal: Decimal) -> Array:
     """Return the numbers that texts state, float64 of shape (u,); NaN for a text that is not a number."""
     numbers = (parse_number(text, decimal) for text in texts)
     return np.array([np.nan if number is None else number for number in numbers], np.float64)
+
+
+def find_number_form(texts: Sequence[str], decimal: Decimal) -> tuple[str, str]:
+    """Return how texts write numbers, such as `a decimal comma and percent signs`, and one of them as an example.
+
+    Args:
+        texts: the texts, all of them numbers.
+        decimal: the decimal mark.
+
+    Returns:
+        The form and the example; both are empty if every text is a plain number.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        if not re.fullmatch(r"[+-]?[0-9.]*(?:[eE][+-]?[0-9]+)?", text) or (decimal == "," and "." in text):
+            for form, is_written in _FORMS.items():
+                if is_written(text, decimal):
+                    found.setdefault(form, text)
+    parts = list(found)
+    if not parts:
+        return "", ""
+    return ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1], next(iter(found.values()))
+
+
+def find_mixed_units(texts: Sequence[str]) -> str:
+    """Return a sentence if some numbers have a unit that others do not have, because units do not change a number."""
+    by_unit: dict[str, str] = {}
+    for text in texts:
+        unit = "".join(c for c in text if _is_unit(c))
+        if unit or parse_number(text) != 0:  # zero is the same in every unit
+            by_unit.setdefault(unit, text)
+    if len(by_unit) < 2:
+        return ""
+    first, second = list(by_unit.values())[:2]
+    return f"{first!r} and {second!r} are in different units, which are ignored"
+
+
+def _is_unit(character: str) -> bool:
+    return character == "%" or unicodedata.category(character) == "Sc"
+
+
+def _has_thousands(text: str, decimal: Decimal) -> bool:
+    return bool(re.search(rf"[0-9][{SPACES}'’{'.' if decimal == ',' else ','}][0-9]", text))
+
+
+_FORMS: dict[str, Callable[[str, Decimal], bool]] = {
+    "a decimal comma": lambda text, decimal: decimal == "," and "," in text,
+    "thousands separators": _has_thousands,
+    "percent signs": lambda text, _: "%" in text,
+    "currency signs": lambda text, _: any(_is_unit(c) and c != "%" for c in text),
+    "negative numbers in parentheses": lambda text, _: text.startswith("("),
+}
 
 
 @dataclass(frozen=True)

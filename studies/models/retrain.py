@@ -18,7 +18,7 @@ from mlp.training import Training
 from studies.data.cache import open_cached, read_report
 from studies.data.data_plan import DataPlan
 from studies.data.prepare import prepare_data
-from studies.data.task import settle_task
+from studies.data.task import explain_task, settle_task
 from studies.models.comparison import compare
 from studies.models.export import Provenance, read_config
 
@@ -135,7 +135,8 @@ def retrain(
             raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")
         if on_plan is not None:
             splits = dataset.splits(config.data, config.seed)
-            on_plan(DataPlan.of(report, [dataset.without_validation(config.data)] if refit else splits))
+            used = [dataset.without_validation(config.data)] if refit else splits
+            on_plan(DataPlan.of(report and explain_task(report, config), used))
         needs_network = test or save is not None or pictures is not None
         # Made before any training, because a configuration may not work without a validation part.
         is_refit = refit or (config.data.is_cross_validation and needs_network)

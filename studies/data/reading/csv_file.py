@@ -48,7 +48,7 @@ def _read(content: Content, config: DataConfig, encoding: str, file: str, *notic
     _collect(rows, itertools.chain([head[dialect.start :]], chunks))
     if encoding == "auto":
         encoding = find_unicode(next(content.chunks(), b"")) or "utf-8"
-    separator = SHOWN.get(dialect.separator, dialect.separator)
+    separator = SHOWN.get(dialect.separator, f'"{dialect.separator}"')
     return rows.table(file, f"separator {separator}, {encoding.upper()}", notices)
 
 

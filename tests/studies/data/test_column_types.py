@@ -98,9 +98,28 @@ def test_numbers_with_three_digits_after_the_mark_follow_the_other_columns() -> 
     assert '1,234 is read as 1234; data.decimal = "," or "." decides' in alone.notes
 
 
-def test_numbers_stored_as_text_are_reported_with_examples() -> None:
-    assert type_of(["1,5", "2,25"]).notes == ["numbers written as text with a decimal comma, such as '1,5', '2,25'"]
-    assert type_of(["$1,200.50", "$3"]).notes == ["numbers written as text, such as '$1,200.50', '$3'"]
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        (["1,5", "2,25"], ("a decimal comma", "1,5")),
+        (["$1,200.50", "$3"], ("thousands separators and currency signs", "$1,200.50")),
+        (
+            ["1.234,5", "(1,5)"],
+            ("a decimal comma, thousands separators and negative numbers in parentheses", "1.234,5"),
+        ),
+        (["10 %", "2.5%"], ("percent signs", "10 %")),
+        (["1.5", "-2e3", "+3"], ("", "")),
+    ],
+)
+def test_how_numbers_are_written_is_told_and_is_no_warning(cells: list[str], written: tuple[str, str]) -> None:
+    facts = type_of(cells)
+    assert (facts.kind, facts.written, facts.notes) == ("number", written, [])
+
+
+def test_numbers_in_different_units_are_told() -> None:
+    assert type_of(["50%", "0", "0.3"]).notes == ["'50%' and '0.3' are in different units, which are ignored"]
+    assert type_of(["$5", "7 €"]).notes == ["'$5' and '7 €' are in different units, which are ignored"]
+    assert type_of(["$5", "0", "$7"]).notes == []
 
 
 def test_a_word_among_numbers_is_refused_with_its_line_and_what_to_do() -> None:

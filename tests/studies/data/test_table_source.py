@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +208,22 @@ def test_the_report_has_a_line_for_each_column_and_its_warnings(tmp_path: Path) 
 
 
 def test_a_hundred_warnings_are_cut() -> None:
-    columns = {f"n{at}": [f"{i * at + i / 7:.2f} %" for i in range(N)] for at in range(20)}
-    data, report = built(columns_of(**columns, label=KINDS))
+    data, report = built(columns_of(x=NOISE, label=KINDS))
+    report = replace(report, notices=tuple(f"notice {'a' * at}" for at in range(20)))
     plan = DataPlan.of(report, data.splits(DataConfig("t.csv"), 0))
     assert (len(plan.warnings), plan.warnings[-1]) == (9, "12 more warnings are shown by: studies data FILE")
+
+
+def test_what_holds_for_many_columns_is_one_line() -> None:
+    prices = {f"n{at}": [f"{i * at + i / 7:.2f} %".replace(".", ",") for i in range(N)] for at in range(11)}
+    names = {f"t{at}": [f"name {i * (at + 1)}" for i in range(N)] for at in range(5)}
+    _, report = built(columns_of(**prices, **names, one=[*["1"] * (N - 1), "$2"], label=KINDS))
+    assert report.forms == (
+        'with a decimal comma and percent signs, such as \'0,00 %\', in 11 columns ("n0", "n1", "n2", ...)',
+        "with currency signs, such as '$2', in column \"one\"",
+    )
+    assert [warning.partition(":")[0] for warning in report.warnings] == ['column "t0"', 'column "one"']
+    assert report.warnings[0].endswith("""["t0"]; likewise 4 columns ("t1", "t2", "t3", ...)""")
 
 
 def test_millions_of_cells_are_read_in_seconds(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from mlp.config import TrainConfig
 from mlp.errors import ConfigError
+from studies.data.data_report import DataReport
 from studies.data.table_cells import missing_words
 from studies.data.target_columns import Targets, find_targets, read_targets
-from studies.data.task import settle_task
+from studies.data.task import explain_task, settle_task
 from tests.table_data import columns_of, config_of, typed
 
 
@@ -55,7 +56,7 @@ def test_the_configuration_decides_the_task() -> None:
     assert targets_of([1, 2, 1, 2], task="values").values.tolist() == [[1], [2], [1], [2]]
     targets = targets_of(["1.5", "2.5", "1.5"], task="classes")
     assert (targets.names, targets.values.tolist()) == (("1.5", "2.5"), [0, 1, 0])
-    assert targets.sentence == "classes, because data.task, the loss or a metric says so."
+    assert targets.sentence == "classes, because the configuration says so."
     assert refusal(["a", "b"], task="values") == (
         "t.csv: column \"y\": must contain numbers, because its values are predicted, got 'a'. To predict classes, set "
         'data.task = "classes".'
@@ -63,22 +64,27 @@ def test_the_configuration_decides_the_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "task"),
+    ("config", "task", "reason"),
     [
-        ({"loss": "mean_squared_error"}, "values"),
-        ({"loss": "huber"}, "values"),
-        ({"metrics": ["rmse"]}, "values"),
-        ({"metrics": ["balanced_accuracy"]}, "classes"),
-        ({"metrics": ["roc_auc"]}, "auto"),
-        ({}, "auto"),
+        ({"loss": "mean_squared_error"}, "values", "values, because the loss mean_squared_error compares values."),
+        ({"loss": "huber"}, "values", "values, because the loss huber compares values."),
+        ({"metrics": ["rmse"]}, "values", "values, because the metric rmse is defined for values only."),
+        ({"metrics": ["balanced_accuracy"]}, "classes", "classes, because the metric balanced_accuracy is defined"),
+        ({"metrics": ["roc_auc"]}, "auto", "as cached"),
+        ({}, "auto", "as cached"),
     ],
 )
-def test_an_explicit_loss_or_metric_decides_the_task(config: dict[str, Any], task: str) -> None:
-    def settled(**data: Any) -> str:
-        return settle_task(TrainConfig.from_mapping({"data": {"file": "t.csv", **data}, **config})).task
+def test_an_explicit_loss_or_metric_decides_the_task_and_is_named(
+    config: dict[str, Any], task: str, reason: str
+) -> None:
+    def of(**data: Any) -> TrainConfig:
+        return TrainConfig.from_mapping({"data": {"file": "t.csv", **data}, **config})
 
-    assert settled() == task
-    assert settled(task="labels") == "labels"
+    report = DataReport("t.csv", "as cached", ())
+    assert settle_task(of()).task == task
+    assert explain_task(report, of()).task.startswith(reason)
+    assert settle_task(of(task="labels")).task == "labels"
+    assert explain_task(report, of(task="labels")).task == "labels, because data.task says so."
 
 
 def test_classes_keep_their_text_and_are_sorted_by_number_if_they_are_numbers() -> None:

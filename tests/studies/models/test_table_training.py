@@ -92,7 +92,10 @@ def test_values_in_the_billions_are_learnt_and_predicted_in_their_own_units() ->
 def test_a_regression_loss_makes_whole_numbers_values() -> None:
     write(numbers, lambda i: round(150 + 30 * float(X[i, 0])))
     result, plan = trained(loss="mean_squared_error")
-    assert plan.lines[1] == "task     values, because data.task, the loss or a metric says so."
+    assert (
+        plan.lines[1]
+        == "task     values, because the loss mean_squared_error compares values. data.task decides otherwise."
+    )
     assert result.test is not None
     assert result.test["test/r2"] > 0.9
     assert len(answers("d.csv")[0].split(",")) == 1
@@ -118,7 +121,7 @@ def test_numbers_are_learnt_from_however_they_are_written(
     write(lambda i: [write_cell(i, x) for x in X[i]], kind)
     result, plan = trained()
     assert accuracy(result) > 0.6
-    assert plan.lines[3] == f"inputs   {n_inputs} from 3 columns"
+    assert f"inputs   {n_inputs} from 3 columns" in plan.lines
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_compression_is_recognised_by_content(data: bytes, name: str, tmp_path: 
     (tmp_path / name).write_bytes(data)
     table = read_table(tmp_path / name, CONFIG, name=name)
     assert table.values("b").tolist() == ["2", "x"]
-    assert table.reading == f"{name}: 2 rows, 2 columns; separator ,, UTF-8."
+    assert table.reading == f'{name}: 2 rows, 2 columns; separator ",", UTF-8.'
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd", "zip"])

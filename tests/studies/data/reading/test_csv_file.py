@@ -96,7 +96,7 @@ def test_rows_that_lie_in_several_blocks_are_read_like_those_in_one(n: int, monk
 def test_the_separator_is_detected(separator: str) -> None:
     table = read(f"a{separator}b\n1.5{separator}x y\n2{separator}z\n")
     assert cells(table) == {"a": ["1.5", "2"], "b": ["x y", "z"]}
-    shown = "tab" if separator == "\t" else separator
+    shown = "tab" if separator == "\t" else f'"{separator}"'
     assert table.reading == f"x.csv: 2 rows, 2 columns; separator {shown}, UTF-8."
 
 
@@ -146,7 +146,7 @@ WESTERN = "größe;stadt\n1,5;Köln\n2;Málaga\n"
 )
 def test_the_encoding_is_detected(text: str, encoding: str, shown: str) -> None:
     table = read(text, encoding)
-    assert table.reading.endswith(f"separator ;, {shown}.")
+    assert table.reading.endswith(f'separator ";", {shown}.')
     assert cells(table) == cells(read(text))
     assert bool(table.notices) == (not shown.startswith("UTF"))
 
