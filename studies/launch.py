@@ -89,6 +89,7 @@ class Plan:
         record: the content of `study.json`, if the study is new.
         splits: the data as base splits it: one split, or one for each fold.
         report: what was found in the file of the data; None for a published data set.
+        namesakes: a sentence for each file of the data that has a namesake.
     """
 
     spec: StudySpec
@@ -96,11 +97,13 @@ class Plan:
     record: StudyRecord
     splits: tuple[Split, ...]
     report: DataReport | None = None
+    namesakes: tuple[str, ...] = ()
 
     @property
     def data_plan(self) -> DataPlan:
         """What is learnt from a file of columns, and what to know about the parts of any data."""
-        return DataPlan.of(self.report and explain_task(self.report, self.spec.base), self.splits)
+        report = self.report and explain_task(self.report, self.spec.base)
+        return DataPlan.of(report, self.splits, self.namesakes)
 
     def notices(self, workers: int | None = None) -> list[str]:
         """Return what a user should know before the study starts: settings that have no effect.
@@ -197,7 +200,7 @@ def _plan(spec: StudySpec, places: Places) -> Plan:
         machine=machine(),
         fingerprint=spec.fingerprint(dataset.digest, CostModel().to_mapping()),
     )
-    return Plan(spec, folder, record, splits, read_report(folder))
+    return Plan(spec, folder, record, splits, read_report(folder), places.find_namesakes(spec.base.data))
 
 
 def _check_fit(spec: StudySpec, dataset: Dataset, split: Split) -> None:

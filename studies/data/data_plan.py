@@ -25,17 +25,18 @@ class DataPlan:
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, report: DataReport | None, splits: Sequence[Split]) -> DataPlan:
+    def of(cls, report: DataReport | None, splits: Sequence[Split], namesakes: Sequence[str] = ()) -> DataPlan:
         """Return the plan for a data set.
 
         Args:
             report: the report on its file; None for a published data set.
             splits: its splits: one, or one for each fold.
+            namesakes: a sentence for each file of the data that has a namesake.
         """
         gaps = tuple(dict.fromkeys(gap for split in splits for gap in split.find_gaps()))
         if report is None:
-            return cls((), gaps)
-        return cls(_lines(report, splits[0]), (*_warnings(report), *gaps))
+            return cls((), (*namesakes, *gaps))
+        return cls(_lines(report, splits[0]), (*namesakes, *_warnings(report), *gaps))
 
 
 def _lines(report: DataReport, split: Split) -> tuple[str, ...]:

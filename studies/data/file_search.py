@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, errors_in
 from mlp.untrusted import open_regular
 from studies.data.sources import find_data_dir
@@ -31,25 +31,30 @@ class Places:
     def find(self, name: str, *, path: str = "file") -> Path:
         """Return the file that a path means: the first one in these folders.
 
-        If two of these folders contain different files of this name, neither is used, because results would silently
-        depend on where the program was started. A path that begins with `./` or `../` is the first file found.
-
         Args:
             name: the path, relative or absolute; `~` is the user's folder.
             path: the dotted path of the field that contains it, for errors.
 
         Raises:
-            ConfigError: if there is no such file, or there are different ones.
+            ConfigError: if there is no such file.
         """
-        candidates = self._candidates(name)
-        # Of what is not a regular file, opening it says what it is.
-        found = [place for place in candidates if place.exists() and not place.is_dir()]
+        found = self._find_all(name)
         if not found:
-            searched = " nor ".join(str(place.resolve()) for place in candidates)
+            searched = " nor ".join(str(place.resolve()) for place in self._candidates(name))
             raise ConfigError(f"there is no file {searched}.", path=path)
-        if not name.startswith(("./", "../", ".\\", "..\\")):
-            self._check_same(found, path)
         return found[0]
+
+    def find_namesakes(self, config: DataConfig) -> tuple[str, ...]:
+        """Return a sentence for each file of a configuration that has a namesake with other content.
+
+        Which file is used would otherwise silently depend on the folder in which the program was started.
+        """
+        sentences = []
+        for name in filter(None, (config.file, config.test, config.validation)):
+            used, *others = (isinstance(name, str) and self._find_all(name)) or [Path()]
+            if other := next((other for other in others if not is_same_file(used, other)), None):
+                sentences.append(f"{used} is used; {other} has other content.")
+        return tuple(sentences)
 
     def folder_of(self, name: str) -> str:
         """Return the absolute folder in which a relative path was found, from which it is found again later.
@@ -88,13 +93,9 @@ class Places:
             places.setdefault((folder / file).resolve(), folder / file)
         return list(places.values())
 
-    def _check_same(self, found: Sequence[Path], path: str) -> None:
-        for other in found[1:]:
-            if not is_same_file(found[0], other):
-                problem = f"there are different files {found[0].resolve()} and {other.resolve()}"
-                raise ConfigError(
-                    f"{problem}. Rename one of them, or give the absolute path of the right one.", path=path
-                )
+    def _find_all(self, name: str) -> list[Path]:
+        # Of what is not a regular file, opening it says what it is.
+        return [place for place in self._candidates(name) if place.exists() and not place.is_dir()]
 
 
 def is_same_file(file: Path, other: Path) -> bool:

@@ -17,6 +17,7 @@ from mlp.model_io import check_writable, save_model
 from mlp.training import Training
 from studies.data.cache import open_cached, read_report
 from studies.data.data_plan import DataPlan
+from studies.data.file_search import Places
 from studies.data.prepare import prepare_data
 from studies.data.task import explain_task, settle_task
 from studies.models.comparison import compare
@@ -136,7 +137,8 @@ def retrain(
         if on_plan is not None:
             splits = dataset.splits(config.data, config.seed)
             used = [dataset.without_validation(config.data)] if refit else splits
-            on_plan(DataPlan.of(report and explain_task(report, config), used))
+            namesakes = Places(tuple(folders), data_dir).find_namesakes(config.data)
+            on_plan(DataPlan.of(report and explain_task(report, config), used, namesakes))
         needs_network = test or save is not None or pictures is not None
         # Made before any training, because a configuration may not work without a validation part.
         is_refit = refit or (config.data.is_cross_validation and needs_network)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlp.data_config import DataConfig
 from mlp.errors import ConfigError
 from studies.data.file_search import Places, file_digest, is_same_file
 
@@ -33,19 +34,20 @@ def test_a_file_is_looked_up_beside_the_study_then_in_the_working_folder_then_in
 
 
 @pytest.mark.parametrize("name", ["x.csv", "sub/x.csv"])
-def test_different_files_of_the_same_name_are_refused_and_both_are_named(
+def test_the_first_file_is_used_and_namesakes_with_other_content_are_named(
     folders: tuple[Path, Path, Path], name: str
 ) -> None:
     beside, here, data = folders
     for folder, text in ((beside, "one"), (here, "one"), (data, "two")):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    with pytest.raises(ConfigError) as error:
-        Places((beside,)).find(name, path="test")
-    expected = f'"test": there are different files {beside / name} and {data / name}. Rename one of them, or'
-    assert str(error.value).startswith(expected)
+    places = Places((beside,))
+    assert places.find(name) == beside / name
+    expected = (f"{beside / name} is used; {data / name} has other content.",)
+    assert places.find_namesakes(DataConfig(file=name)) == expected
+    assert places.find_namesakes(DataConfig(file=str(beside / name), test=name)) == expected
     (data / name).write_text("one")
-    assert Places((beside,)).find(name) == beside / name
+    assert places.find_namesakes(DataConfig(file=name)) == ()
 
 
 def test_a_path_that_begins_with_a_dot_or_is_absolute_is_the_first_one_found(
