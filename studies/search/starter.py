@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlp.data import Dataset
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, escaped
@@ -32,7 +34,8 @@ DROPOUT: dict[Task, float] = {"classes": 0.0, "labels": 0.0, "values": 0.1}
 SIZES = ((0, 128, 32), (20_000, 256, 32), (100_000, 1024, 24), (1_000_000, 1024, 15))
 SCALES = ("robust", "quantile", "standard")  # the first is that of base
 FEW_ROWS = 1000  # below, one validation part is too small to compare configurations, and folds cost little
-FOLDS = 5
+FOLDS = 5  # fewer if a fold would have less than two rows, on which R2 is not defined
+MIN_APART = 4  # rows, or groups of rows, for two folds
 SHOWN = 8  # classes or values that a comment lists
 
 
@@ -72,11 +75,18 @@ class Starter:
             name: the name of the study; by default that of the file.
 
         Raises:
-            ConfigError: if no row would be left to train on.
+            ConfigError: if there are too few rows to train and validate on.
         """
         is_default = data.validation == DataConfig().validation and not (dataset.n_given or data.folds or data.order)
         if is_default and len(dataset.inputs) < FEW_ROWS:
-            data = replace(data, folds=FOLDS)
+            n_apart = len(dataset.inputs) if dataset.groups is None else len(np.unique(dataset.groups))
+            if n_apart < MIN_APART:
+                what = "rows" if dataset.groups is None else "groups of rows"
+                problem = (
+                    f"has too few {what} to train and validate on: at least {MIN_APART} are needed, got {n_apart}."
+                )
+                raise ConfigError(f"{data.file or data.name}: {problem} Add rows.")
+            data = replace(data, folds=min(FOLDS, n_apart // 2))
         n_validation = 0 if data.folds else dataset.n_given or data.n_validation(len(dataset.inputs))
         return cls(
             name or study_name(data.file or data.name),

@@ -98,6 +98,23 @@ def test_few_rows_are_cross_validated_unless_something_else_is_asked_for() -> No
     assert folds == [5, 0, 0, 3, 0]
 
 
+@pytest.mark.parametrize(("n", "folds"), [(4, 2), (7, 3), (10, 5), (30, 5)])
+def test_every_fold_of_a_tiny_table_has_two_rows(n: int, folds: int) -> None:
+    dataset = Dataset.from_arrays(np.arange(2.0 * n).reshape(n, 2), np.arange(n) / 3)
+    spec = read(starter(dataset).text())
+    assert spec.base.data.folds == folds
+    assert all(len(split.validation or ()) >= 2 for split in dataset.splits(spec.base.data, 0))
+
+
+def test_a_table_of_three_rows_is_refused() -> None:
+    dataset = Dataset.from_arrays(np.ones((3, 2)), np.arange(3) / 3)
+    with pytest.raises(ConfigError, match=r"wine data\.csv: has too few rows .* at least 4 are needed, got 3\."):
+        starter(dataset)
+    grouped = replace(table(n=40), groups=np.arange(40) % 3)
+    with pytest.raises(ConfigError, match="has too few groups of rows"):
+        starter(grouped, group="who")
+
+
 def test_a_scale_that_was_chosen_is_not_searched() -> None:
     spec = read(starter(table(), scale="quantile").text())
     assert spec.base.data.scale == "quantile"
