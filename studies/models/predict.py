@@ -150,12 +150,23 @@ def inputs_of_table(table: Table, model: Model, *, label: str | None = None, ids
     schema = _schema_for(table, model, (*answers, *ids))
     cells = read_cells(table, schema)
     notices = list(table.notices)
-    extra = [name for name in table.names if name not in (*schema.names, *answers, *ids)]
-    if extra:
-        what = "the column" if len(extra) == 1 else f"{len(extra)} columns"
-        notices.append(
-            f"{table.file}: {what} {_shown(extra)} {'is' if len(extra) == 1 else 'are'} not used by the model."
-        )
+    trained = model.manifest.config.data
+    known = {
+        *schema.names,
+        *answers,
+        *ids,
+        *trained.targets,
+        *trained.drop,
+        trained.group,
+        trained.weight,
+        trained.order,
+    }
+    extra = [f'"{name}"' for name in table.names if name not in known]
+    if len(extra) == 1:
+        notices.append(f"{table.file}: the column {extra[0]} is not used by the model.")
+    elif extra:
+        shown = ", ".join(extra[:N_SHOWN]) + (", ..." if len(extra) > N_SHOWN else "")
+        notices.append(f"{table.file}: {len(extra)} columns are not used by the model: {shown}.")
     if unseen := schema.count_unseen(cells):
         where = ", ".join(f"{name} ({n:,} of {len(table):,} rows)" for name, n in list(unseen.items())[:N_SHOWN])
         more = f" and {len(unseen) - N_SHOWN} more columns" if len(unseen) > N_SHOWN else ""
@@ -163,11 +174,6 @@ def inputs_of_table(table: Table, model: Model, *, label: str | None = None, ids
     if model.manifest.schema is None:
         check_inputs(cells, path="", columns=schema.names)
     return Inputs(cells, table, tuple(notices))
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > N_SHOWN else ""
-    return ", ".join(f'"{name}"' for name in names[:N_SHOWN]) + more
 
 
 def _schema_for(table: Table, model: Model, others: Sequence[str]) -> Schema:

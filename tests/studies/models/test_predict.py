@@ -165,6 +165,9 @@ def test_columns_may_be_in_any_order_and_others_are_ignored_with_a_notice(tmp_pa
     inputs = read_inputs(other, fitted)
     assert inputs.cells.tolist() == [[3, 1], [6, 0]]
     assert inputs.notices == (f'{other}: the column "shop" is not used by the model.',)
+    other.write_text("a,b,c,d,e,f,colour,petal\n1,1,1,1,1,1,red,3\n")
+    notices = read_inputs(other, fitted).notices
+    assert notices == (f'{other}: 6 columns are not used by the model: "a", "b", "c", "d", "e", ....',)
     other.write_text("colour,petal\nred,3\n")
     assert len(predictions(fitted, read_inputs(other, fitted))) == 2
 
