@@ -48,7 +48,7 @@ def data(
         if not rules:
             raise typer.BadParameter("is missing. Give the path of a file.", param_hint="FILE")
         return
-    training = _configured(file, tuple(target or ()), overrides or [])
+    training = configure(file, tuple(target or ()), overrides or [])
     config = settle_task(training)
     report = None
     beside = (Path(file).parent,) if Path(file).suffix == ".toml" else ()
@@ -73,7 +73,7 @@ def data(
         print_line(console, "Choose the column to predict with --target COLUMN.")
 
 
-def _configured(file: str, target: tuple[str, ...], overrides: list[str]) -> TrainConfig:
+def configure(file: str, target: tuple[str, ...], overrides: list[str]) -> TrainConfig:
     """Return the configuration in a study file or for a file of columns, with the options of the command line."""
     from mlp.config import TrainConfig
     from mlp.data_config import current_changes

@@ -19,23 +19,31 @@ def init(
         Path | None,
         typer.Option("-o", "--output", metavar="STUDY", help="The study file to write. Default: named like the table."),
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Set an option such as data.decimal=, in the file."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a study file that exists.")] = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Write a study file for a table."""
-    from mlp.data_config import DataConfig
+    from studies.commands.data_commands import configure
+    from studies.data.cache import open_cached, read_report
     from studies.data.file_search import Places
-    from studies.data.prepare import open_dataset
+    from studies.data.prepare import prepare_data
+    from studies.data.task import settle_task
     from studies.hints import command_line, short_path
     from studies.search.starter import Starter, study_name, write_starter
 
     file = output or Path(f"{study_name(str(data))}.toml")
-    # As the study file names it, so that the study runs from any folder.
-    name = Places(data_dir=data_dir).name_from(file.parent, str(data))
-    config = DataConfig(file=name, target=target[0] if len(target) == 1 else tuple(target))
+    config = settle_task(configure(str(data), tuple(target), overrides or []))
+    folder = prepare_data(config, data_dir=data_dir)
+    named = replace(config, file=Places(data_dir=data_dir).name_from(file.parent, config.file))
+    write_starter(Starter.of(named, open_cached(folder), name=study_name(str(file))), file, replace=force)
     console = open_console()
-    dataset = open_dataset(replace(config, file=str(data)), data_dir=data_dir, progress=console.is_terminal)
-    write_starter(Starter.of(config, dataset, name=study_name(str(file))), file, replace=force)
+    report = read_report(folder)
+    for warning in report.warnings if report else ():
+        print_line(console, warning, style="yellow")
     print_line(console, f"study file  {short_path(file)}")
     print_line(console, f"search      {command_line('run', short_path(file))}")
     print_line(console, f"no search   {command_line('train', short_path(file), '--refit', '--test')}")

@@ -44,6 +44,14 @@ def test_init_refuses_a_column_that_the_table_does_not_have(table: Shell) -> Non
     assert not (table.folder / "Wine-list.toml").exists()
 
 
+def test_init_names_the_table_as_seen_from_the_study_file_and_keeps_options(table: Shell) -> None:
+    arguments = ("init", "--data", "Wine list.csv", "--target", "quality", "-o", "studies/wine.toml")
+    answer = table.refusal_of(*arguments, "--set", 'data.drop=["acid"]')
+    assert (answer.returncode, answer.stderr) == (0, "")
+    data = read_spec(table.folder / "studies" / "wine.toml").base.data
+    assert (data.file, data.drop) == ("../Wine list.csv", ("acid",))
+
+
 @pytest.mark.slow
 def test_the_study_of_init_runs_as_it_stands(table: Shell) -> None:
     assert table.refusal_of("init", "--data", "Wine list.csv", "--target", "quality").returncode == 0
