@@ -141,8 +141,8 @@ class Column(AbstractRecord):
     def _code(self, cell: Any, missing: frozenset[str]) -> float:
         """Return the code of a level.
 
-        The text decides. If no level has this text, a number is the level that is the same number (`1.0` is `1`), and a
-        Boolean the level that is the same word in another case. A level with leading zeros is found only by a number
+        The text decides. If no level has this text, a number is the level that is the same number (`1.0` is `1`), and
+        `TRUE` the level that is the same word in another case. A level with leading zeros is found only by a number
         that is no text, because such zeros belong to codes, and are lost only where a code was read as a number.
         """
         text = text_of(cell)
@@ -150,7 +150,7 @@ class Column(AbstractRecord):
             return self._index[text]
         if text in missing:
             return float("nan")
-        if isinstance(cell, bool | np.bool_):
+        if text.casefold() in ("true", "false"):  # spreadsheets write TRUE, Python writes True
             same = [code for level, code in self._index.items() if level.casefold() == text.casefold()]
             return same[0] if len(same) == 1 else UNSEEN
         number = parse_number(text)

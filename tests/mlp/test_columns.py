@@ -77,7 +77,7 @@ def test_a_value_that_cannot_be_read_is_named_with_its_row() -> None:
 def test_levels_are_found_by_their_text_first() -> None:
     column = Column("c", "category", levels=("1", "1.0", "007", "8", "1.50", "None", "True", "3+"))
     texts = ["1", "1.0", "007", "7", "8.0", "1.5", "None", "true", "3", " 8 "]
-    assert column.parse(texts).tolist() == [0, 1, 2, UNSEEN, 3, 4, 5, UNSEEN, UNSEEN, 3]
+    assert column.parse(texts).tolist() == [0, 1, 2, UNSEEN, 3, 4, 5, 6, UNSEEN, 3]
     # Zeros in front are lost where a code was read as a number, and booleans are spelt by their type.
     assert column.parse([7, 8, 1.5]).tolist() == [2, 3, 4]
     assert column.parse([True]).tolist() == [6]
@@ -156,3 +156,11 @@ def test_cells_are_packed_without_loss(cells: list[list[float]], dtype: type) ->
     packed = pack(np.array(cells))
     assert packed.dtype == dtype
     np.testing.assert_array_equal(packed, cells)
+
+
+def test_true_and_false_are_found_in_any_case_because_spreadsheets_write_them_in_capitals() -> None:
+    column = Column("a", "category", levels=("False", "True"))
+    assert column.parse(["TRUE", "false", True, np.bool_(False), "tru"]).tolist() == [1, 0, 1, 0, -1]
+    both = Column("a", "category", levels=("TRUE", "True"))
+    assert both.parse(["TRUE", "True", "true"]).tolist() == [0, 1, -1]
+    assert Column("a", "category", levels=("Red", "blue")).parse(["red"]).tolist() == [-1]
