@@ -13,6 +13,9 @@ from mlp.config import TrainConfig
 from mlp.data import DataConfig, Dataset
 from mlp.training import Training
 from studies import launch
+from studies.data import published
+from studies.data.bundled import BundledTable
+from studies.data.sources import FileSearch
 from studies.launch import plan_study
 from studies.models.export import read_config
 from studies.models.retrain import retrain
@@ -42,7 +45,9 @@ def sizes(config: TrainConfig) -> tuple[int, ...]:
 
 
 def made_up(config: DataConfig) -> Dataset:
-    """Return a data set with the shape and type of MNIST, all of whose pixels are equal."""
+    """Return a table as it is, or a data set with the shape and type of MNIST, all of whose pixels are equal."""
+    if isinstance(source := published.SOURCES[config.name], BundledTable):
+        return source.read(FileSearch(None, Path(), download=False, progress=False))
     inputs, test_inputs = (np.broadcast_to(np.uint8(7), (n, 784)) for n in (60_000, 10_000))
     targets, test_targets = (np.arange(n) % 10 for n in (60_000, 10_000))
     classes = tuple("0123456789")
@@ -51,7 +56,7 @@ def made_up(config: DataConfig) -> Dataset:
 
 @pytest.fixture(name="offline")
 def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace every data set by the one of `made_up`, so that nothing is downloaded."""
+    """Replace images by those of `made_up`, so that nothing is downloaded."""
     monkeypatch.setattr(launch, "prepare_data", lambda config, **_: config)
     monkeypatch.setattr(launch, "open_cached", made_up)
     monkeypatch.setattr(launch, "read_report", lambda _: None)
