@@ -207,7 +207,8 @@ def _whole_groups(groups: Array, members: Array, n_held: int) -> Array:
     """Return the rows of the first groups that have about `n_held` rows; at least one group, and not all of them."""
     if len(groups) < 2:
         raise ConfigError(
-            "must have at least two different values, so that a group can be held out.", path="data.group"
+            "must have at least two different values, or three if both a test and a validation part are held out.",
+            path="data.group",
         )
     sizes = np.bincount(members, minlength=len(groups))[groups]
     n_groups = 1 + int(np.abs(np.cumsum(sizes) - n_held).argmin())

@@ -28,6 +28,7 @@ from studies.data.text_formats import (
     COMPACT,
     are_compact_dates,
     find_date_format,
+    find_date_mixture,
     find_mixed_units,
     find_number_form,
     numbers_of,
@@ -166,6 +167,8 @@ def _find_text_type(table: Table, facts: ColumnFacts, config: DataConfig, missin
         facts.form = date.form
         facts.notes += [date.doubt] * bool(date.doubt)
         return _of_dates(table, facts, missing)
+    if mixture := find_date_mixture(texts):
+        facts.notes.append(mixture)
     return _of_levels(facts, may_be_text=True)
 
 

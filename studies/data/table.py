@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlp.arrays import Array
+from mlp.cells import parse_number
 from mlp.errors import ConfigError, did_you_mean, shortened, shown
 
 if TYPE_CHECKING:
@@ -120,9 +121,12 @@ class Table:
         return ConfigError(f'{self.file}: column "{shortened(name)}"{where}: {problem}')
 
     def list_columns(self, most: int = 12) -> str:
-        """Return a sentence that lists the columns, at most the first few."""
+        """Return a sentence that lists the columns, at most the first few, and one that says if they may be a row."""
         more = f" and {len(self.columns) - most} more" if len(self.columns) > most else ""
-        return f"Its columns are: {', '.join(map(shortened, self.names[:most]))}{more}."
+        n_numbers = sum(parse_number(name) is not None for name in self.names[:most])
+        is_row = not self.has_types and 2 * n_numbers > len(self.names[:most])
+        advice = " If its first line is a row, set data.header = false." if is_row else ""
+        return f"Its columns are: {', '.join(map(shortened, self.names[:most]))}{more}.{advice}"
 
     def select(self, names: Sequence[str]) -> Table:
         """Return the table with some of its columns, in the given order."""

@@ -29,6 +29,7 @@ from studies.data.target_columns import Targets, check_target_columns, find_targ
 
 VERSION = "table 2"  # change it when the same file gives other arrays than before, so that caches are not reused
 Special: TypeAlias = tuple[Array | None, Array | None, Array | None]  # weight, group and place in time of each row
+NO_GROUP = -1  # the group of rows without a value
 MIN_PIXELS = 64  # a square number of byte columns from here on may be a picture
 
 
@@ -109,7 +110,7 @@ def build_dataset(
     train_cells, test_cells = _cells(used, schema, (train, test))
     weights, groups, order = (None if a is None else a[train] for a in special)
     train_targets, test_targets = targets.values[train], targets.values[test]
-    notices, n_given = [*table.notices, *targets.notices], 0
+    notices, n_given = [*table.notices, *targets.notices, *_special_notices(special, config)], 0
     if "validation" in parts:
         given = _read_part(parts["validation"], schema, targets, config)
         n_given = len(given.cells)
@@ -179,15 +180,32 @@ def read_special(table: Table, config: DataConfig) -> Special:
         if (is_bad := ~(weights >= 0)).any():
             problem = "must be a number of at least 0, because it is the weight of the row."
             raise table.error(problem, config.weight, int(is_bad.argmax()))
+        if not weights.any():
+            raise table.error("must be greater than 0 in some row, otherwise nothing is learnt.", config.weight)
     if config.group:
-        column = Column.of_category(config.group, table.values(config.group), ())
-        groups = read_column(table, column, frozenset()).astype(np.int64)
+        missing = missing_words(config)
+        column = Column.of_category(config.group, table.values(config.group), missing)
+        groups = np.nan_to_num(read_column(table, column, missing), nan=NO_GROUP).astype(np.int64)
     if config.order:
         (facts,) = find_types(table, [config.order], replace(config, categorical=()))
         if facts.cells is None:
             raise table.error("must contain dates or numbers, because it orders the rows.", config.order)
         order = facts.cells
     return weights, groups, order
+
+
+def _special_notices(special: Special, config: DataConfig) -> list[str]:
+    """Return sentences about rows whose group or place in time is not known."""
+    _, groups, order = special
+    counts = (
+        (config.group, 0 if groups is None else int((groups == NO_GROUP).sum()), "such rows are one group"),
+        (config.order, 0 if order is None else int(np.isnan(order).sum()), "such rows count as the earliest"),
+    )
+    return [
+        f'{n:,} {"row has" if n == 1 else "rows have"} no value in column "{shortened(name)}"; {meaning}.'
+        for name, n, meaning in counts
+        if n
+    ]
 
 
 def _find_inputs(table: Table, config: DataConfig) -> list[ColumnFacts]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.cells import SPACES, Decimal, parse_number, read_dates
+from mlp.errors import shortened, shown
 
 N_SAMPLE = 2000  # distinct texts from which a format is decided, before all texts are read in it
 # Formats besides ISO 8601 that are tried, in this order; the first that reads all texts is used.
@@ -23,6 +24,11 @@ _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 DATE_FORMATS = ("", *(f"{day}{time}" for day in _DAYS for time in _TIMES), "%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 COMPACT = "%Y%m%d"  # 20240131, which is a number too
 _YEARS = (1900, 2100)
+N_MIXED = 100  # distinct texts that are looked at one by one when no format reads all of them
+MIN_DATES, MOSTLY_DATES = 5, 0.8  # how many of them, and which share, must be dates
+_LIKE_A_DATE = re.compile(
+    r"(?:[0-9]{1,4}|[A-Za-z]{3,9})[-./ ](?:[0-9]{1,2}|[A-Za-z]{3,9}),?[-./ ][0-9]{1,4}(?:[T ].*)?"
+)
 _STARTS_WITH_ZERO = re.compile(r"[^0-9]*0([.,])[0-9]")
 _MONTH_FIRST = {"%d/%m/": "%m/%d/", "%d-%m-": "%m-%d-"}
 
@@ -146,6 +152,37 @@ def find_date_format(texts: Sequence[str], order: Literal["file", "none"] = "fil
     return DateFormat(form, f"{doubt}. If that is wrong, write the dates as 2024-01-31.")
 
 
+def find_date_mixture(texts: Sequence[str]) -> str:
+    """Return a sentence if most texts are dates, but no format reads all of them; otherwise an empty string.
+
+    Args:
+        texts: the distinct texts of a column for which `find_date_format` found nothing.
+    """
+    sample = spread(texts, N_MIXED)
+    forms = [_find_form(text) for text in sample]
+    found: dict[str | None, str] = {}
+    for form, text in zip(forms, sample, strict=True):
+        found.setdefault(form, text)
+    n_dates = len(sample) - forms.count(None)
+    if n_dates < MIN_DATES or n_dates < MOSTLY_DATES * len(sample):
+        return ""
+    if n_dates == len(sample):
+        first, second = (*found.values(), sample[-1])[:2]
+        return (
+            f"{first!r} and {second!r} are dates in different formats, so that dates are read as texts; use one format"
+        )
+    other = found[None]
+    advice = f'if it means a missing value, set data.missing = ["", "{shortened(other)}"]'
+    return f"most texts are dates, others are not, such as {shown(other)}; {advice}"
+
+
+def _find_form(text: str) -> str | None:
+    """Return the first format that reads a text as a date with a year, or None."""
+    if not _LIKE_A_DATE.fullmatch(text):
+        return None
+    return next((form for form in DATE_FORMATS if _fits(form, [text])), None)
+
+
 def are_compact_dates(numbers: Array) -> bool:
     """Return whether whole numbers are dates such as 20240131, of the years 1900 to 2100."""
     years = numbers // 10_000
@@ -155,9 +192,9 @@ def are_compact_dates(numbers: Array) -> bool:
     return len(texts) > 1 and _fits(COMPACT, texts)
 
 
-def spread(texts: Sequence[str]) -> list[str]:
-    """Return at most a few thousand of the texts, evenly spread."""
-    step = max(1, len(texts) // N_SAMPLE)
+def spread(texts: Sequence[str], n: int = N_SAMPLE) -> list[str]:
+    """Return some of the texts, evenly spread: fewer than twice `n`."""
+    step = max(1, len(texts) // n)
     return list(texts[::step])
 
 

@@ -228,3 +228,9 @@ def test_dictionaries_times_and_durations_of_a_typed_file_are_texts_and_numbers(
 def test_infinite_numbers_of_a_typed_file_are_refused_with_their_row() -> None:
     with pytest.raises(ConfigError, match=r'column "a", row 2: inf is not a number of at most 1e\+30\. Correct it, or'):
         find_types(typed(a=[1.0, float("inf")]), ["a"], config_of())
+
+
+def test_a_column_of_dates_in_two_formats_is_no_silent_category() -> None:
+    facts = type_of([*[f"2024-01-{day:02d}" for day in range(1, 20)] * 2, "31.01.2024"])
+    assert facts.kind == "category"
+    assert "are dates in different formats" in facts.notes[0]

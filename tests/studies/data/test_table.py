@@ -12,6 +12,7 @@ import pytest
 
 from mlp.errors import ConfigError
 from studies.data.table import Lines, Table
+from tests.table_data import table_of
 
 
 def typed(values: Any, kind: Any = None) -> Table:
@@ -86,3 +87,9 @@ def test_every_type_of_a_parquet_file_has_values(values: Any, kind: Any, dtype: 
 def test_a_type_without_values_is_refused_by_column(kind: Any) -> None:
     with pytest.raises(ConfigError, match=r't\.parquet: column "a": has the type .* Drop it with data\.drop\.'):
         typed([None], kind).values("a")
+
+
+def test_names_that_are_numbers_may_be_a_row() -> None:
+    advice = "If its first line is a row, set data.header = false."
+    assert table_of("0.13,0.35,c\n1,2,d\n").list_columns().endswith(advice)
+    assert advice not in table_of("x,2024,c\n1,2,d\n").list_columns()

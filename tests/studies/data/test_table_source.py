@@ -123,6 +123,22 @@ def test_groups_stay_together_and_order_holds_out_the_latest_rows() -> None:
     assert (numbered.columns, report.columns[1].use) == (("x",), "dropped: order")
 
 
+def test_rows_without_a_group_or_a_time_are_told() -> None:
+    groups = ["" if i % 10 == 3 else f"g{i % 7}" for i in range(N)]
+    times = ["" if i == 5 else i for i in range(N)]
+    data, report = built(columns_of(g=groups, x=NOISE, label=KINDS), group="g")
+    assert report.notices == (f'{N // 10} rows have no value in column "g"; such rows are one group.',)
+    assert data.groups is not None
+    assert len(np.unique(data.groups)) < 9
+    _, report = built(columns_of(t=times, x=NOISE, label=KINDS), order="t")
+    assert report.notices == ('1 row has no value in column "t"; such rows count as the earliest.',)
+
+
+def test_weights_that_are_all_zero_are_refused() -> None:
+    with pytest.raises(ConfigError, match='column "w": must be greater than 0 in some row'):
+        built(columns_of(w=[0] * N, x=NOISE, label=KINDS), weight="w")
+
+
 def test_parts_in_files_of_their_own_are_read_by_the_schema_of_the_training_file() -> None:
     table = table_of(FLOWERS)
     part = table_of("kind,extra,colour,petal\nb,0,red,3\na,0,green,\n,0,red,1\n")

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlp.cells import read_dates
-from studies.data.text_formats import COMPACT, are_compact_dates, find_date_format, numbers_of, vote_for_decimal
+from studies.data.text_formats import (
+    COMPACT,
+    are_compact_dates,
+    find_date_format,
+    find_date_mixture,
+    numbers_of,
+    vote_for_decimal,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +86,17 @@ def test_eight_digits_are_dates_if_all_of_them_are_days_of_these_centuries() -> 
     found = find_date_format(["20240131", "19991231"])
     assert found is not None
     assert found.form == COMPACT
+
+
+def test_dates_that_no_format_reads_are_told() -> None:
+    iso = [f"2024-01-{day:02d}" for day in range(1, 20)]
+    assert find_date_mixture([*iso, "31.01.2024"]) == (
+        "'2024-01-01' and '31.01.2024' are dates in different formats, so that dates are read as texts; use one format"
+    )
+    assert find_date_mixture([*iso, "unknown"]) == (
+        "most texts are dates, others are not, such as 'unknown'; if it means a missing value, set "
+        'data.missing = ["", "unknown"]'
+    )
+    assert find_date_mixture(["red", "blue", *iso[:5]]) == ""
+    assert find_date_mixture([f"1.{minor}.0" for minor in range(30)]) == ""
+    assert find_date_mixture([]) == ""
