@@ -101,6 +101,9 @@ class DataConfig(AbstractRecord):
         self._check_file_fields()
         if self.target == () or self.target == "":
             raise ConfigError("must name a column.", path="target")
+        for name, columns in (("drop", self.drop), ("group", (self.group,)), ("weight", (self.weight,))):
+            if both := sorted(set(columns) & set(self.targets)):
+                raise ConfigError(f'must not contain "{both[0]}", which is data.target.', path=name)
         if self.order and self.folds:
             raise ConfigError("cannot be combined with data.order, whose latest rows are held out.", path="folds")
         if self.folds == 1:

@@ -360,12 +360,9 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
     Raises:
         ConfigError: with every difference.
     """
-    was, now = recorded.fingerprint, plan.record.fingerprint
-    changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
-    if changed:
-        differences = listed(f"{key} was {was.get(key, 'absent')} and is {now.get(key, 'absent')}" for key in changed)
+    if differences := recorded.differences_to(plan.record):
         raise ConfigError(
-            f'study "{recorded.name}" already exists with different settings: {differences}. '
+            f'study "{recorded.name}" already exists with different settings: {listed(differences)}. '
             "Run it under a new name with --name, or delete the old one with: "
             f"{command_line('delete', recorded.name, home=home)}"
         )

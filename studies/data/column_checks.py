@@ -15,6 +15,7 @@ MIN_ROWS = 20  # from which on numbers that count up are an identifier, and a co
 N_TRIED = 50_000  # rows that are enough to see whether a column tells the target
 ALMOST = 0.999  # the share of the target that a leak tells
 ROWS_PER_LEVEL = 5  # a category with fewer rows per level tells any target
+SENTINELS = {sign * (10.0**digits - 1) for sign in (-1, 1) for digits in range(2, 7)}  # 99, -99, 999, -999, ...
 _IDENTIFIER = re.compile(
     r"(?:.*[_\W])?(?:id|ids|uuid|guid|index|idx|nr|no|num|number|row|rowid|rownames|key|code|unnamed.*)[\W\d]*", re.I
 )
@@ -43,6 +44,32 @@ def drop_useless(found: Sequence[ColumnFacts]) -> None:
             else:
                 facts.kind, facts.drop = None, f"duplicate of {first}"
                 facts.notes.append(f"is {same}")
+
+
+def note_doubtful_values(found: Sequence[ColumnFacts]) -> None:
+    """Tell of numbers that probably mean a missing value, and of texts that differ in case only."""
+    for facts in found:
+        if facts.kind == "number" and facts.cells is not None:
+            facts.notes += _find_sentinels(facts.cells)
+        elif facts.kind == "category" and facts.distinct is not None:
+            first: dict[str, str] = {}
+            texts = facts.distinct.texts.tolist()
+            pairs = [(other, text) for text in texts if (other := first.setdefault(text.casefold(), text)) != text]
+            if pairs:
+                facts.notes.append(f"{pairs[0][0]!r} and {pairs[0][1]!r} differ in case only, and are different levels")
+
+
+def _find_sentinels(cells: Array) -> list[str]:
+    """Return a sentence for each end of the range that is a number such as -999, far away from all others."""
+    present = cells[~np.isnan(cells)]
+    sentences = []
+    for end in sorted({float(present.min()), float(present.max())} & SENTINELS):
+        others = present[present != end]
+        n = len(present) - len(others)
+        if n > 1 and len(others) and np.abs(others - end).min() > others.max() - others.min() > 0:
+            advice = f'if it means a missing value, set data.missing = ["", "{end:g}"]'
+            sentences.append(f"{end:g} in {n:,} rows is far from all other numbers; {advice}")
+    return sentences
 
 
 def shown_name(name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from mlp.columns import Column, Schema
 from mlp.data import Dataset
 from mlp.data_config import DataConfig
-from studies.data.column_checks import drop_useless
+from studies.data.column_checks import drop_useless, note_doubtful_values
 from studies.data.column_levels import make_column
 from studies.data.column_types import ColumnFacts, check_names, find_types
 from studies.data.data_report import ColumnReport, DataReport
@@ -63,6 +63,7 @@ def describe_table(table: Table, config: DataConfig) -> DataReport:
     """
     check_names(table, replace(config, target="label"))
     found = find_types(table, [name for name in table.names if name not in config.drop], config)
+    note_doubtful_values(found)
     drop_useless(found)
     columns = {f.name: make_column(f, np.arange(len(table))) for f in found if f.kind is not None}
     reports = {facts.name: _report_column(facts, columns.get(facts.name)) for facts in found}

@@ -16,7 +16,7 @@ from mlp.data import Dataset
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, shortened
 from mlp.splits import Population, hold_out_test, strata_of
-from studies.data.column_checks import drop_useless, find_leak
+from studies.data.column_checks import drop_useless, find_leak, note_doubtful_values
 from studies.data.column_levels import make_column
 from studies.data.column_types import ColumnFacts, check_names, find_types
 from studies.data.data_report import DataReport
@@ -96,11 +96,14 @@ def build_dataset(
     found = _find_inputs(table, config)
     image_shape = _find_image_shape(found)
     if not image_shape:
+        note_doubtful_values(found)
         drop_useless(found)
     used = [facts for facts in found if facts.kind is not None]
     if not used:
-        why = ", ".join(f"{shortened(facts.name)} ({facts.drop})" for facts in found[:5]) or "there is no other column"
-        raise ConfigError(f"{table.file}: no column is left to predict from: {why}.")
+        why = ", ".join(f"{shortened(facts.name)} ({facts.drop})" for facts in found[:5])
+        advice = " A column that is named in data.numeric or data.categorical is used." if found else ""
+        why = why or "all others are in data.drop, data.target, data.group or data.weight"
+        raise ConfigError(f"{table.file}: no column is left to predict from: {why}.{advice}")
     columns = [make_column(facts, train) for facts in used]
     for facts in used if not image_shape else ():
         if leak := find_leak(facts, train, targets.values, targets.task):

@@ -12,6 +12,7 @@ from mlp.columns import UNSEEN, Column
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, did_you_mean, listed, shortened, shown
 from mlp.losses import Task
+from studies.data.column_checks import note_doubtful_values
 from studies.data.column_types import ColumnFacts, find_types
 from studies.data.data_report import ColumnReport
 from studies.data.table import Table
@@ -56,6 +57,7 @@ def find_targets(table: Table, config: DataConfig) -> Targets:
     """
     check_target_columns(table, config.targets)
     found = find_types(table, list(config.targets), config)
+    note_doubtful_values(found)
     for facts in found:
         if (facts.distinct is not None and not facts.n_distinct) or facts.drop == "empty":
             raise table.error("must have a value in some row, because it is to be predicted.", facts.name)

@@ -134,6 +134,17 @@ class StudyRecord(AbstractRecord):
         """The SHA-256 of everything that decides the trial table, with which the logs of the study's trials begin."""
         return _digest({"name": self.name, "fingerprint": dict(self.fingerprint)})
 
+    def differences_to(self, other: StudyRecord) -> list[str]:
+        """Return how the settings that decide the trial table differ from those of another record, a clause each."""
+        was, now = self.fingerprint, other.fingerprint
+        return [
+            "the content of its data, or how it is read, has changed"
+            if key == "data.digest"  # 64 digits tell nobody anything
+            else f"{key} was {was.get(key, 'absent')} and is {now.get(key, 'absent')}"
+            for key in {**was, **now}
+            if was.get(key) != now.get(key)
+        ]
+
     def to_file(self) -> str:
         """Return the content of `study.json`."""
         mapping = self.to_mapping()

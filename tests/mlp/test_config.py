@@ -243,6 +243,10 @@ REFUSALS = [
         {"data": {"file": "a.csv", "numeric": ["x"], "categorical": ["x"]}},
         '"data.numeric": contains "x", which is in data.categorical too.',
     ),
+    (
+        {"data": {"file": "a.csv", "target": "y", "drop": ["x", "y"]}},
+        '"data.drop": must not contain "y", which is data.target.',
+    ),
     ({"data": {"name": "digits", "folds": 1}}, '"data.folds": must be 0 (no folds) or at least 2, got 1.'),
     ({"data": {"name": "digits", "folds": 3, "fold": 3}}, '"data.fold": must be below folds = 3, got 3.'),
     (

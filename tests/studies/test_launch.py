@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -382,7 +383,10 @@ def test_a_different_study_of_the_same_name_is_refused_with_every_difference(run
         "Run it under a new name with --name, or delete the old one with: "
     )
     assert (trial_table(root), Home(root).study(NAME).record.read_bytes()) == before
-    check_record(Home(root).study(NAME).read_record(), plan_study(file, trials=99), Home(root))
+    recorded = Home(root).study(NAME).read_record()
+    check_record(recorded, plan_study(file, trials=99), Home(root))
+    edited = replace(recorded, fingerprint={**recorded.fingerprint, "data.digest": "f" * 64})
+    assert recorded.differences_to(edited) == ["the content of its data, or how it is read, has changed"]
 
 
 def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:

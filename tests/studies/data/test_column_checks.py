@@ -9,9 +9,9 @@ import pytest
 
 from mlp.arrays import Array
 from mlp.losses import Task
-from studies.data.column_checks import drop_useless, find_leak
+from studies.data.column_checks import drop_useless, find_leak, note_doubtful_values
 from studies.data.column_types import find_types
-from tests.table_data import columns_of, config_of
+from tests.table_data import columns_of, config_of, type_of
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -98,3 +98,23 @@ def test_a_leak_is_looked_for_in_the_training_rows_only() -> None:
         'tells the target almost exactly; if it is not known when you predict, set data.drop = ["a"]'
     )
     assert not find_leak(facts, np.arange(60), CLASSES, "classes")
+
+
+def notes_of(cells: list[Any]) -> list[str]:
+    facts = type_of(cells)
+    note_doubtful_values([facts])
+    return facts.notes
+
+
+def test_a_number_far_from_all_others_that_is_a_usual_code_may_mean_a_missing_value() -> None:
+    assert notes_of([*range(40), -999, -999]) == [
+        '-999 in 2 rows is far from all other numbers; if it means a missing value, set data.missing = ["", "-999"]'
+    ]
+    assert notes_of([*range(40), -999]) == []
+    assert notes_of([*range(90, 140), 99, 99]) == []
+    assert notes_of([99, 99]) == []
+
+
+def test_levels_that_differ_in_case_are_told() -> None:
+    assert notes_of(["Yes", "no", "yes"]) == ["'Yes' and 'yes' differ in case only, and are different levels"]
+    assert notes_of(["yes", "no"]) == []

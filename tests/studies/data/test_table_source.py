@@ -179,7 +179,7 @@ def test_a_square_number_of_byte_columns_is_a_picture() -> None:
 @pytest.mark.parametrize(
     ("text", "fields", "problem"),
     [
-        ("label\na\nb\n", {}, "t.csv: no column is left to predict from: there is no other column."),
+        ("label\na\nb\n", {}, "t.csv: no column is left to predict from: all others are in data.drop, data.target"),
         ("c,label\n1,a\n1,b\n", {}, "t.csv: no column is left to predict from: c (constant)."),
         (FLOWERS, {"target": "kind", "drop": ("petel",)}, '"drop": t.csv: there is no column "petel". Did you mean'),
         (FLOWERS, {"target": "kind", "weight": "colour"}, 'column "colour", line 2: '),
