@@ -120,11 +120,16 @@ class Column(AbstractRecord):
     def problem(self, value: Any) -> str:
         """Return why a value cannot be read, and what to do."""
         value = value.item() if isinstance(value, np.generic) else value
-        if self.kind == "date":
-            form = f"in the format {self.format}" if self.format else "in the form 2024-01-31 or 2024-01-31 12:00"
-            return f"{shown(value)} is not a date {form}. Correct it, or treat the column as categories."
-        hint = "" if isinstance(value, str) else f" that is finite and at most {LARGEST_CELL:g}"
-        return f"{shown(value)} is not a number{hint}. Correct it, or treat the column as categories."
+        is_readable = not isinstance(value, str) or parse_number(value, self.decimal) is not None
+        hint = f" that is finite and at most {LARGEST_CELL:g}" if self.kind == "number" and is_readable else ""
+        return f"{shown(value)} is not a {self.wanted}{hint}. Correct it, or treat the column as categories."
+
+    @property
+    def wanted(self) -> str:
+        """What a cell must be, as the end of a sentence: `number`, or `date in the format %d.%m.%Y`."""
+        if self.kind != "date":
+            return self.kind
+        return f"date in the format {self.format}" if self.format else "date in the form 2024-01-31 or 2024-01-31 12:00"
 
     def _codes(self, cells: Array, missing: frozenset[str]) -> Array:
         known: dict[Any, float] = {}

@@ -152,7 +152,7 @@ def read_column(table: Table, column: Column, missing: frozenset[str], advice: s
         row = int(is_bad.argmax())
         if advice:
             raise table.error(
-                f"{shown_cell(table, column.name, row)} is not a {column.kind}. {advice}", column.name, row
+                f"{shown_cell(table, column.name, row)} is not a {column.wanted}. {advice}", column.name, row
             )
         value = table.values(column.name)[row]
         raise table.error(column.problem(value.strip() if isinstance(value, str) else value), column.name, row)

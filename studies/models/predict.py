@@ -21,7 +21,7 @@ from mlp.model import Model
 from mlp.untrusted import MAX_IN_MEMORY, open_npy, open_npz
 from studies.data.idx import read_idx
 from studies.data.table import Table
-from studies.data.table_cells import read_cells
+from studies.data.table_cells import read_cells, texts_of
 
 ARRAY_ENDINGS = (".npy", ".npz")
 TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".data", ".parquet", ".pq")
@@ -165,8 +165,8 @@ def inputs_of_table(table: Table, model: Model, *, label: str | None = None, ids
     if len(extra) == 1:
         notices.append(f"{table.file}: the column {extra[0]} is not used by the model.")
     elif extra:
-        shown = ", ".join(extra[:N_SHOWN]) + (", ..." if len(extra) > N_SHOWN else "")
-        notices.append(f"{table.file}: {len(extra)} columns are not used by the model: {shown}.")
+        notices.append(f"{table.file}: {len(extra)} columns are not used by the model: {_listed(extra)}.")
+    notices += [f"{table.file}: {notice}" for notice in _find_thousands(table, schema)]
     if unseen := schema.count_unseen(cells):
         where = ", ".join(f"{name} ({n:,} of {len(table):,} rows)" for name, n in list(unseen.items())[:N_SHOWN])
         more = f" and {len(unseen) - N_SHOWN} more columns" if len(unseen) > N_SHOWN else ""
@@ -174,6 +174,31 @@ def inputs_of_table(table: Table, model: Model, *, label: str | None = None, ids
     if model.manifest.schema is None:
         check_inputs(cells, path="", columns=schema.names)
     return Inputs(cells, table, tuple(notices))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(names[:N_SHOWN]) + (", ..." if len(names) > N_SHOWN else "")
+
+
+def _find_thousands(table: Table, schema: Schema) -> list[str]:
+    """Return a sentence if numbers such as 1,500 are read as thousands, although they may have a decimal comma."""
+    import pyarrow.compute as pc
+
+    found = []
+    for column in schema.columns:
+        texts = texts_of(table.columns[column.name]) if column.kind == "number" else None
+        if texts is None:
+            continue
+        mark = "," if column.decimal == "." else "[.]"
+        row = pc.index(
+            pc.match_substring_regex(texts, rf"^\s*[-+]?[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}\s*$"), True
+        ).as_py()
+        if row >= 0:
+            text = texts[row].as_py().strip()
+            found.append(f'{text} in column "{column.name}" is read as {column.parse([text])[0]:g}')
+    more = f", and so in {len(found) - 1} more columns" if len(found) > 1 else ""
+    return [f"{found[0]}, as in the training data{more}."] if found else []
 
 
 def _schema_for(table: Table, model: Model, others: Sequence[str]) -> Schema:

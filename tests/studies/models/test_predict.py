@@ -183,6 +183,15 @@ def test_levels_that_the_training_data_did_not_have_are_counted_and_never_refuse
     assert len(predictions(fitted, inputs)) == 4
 
 
+def test_a_number_that_may_have_a_decimal_comma_is_told(tmp_path: Path) -> None:
+    fitted = flowers_model(tmp_path)
+    other = tmp_path / "other.csv"
+    other.write_text('colour,petal\nred,2\nred," 1,500"\n')
+    inputs = read_inputs(other, fitted)
+    assert inputs.cells[1, 0] == 1500
+    assert inputs.notices == (f'{other}: 1,500 in column "petal" is read as 1500, as in the training data.',)
+
+
 def test_a_missing_column_or_an_unreadable_cell_is_refused_by_name(tmp_path: Path) -> None:
     fitted = flowers_model(tmp_path)
     other = tmp_path / "other.csv"
