@@ -19,6 +19,7 @@ from mlp.data_config import DataConfig
 from mlp.errors import ConfigError, escaped
 from mlp.losses import Task
 from mlp.scores import standard
+from studies.data.array_source import is_array_file
 from studies.records.files import write_atomically
 
 LOSSES: dict[Task, str] = {
@@ -177,7 +178,7 @@ batch_size                 = [{smaller}, {batch_size}, {larger}]
         return f"{self.n_train:,} rows to train on, {self.n_validation:,} to validate"
 
     def _aim(self) -> str:
-        target = ", ".join(escaped(column) for column in self.data.targets)
+        target = "y" if is_array_file(self.data.file) else ", ".join(map(escaped, self.data.targets))
         if self.task == "values":
             return f"the {'values' if len(self.targets) > 1 else 'value'} of {target}"
         shown = ", ".join(escaped(name) for name in self.targets[:SHOWN])
@@ -189,7 +190,8 @@ batch_size                 = [{smaller}, {batch_size}, {larger}]
         default, explicit = DataConfig(file="x").to_mapping(), self.data.to_mapping()
         chosen = {key: value for key, value in explicit.items() if value != default[key] and value not in ("", ())}
         if self.data.file:
-            chosen |= {"task": self.task, "target": explicit["target"], "test": explicit["test"]}
+            named = {} if is_array_file(self.data.file) else {"target": explicit["target"]}
+            chosen |= {"task": self.task, **named, "test": explicit["test"]}
         scale = self.scales[0] if self.scales else self.data.scale
         if self.data.folds:
             chosen.pop("validation", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from studies.search.spec import read_spec
@@ -50,6 +51,15 @@ def test_init_names_the_table_as_seen_from_the_study_file_and_keeps_options(tabl
     assert (answer.returncode, answer.stderr) == (0, "")
     data = read_spec(table.folder / "studies" / "wine.toml").base.data
     assert (data.file, data.drop) == ("../Wine list.csv", ("acid",))
+
+
+def test_init_of_arrays_needs_no_column_and_init_of_a_table_asks_for_one(table: Shell) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(table.folder / "own.npz", x=rng.normal(size=(60, 3)), y=rng.integers(0, 3, 60))
+    answer = table.refusal_of("init", "--data", "own.npz")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert table.refusal_of("run", "own.toml", "--dry-run").returncode == 0
+    assert "--target" in table.refusal_of("init", "--data", "Wine list.csv").stderr
 
 
 @pytest.mark.slow
