@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from mlp.errors import ConfigError
+from mlp.errors import ConfigError, listed
 from mlp.records import AbstractRecord, number
 
 # The former name of a field, and its name now. Files, --set and [space] may use either.
@@ -101,6 +101,8 @@ class DataConfig(AbstractRecord):
         self._check_file_fields()
         if self.target == () or self.target == "":
             raise ConfigError("must name a column.", path="target")
+        if len(set(self.targets)) < len(self.targets):
+            raise ConfigError(f"must not contain a column twice, got {listed(self.targets)}.", path="target")
         for name, columns in (("drop", self.drop), ("group", (self.group,)), ("weight", (self.weight,))):
             if both := sorted(set(columns) & set(self.targets)):
                 raise ConfigError(f'must not contain "{both[0]}", which is data.target.', path=name)

@@ -161,6 +161,11 @@ def _find_text_type(table: Table, facts: ColumnFacts, config: DataConfig, missin
             facts.decimal = decimal
             return _of_text_numbers(table, facts, missing)
         _check_mostly_numbers(table, facts, is_number)
+    other: Decimal = "." if decimal == "," else ","
+    if config.decimal != "auto" and not np.isnan(numbers_of(texts, other)).any():
+        facts.notes.append(
+            f'{shown(texts[0])} is no number because data.decimal = "{decimal}"; "auto" decides for each column'
+        )
     if any({text.casefold() for text in texts} == pair for pair in BOOLEANS) and len(texts) == 2:
         return replace(_of_levels(facts), type="boolean")
     if (date := find_date_format(texts)) is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlp.data import Split
-from mlp.errors import listed, shortened
+from mlp.errors import escaped, listed, shortened
 from studies.data.data_report import DataReport
 
 MAX_WARNINGS = 8
@@ -45,7 +45,7 @@ def _lines(report: DataReport, split: Split) -> tuple[str, ...]:
     n_validation = len(split.validation) if split.validation else 0
     columns = "1 column" if len(used) == 1 else f"{len(used):,} columns"
     without = f"; dropped: {listed(dropped)}" if dropped else ""
-    return (
+    lines = (
         f"data     {report.reading}",
         *(f"numbers  {form}" for form in report.forms),
         f"task     {report.task}",
@@ -53,10 +53,11 @@ def _lines(report: DataReport, split: Split) -> tuple[str, ...]:
         f"inputs   {split.n_features:,} from {columns}{without}",
         f"rows     {len(split.train):,} training, {n_validation:,} validation, {report.n_test:,} test",
     )
+    return tuple(map(escaped, lines))  # the name of a class may contain the end of a line
 
 
 def _warnings(report: DataReport) -> list[str]:
     """Return the warnings about the columns, at most the first few."""
-    found = [sentence.rstrip(".") + "." for sentence in report.warnings]
+    found = [escaped(sentence.rstrip(".") + ".") for sentence in report.warnings]
     more = len(found) - MAX_WARNINGS
     return found if more <= 0 else [*found[:MAX_WARNINGS], f"{more} more warnings are shown by: studies data FILE"]

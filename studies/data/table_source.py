@@ -20,7 +20,7 @@ from studies.data.column_checks import drop_useless, find_leak, note_doubtful_va
 from studies.data.column_levels import make_column
 from studies.data.column_types import ColumnFacts, check_names, find_types
 from studies.data.data_report import DataReport
-from studies.data.file_search import file_digest
+from studies.data.file_search import file_digest, is_same_file
 from studies.data.sources import AbstractSource, FileSearch
 from studies.data.table import Table, max_columns
 from studies.data.table_cells import missing_words, read_cells, read_column
@@ -69,6 +69,10 @@ class TableSource(AbstractSource):
     def read_with_report(self, search: FileSearch) -> tuple[Dataset, DataReport]:
         from studies.data.reading.files import read_table
 
+        for name, part in self.parts.items():
+            if is_same_file(self.file, part):
+                problem = f"{part}: has the same content as the training file {self.file}. Name another file."
+                raise ConfigError(problem, path=name)
         table = read_table(self.file, self.config)
         parts = {name: read_table(file, self.config) for name, file in self.parts.items()}
         return build_dataset(table, parts, self.config, digest=self.digest)

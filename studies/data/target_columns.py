@@ -62,6 +62,11 @@ def find_targets(table: Table, config: DataConfig) -> Targets:
         if (facts.distinct is not None and not facts.n_distinct) or facts.drop == "empty":
             raise table.error("must have a value in some row, because it is to be predicted.", facts.name)
     task, reason = _find_task(table, found, config)
+    for facts in found:
+        if task == "values" and facts.kind == "number" and facts.n_distinct == 1:
+            raise table.error(
+                f"must have at least two different values, got {facts.values.split()[0]} in every row.", facts.name
+            )
     columns = _columns(table, found, task, config)
     values, is_known = read_targets(table, columns, task, missing_words(config))
     names = columns[0].levels if task == "classes" else config.targets

@@ -243,6 +243,7 @@ REFUSALS = [
         {"data": {"file": "a.csv", "numeric": ["x"], "categorical": ["x"]}},
         '"data.numeric": contains "x", which is in data.categorical too.',
     ),
+    ({"data": {"file": "a.csv", "target": ["y", "y"]}}, '"data.target": must not contain a column twice, got y, y.'),
     (
         {"data": {"file": "a.csv", "target": "y", "drop": ["x", "y"]}},
         '"data.drop": must not contain "y", which is data.target.',

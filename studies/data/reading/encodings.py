@@ -79,6 +79,9 @@ def to_utf8(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
                     raise NotUtf8Error(error.object, byte, line, n_valid) from None
                 problem = f"line {line}: the byte 0x{byte:02x} is not valid in {name or 'utf-8'}"
                 raise ConfigError(f"{problem}. Set data.encoding to the encoding of the file.") from None
+            except UnicodeError as error:  # such as UTF-16 without a mark
+                problem = f"is not a text in {name or 'utf-8'}: {error}"
+                raise ConfigError(f"{problem}. Set data.encoding to the encoding of the file.") from None
             text = text.removeprefix("\ufeff") if is_first else text  # a mark, although the byte order was given
             converted = text.encode("utf-8", "surrogatepass")
             n_valid += len(converted) - len(text)

@@ -234,3 +234,9 @@ def test_a_column_of_dates_in_two_formats_is_no_silent_category() -> None:
     facts = type_of([*[f"2024-01-{day:02d}" for day in range(1, 20)] * 2, "31.01.2024"])
     assert facts.kind == "category"
     assert "are dates in different formats" in facts.notes[0]
+
+
+def test_numbers_that_the_stated_decimal_mark_does_not_read_are_told() -> None:
+    facts = type_of([f"{i / 7:.2f}" for i in range(1, 20)], decimal=",")
+    assert facts.kind is None
+    assert facts.notes[0] == ('\'0.14\' is no number because data.decimal = ","; "auto" decides for each column')

@@ -178,3 +178,11 @@ def test_a_study_of_a_csv_file_runs_is_exported_retrained_and_predicts(tmp_path:
         "Set data.target to it. Its columns are: petal, colour, kind."
     )
     assert misspelled.stderr == f'error: own.toml: [base] "data": {problem}\n'
+
+
+def test_a_test_file_with_the_content_of_the_training_file_is_refused(tmp_path: Path) -> None:
+    for name in ("own.csv", "copy.csv"):
+        (tmp_path / name).write_text("a,label\n" + "1,x\n2,y\n" * 20)
+    data = DataConfig(file=str(tmp_path / "own.csv"), test=str(tmp_path / "copy.csv"))
+    with pytest.raises(ConfigError, match=r'"data.test": .*copy.csv: has the same content as the training file'):
+        prepare_data(data)

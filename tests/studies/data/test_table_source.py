@@ -258,3 +258,9 @@ def test_millions_of_cells_are_read_in_seconds(tmp_path: Path) -> None:
     )
     rows = {row.tobytes() for row in pixels}
     assert all(row.tobytes() in rows for row in np.asarray(data.inputs))
+
+
+def test_each_line_of_the_plan_is_one_line_whatever_the_classes_are_called() -> None:
+    data, report = built(columns_of(x=NOISE, label=[f"k\n{i % 2}" for i in range(N)]))
+    plan = DataPlan.of(report, data.splits(DataConfig("t.csv"), 0))
+    assert "classes  2: k\\n0 (40), k\\n1 (40)" in plan.lines

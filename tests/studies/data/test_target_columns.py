@@ -120,6 +120,7 @@ def test_a_class_with_one_example_is_told() -> None:
     ("cells", "problem"),
     [
         (["a", "a"], 't.csv: column "y": must have at least two classes, got a in every row.'),
+        (["1.5", "1.5"], 't.csv: column "y": must have at least two different values, got 1.5 in every row.'),
         (["", "NA"], 't.csv: column "y": must have a value in some row, because it is to be predicted.'),
         ([f"c{i}" for i in range(1001)] * 2, 't.csv: column "y": has 1,001 distinct values, at most 1000 can be'),
         (["2024-01-01", "2024-01-02"], 't.csv: column "y": must contain classes or numbers to be predicted, got dates'),

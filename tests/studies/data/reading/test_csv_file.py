@@ -290,3 +290,8 @@ def test_one_column_is_read_with_a_notice() -> None:
     table = read("a\n1\n2\n")
     assert cells(table) == {"a": ["1", "2"]}
     assert table.notices[0].startswith("Only one column was found.")
+
+
+def test_an_encoding_that_needs_a_mark_is_refused_without_one() -> None:
+    with pytest.raises(ConfigError, match=r"is not a text in utf-16: .*Set data.encoding"):
+        read_table(io.BytesIO(b"a,b\n1,2\n"), DataConfig(file="x.csv", encoding="utf-16"))
