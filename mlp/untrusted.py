@@ -192,7 +192,12 @@ class NpzReader:
                 if dtype is not None and header.dtype != np.dtype(dtype):
                     raise ConfigError(f"must have type {np.dtype(dtype)}, got {header.dtype}.")
                 if header.dtype.hasobject or not header.dtype.itemsize:
-                    raise ConfigError(f"must contain numbers, got the type {header.dtype}.")
+                    advice = (
+                        " Convert it before it is saved, texts with array.astype(str)."
+                        if header.dtype == object
+                        else ""
+                    )
+                    raise ConfigError(f"must contain numbers, got the type {header.dtype}.{advice}")
                 # The directory of the archive may lie about both sizes, the size of the archive cannot.
                 possible = max_ratio * min(member.compress_size, self._n_bytes)
                 if header.n_bytes != member.file_size or header.n_bytes > possible:

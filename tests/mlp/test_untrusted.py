@@ -136,7 +136,10 @@ HOSTILE = {
     "a header of the third version": (archive(npy_header("(1,)", version=3) + b"1"), r"has the \.npy version 3\.0"),
     "a header with code": (archive(npy_header("exit()")), "cannot be read"),
     "a header that is nested deeply": (archive(npy_header("(" * 5_000 + ")" * 5_000)), "cannot be read"),
-    "objects": (archive(npy_header("(1,)", "'|O'") + b"\x80\x04K\x01."), "must contain numbers, got the type object"),
+    "objects": (
+        archive(npy_header("(1,)", "'|O'") + b"\x80\x04K\x01."),
+        "must contain numbers, got the type object. Convert it before",
+    ),
     "values of no size": (archive(npy_header(f"({1 << 60},)", "'|V0'")), "must contain numbers"),
     "an unsupported compression": (archive(npy_header("(1,)") + b"1", zipfile.ZIP_LZMA), "by an unsupported method"),
 }
