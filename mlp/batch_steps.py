@@ -11,6 +11,7 @@ from mlp.arrays import Array, aligned_empty, aligned_zeros
 from mlp.batches import PAGE_ROWS, BatchReader, ShuffledEpoch
 from mlp.config import TrainConfig
 from mlp.diagnostics import diagnose
+from mlp.losses import AbstractLoss
 from mlp.network import Network
 
 # Parameters that an optimizer handles at once, so that they stay in the cache and need little scratch memory. All at
@@ -45,6 +46,7 @@ class BatchSteps:
 
     Args:
         config: what is trained.
+        loss: the loss that is minimised.
         network: the network to train.
         slots: the optimizer's memory, shape (n_slots, n_trained).
         reader: reads the inputs in the order of the epoch.
@@ -53,9 +55,17 @@ class BatchSteps:
     """
 
     def __init__(
-        self, config: TrainConfig, network: Network, slots: Array, reader: BatchReader, outputs: Array, batch_size: int
+        self,
+        config: TrainConfig,
+        loss: AbstractLoss,
+        network: Network,
+        slots: Array,
+        reader: BatchReader,
+        outputs: Array,
+        batch_size: int,
     ) -> None:
         self.config = config
+        self.loss = loss
         self.network = network
         self.slots = slots
         self._reader = reader
@@ -131,7 +141,7 @@ class BatchSteps:
         x, outputs = self._reader.read(start, stop), self._outputs[start:stop]
         dz = network.workspace(stop - start).dz
         network.forward(x, outputs, epoch.noise)
-        self.config.loss.gradient(outputs, targets, dz, weights)
+        self.loss.gradient(outputs, targets, dz, weights)
         if not math.isfinite(dz[0, 0]):  # one parameter that is not finite makes every output not finite
             return False
         network.backward(x, dz)

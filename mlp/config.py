@@ -9,7 +9,7 @@ from mlp.activations import AbstractActivation, Relu
 from mlp.data_config import DataConfig
 from mlp.errors import ConfigError
 from mlp.initializers import AbstractInitializer, HeNormal, Zeros
-from mlp.losses import AbstractLoss, SoftmaxCrossEntropy, Task
+from mlp.losses import USUAL_LOSSES, AbstractLoss, Task
 from mlp.metrics import AbstractMetric
 from mlp.network import Network, count_parameters
 from mlp.normalizations import AbstractNormalization, BatchNormalization, NoNormalization
@@ -138,7 +138,8 @@ class TrainConfig(AbstractRecord):
         epochs: the largest number of passes over the training part; schedules span all of them.
         batch_size: examples per step; `full` for all of them.
         network: the network.
-        loss: the loss that is minimised.
+        loss: the loss that is minimised; `auto` is the usual one of the task: `softmax_cross_entropy` for classes,
+            `binary_cross_entropy` for labels, `mean_squared_error` for values.
         optimizer: the optimizer and its learning rate.
         schedule: how the learning rate changes over the epochs.
         rate_factors: how the learning rate differs between kinds of parameters.
@@ -155,7 +156,7 @@ class TrainConfig(AbstractRecord):
     epochs: int = number(10, at_least=1)
     batch_size: int | Literal["full"] = number(128, at_least=1)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    loss: AbstractLoss = SoftmaxCrossEntropy()
+    loss: Literal["auto"] | AbstractLoss = "auto"
     optimizer: AbstractOptimizer = Adam()
     schedule: AbstractSchedule = Constant()
     rate_factors: RateFactors = RateFactors()
@@ -188,6 +189,10 @@ class TrainConfig(AbstractRecord):
         watched = {"early_stopping": stopping, "schedule": self.schedule.watched}
         return {path: metric for path, metric in watched.items() if metric}
 
+    def loss_for(self, task: Task) -> AbstractLoss:
+        """Return the loss that is minimised to predict classes, labels or values."""
+        return USUAL_LOSSES[task] if self.loss == "auto" else self.loss
+
     def metric_names(self, task: Task) -> list[str]:
         """Return the names of all metrics that each epoch computes for a task."""
         return list(dict.fromkeys(metric.name for metric in (*standard(task), *self.metrics)))
@@ -203,4 +208,4 @@ class TrainConfig(AbstractRecord):
         Raises:
             ConfigError: if the loss does not support the task.
         """
-        return (n_features, *self.network.sizes(), self.loss.n_outputs(task, n_targets))
+        return (n_features, *self.network.sizes(), self.loss_for(task).n_outputs(task, n_targets))

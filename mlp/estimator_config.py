@@ -20,11 +20,6 @@ SECTIONS = {
 }
 # The dotted path in a `TrainConfig` of each parameter that is not at its top level.
 PATHS = {name: f"{section}.{name}" for section, names in SECTIONS.items() for name in names}
-DEFAULT_LOSS: dict[Task, str] = {
-    "classes": "softmax_cross_entropy",
-    "labels": "binary_cross_entropy",
-    "values": "mean_squared_error",
-}
 DEFAULT_VALIDATION = 0.1  # the fraction held out if something watches the validation part
 
 
@@ -42,7 +37,6 @@ def to_config(settings: Mapping[str, Any], task: Task, *, dtype: str, seed: int)
     """
     base = {
         "data": {"name": "X", "scale": "none", "stratify": task == "classes", "validation": DEFAULT_VALIDATION},
-        "loss": DEFAULT_LOSS[task],
         "dtype": dtype,
         "seed": seed,
     }

@@ -95,7 +95,7 @@ def layers_of(model: Model) -> list[Dense]:
     """Return the layers of a model's network."""
     network = model.build_network()
     n_inputs, *widths = network.sizes
-    activations: list[str | AbstractActivation] = [*network.activations, output_of(model.manifest.config.loss)]
+    activations: list[str | AbstractActivation] = [*network.activations, output_of(model.loss)]
     layers: list[Dense] = []
     for units, activation, bias in zip(widths, activations, network.has_bias, strict=True):
         layers.append(Dense(units, activation, None if layers else n_inputs, bias))

@@ -337,6 +337,14 @@ def _shifted_columns(outputs: Array) -> Array:
     return columns
 
 
+# The loss of a task that `loss = "auto"` means.
+USUAL_LOSSES: dict[Task, AbstractLoss] = {
+    "classes": SoftmaxCrossEntropy(),
+    "labels": BinaryCrossEntropy(),
+    "values": MeanSquaredError(),
+}
+
+
 @functools.lru_cache(maxsize=32)
 def _constants(b: int, k: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
     """Return the start of each row in the flat outputs, the share 1/b of each example in a mean, and k ones."""

@@ -17,6 +17,7 @@ from mlp.data import Dataset, Examples
 from mlp.data_checks import check_inputs
 from mlp.encoding import TableEncoding
 from mlp.errors import ConfigError
+from mlp.losses import AbstractLoss
 from mlp.network import Network
 from mlp.records import AbstractRecord, number
 from mlp.scaling import Scaling
@@ -159,6 +160,11 @@ class Model:
         """The names of the k classes, m labels or m values, in the order of the outputs."""
         return self.manifest.classes
 
+    @property
+    def loss(self) -> AbstractLoss:
+        """The loss that the network was trained with, which includes the function of its outputs."""
+        return self.manifest.config.loss_for(self.manifest.task)
+
     def build_network(self) -> Network:
         """Return a new network with these parameters."""
         config = self.manifest.config
@@ -226,10 +232,9 @@ class Model:
 
     def probabilities_of(self, outputs: Array) -> Array:
         """Return what `predict_proba` returns, given the raw outputs of the network."""
-        loss = self.manifest.config.loss
         if self.manifest.task == "classes":
-            return loss.probabilities(outputs)
-        return self.manifest.target_scaling.invert(loss.predictions(outputs))
+            return self.loss.probabilities(outputs)
+        return self.manifest.target_scaling.invert(self.loss.predictions(outputs))
 
     def predict(self, inputs: Any) -> Array:
         """Return the predicted class of each example, its labels or its values.
@@ -249,5 +254,5 @@ class Model:
 
     def decisions_of(self, outputs: Array) -> Array:
         """Return what `predict` returns, given the raw outputs of the network."""
-        decided = self.manifest.config.loss.decide(outputs, self.manifest.task)
+        decided = self.loss.decide(outputs, self.manifest.task)
         return self.manifest.target_scaling.invert(decided)

@@ -24,7 +24,7 @@ def check_fit(config: TrainConfig, data: Split) -> None:
         ConfigError: naming the field.
     """
     with errors_in(path="loss"):
-        config.loss.n_outputs(data.task, data.n_targets)
+        config.loss_for(data.task).n_outputs(data.task, data.n_targets)
     with errors_in(path="metrics"):
         for metric in config.metrics:
             metric.check_targets(data.task, data.n_targets)
@@ -35,7 +35,11 @@ def check_fit(config: TrainConfig, data: Split) -> None:
             raise ConfigError(problem, path=path)
         if watched.startswith("validation/") and data.validation is None:
             raise ConfigError(f'needs "{watched}", but there is no validation part.', path=path)
-    if config.data.target_scale in ("standard", "log") and data.task == "values" and has_output_function(config):
+    if (
+        data.task == "values"
+        and config.data.target_scale in ("standard", "log")
+        and has_output_function(config, data.task)
+    ):
         problem = f'is "{config.data.target_scale}", but the loss has an output function. Use "none", or remove output.'
         raise ConfigError(problem, path="data.target_scale")
     if config.class_weights and data.task != "classes":
@@ -71,15 +75,15 @@ def _perfect_score(metric: AbstractMetric, loss: AbstractLoss, part: Examples, t
         return metric.compute(outputs, targets, loss)
 
 
-def has_output_function(config: TrainConfig) -> bool:
+def has_output_function(config: TrainConfig, task: Task) -> bool:
     """Return whether the loss applies a function to the outputs, whose range scaled targets may not fit."""
-    return getattr(config.loss, "output", "identity") != "identity"
+    return getattr(config.loss_for(task), "output", "identity") != "identity"
 
 
 def fit_target_scaling(config: TrainConfig, data: Split) -> TargetScaling:
     """Return how the targets are scaled for the network, fitted on the training part; as they are unless values."""
     chosen = config.data.target_scale
-    if data.task != "values" or chosen == "none" or (chosen == "auto" and has_output_function(config)):
+    if data.task != "values" or chosen == "none" or (chosen == "auto" and has_output_function(config, data.task)):
         return TargetScaling()
     train = data.train
     return TargetScaling.fit(train.row_targets, weights=train.row_weights, log=chosen == "log")

@@ -271,7 +271,7 @@ class Sequential:
         read_verbose(verbose)
         model = self.model
         with np.errstate(all="ignore"):
-            outputs = model.manifest.config.loss.predictions(model.outputs(self._reader.inputs(x)))
+            outputs = model.loss.predictions(model.outputs(self._reader.inputs(x)))
         return model.manifest.target_scaling.invert(outputs)
 
     def evaluate(
@@ -317,7 +317,7 @@ class Sequential:
         outputs = model.outputs(x)
         with np.errstate(all="ignore"):
             extra, scaling = tuple(chosen.values()), model.manifest.target_scaling
-            scores = evaluate(outputs, targets, config.loss, "test", task, extra, weights, scaling)
+            scores = evaluate(outputs, targets, model.loss, "test", task, extra, weights, scaling)
         shown = {"loss": scores["test/loss"]} | {name: scores[f"test/{of.name}"] for name, of in chosen.items()}
         if level:
             sys.stdout.write(" - ".join(f"{name}: {score_text(value)}" for name, value in shown.items()) + "\n")

@@ -62,6 +62,7 @@ class Training:
         self.seconds = 0.0
         self.history: History = {}
         sizes = config.layer_sizes(data.n_features, data.n_targets, data.task)
+        self.loss = config.loss_for(data.task)
         self.network = config.network.build(sizes, dtype=config.dtype)
         config.network.initialize(self.network, seed=config.seed)
         theta, dtype = self.network.theta, self.network.dtype
@@ -70,8 +71,10 @@ class Training:
         self.batch_size, self.n_steps = config.steps(len(data.train))
         self._reader = BatchReader(data.train, rows_at_once(config, self.batch_size), dtype)
         self._outputs = aligned_empty((len(data.train), sizes[-1]), dtype)
-        self._batches = BatchSteps(config, self.network, self.slots, self._reader, self._outputs, self.batch_size)
-        self._online = OnlineSteps(self.network, config.loss) if is_online(config) else None
+        self._batches = BatchSteps(
+            config, self.loss, self.network, self.slots, self._reader, self._outputs, self.batch_size
+        )
+        self._online = OnlineSteps(self.network, self.loss) if is_online(config) else None
         self._weights = example_weights(config, data)
         self.target_scaling = fit_target_scaling(config, data) if target_scaling is None else target_scaling
         self._scaled_targets = self.target_scaling.apply(data.train.row_targets, dtype) if self.target_scaling else None
@@ -141,7 +144,7 @@ class Training:
         if not (self._run_examples(epoch, online) if online else self._run_batches(epoch, values)):
             return False
         extra, scaling = config.metrics, self.target_scaling
-        values |= evaluate(self._outputs, targets, config.loss, "train", self.data.task, extra, weights, scaling)
+        values |= evaluate(self._outputs, targets, self.loss, "train", self.data.task, extra, weights, scaling)
         return True
 
     def _run_examples(self, epoch: ShuffledEpoch, online: OnlineSteps) -> bool:
@@ -200,7 +203,7 @@ class Training:
         targets, weights = examples.row_targets, examples.row_weights
         with np.errstate(all="ignore"):
             task, extra, scaling = self.data.task, config.metrics, self.target_scaling
-            return evaluate(outputs, targets, config.loss, part, task, extra, weights, scaling)
+            return evaluate(outputs, targets, self.loss, part, task, extra, weights, scaling)
 
     def outputs(self, examples: Examples) -> Array:
         """Return the network's raw outputs, shape (n, k)."""

@@ -179,7 +179,7 @@ def _plan(spec: StudySpec, places: Places) -> Plan:
     part, _, metric = spec.study.metric.partition("/")
     with errors_in('[study] "metric":'):
         if part == "validation":
-            check_defined(metrics.decode(metric), spec.base.loss, splits)
+            check_defined(metrics.decode(metric), spec.base.loss_for(split.task), splits)
     data = DataRecord(
         name=dataset.name,
         digest=dataset.digest,

@@ -106,7 +106,7 @@ def _scores(
     outputs = model.outputs_of_cells(cells)
     with np.errstate(all="ignore"):
         chosen = (*config.metrics, *extra)
-        return evaluate(outputs, targets, config.loss, key, model.manifest.task, chosen, scaling=scaling)
+        return evaluate(outputs, targets, model.loss, key, model.manifest.task, chosen, scaling=scaling)
 
 
 def _read_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:

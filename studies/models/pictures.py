@@ -34,7 +34,7 @@ def write_pictures(training: Training, dataset: Dataset, examples: Examples, fol
     figures = {"curves": plot_history(training.history, training.config, kept_epoch=training.kept_epoch)}
     if dataset.task == "classes" and len(examples):
         true = examples.row_targets
-        predicted = training.config.loss.decide(training.outputs(examples), "classes")
+        predicted = training.loss.decide(training.outputs(examples), "classes")
         figures["confusion"] = plot_confusion(true, predicted, dataset.classes)
         if dataset.image_shape:
             shown = _choose_examples(true == predicted)

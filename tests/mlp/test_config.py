@@ -21,7 +21,7 @@ from mlp import (
     TrainConfig,
 )
 from mlp.activations import LeakyRelu, activations
-from mlp.losses import SoftmaxCrossEntropy
+from mlp.losses import Task, losses
 from mlp.metrics import metrics
 from mlp.optimizers import Adam, Sgd
 from mlp.paths import merge
@@ -76,8 +76,23 @@ def test_from_mapping_does_not_change_the_mapping(config: TrainConfig) -> None:
 def test_omitted_fields_take_their_defaults() -> None:
     config = from_mapping()
     assert config == TrainConfig(data=DataConfig(name="digits"))
-    assert (config.optimizer, config.schedule, config.loss) == (Adam(), Constant(), SoftmaxCrossEntropy())
+    assert (config.optimizer, config.schedule, config.loss) == (Adam(), Constant(), "auto")
     assert config.early_stopping is None
+
+
+@pytest.mark.parametrize(
+    ("task", "usual"),
+    [("classes", "softmax_cross_entropy"), ("labels", "binary_cross_entropy"), ("values", "mean_squared_error")],
+)
+def test_the_loss_follows_the_task_unless_it_is_given(task: Task, usual: str) -> None:
+    assert from_mapping().loss_for(task) == losses.decode(usual)
+    assert from_mapping(loss="auto") == from_mapping()
+    assert from_mapping(loss="huber").loss_for(task) == losses.decode("huber")
+
+
+def test_an_unknown_loss_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r'"loss".*Did you mean "huber"\?'):
+        from_mapping(loss="hubert")
 
 
 def test_to_mapping_contains_every_field() -> None:
@@ -123,7 +138,7 @@ def test_to_mapping_contains_every_field() -> None:
             "input_scale": False,
             "parametric_activation": False,
         },
-        "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.0},
+        "loss": "auto",
         "optimizer": {
             "name": "adam",
             "learning_rate": 0.001,

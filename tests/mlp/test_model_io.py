@@ -353,7 +353,6 @@ def test_a_failed_rename_leaves_the_earlier_model(place: Path, monkeypatch: pyte
         ("sizes", [6], '"sizes": must include the inputs and the outputs'),
         ("sizes", 6, '"sizes": must be a list of'),
         ("classes", ["a", "b"], r'"sizes": must be \[6, 5, 4, 2\]'),
-        ("task", "values", 'the loss "softmax_cross_entropy" supports classes, but the targets are values'),
         ("task", "guess", '"task": must be "classes" or "labels" or "values"'),
         ("encoding", {"factor": [1, 2]}, '"encoding.factor": must have one number per centre'),
         ("encoding", {"factor": [1], "centre": ["1"]}, '"encoding.centre": must be a number'),

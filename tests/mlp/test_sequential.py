@@ -110,7 +110,7 @@ def test_the_keras_style_workflow_takes_eight_lines(tmp_path: Path) -> None:
 def test_fit_gives_the_same_bits_as_the_equivalent_configuration(targets: Any) -> None:
     model = stack(metrics=["acc"])
     history = model.fit(X, targets, **FIT)
-    training = train(config_of(), last_rows(Y))
+    training = train(config_of({"loss": "softmax_cross_entropy"}), last_rows(Y))
     assert model.model.theta.tobytes() == training.kept_theta.tobytes()
     assert list(history.history) == ["loss", "acc", "val_loss", "val_acc"]
     assert list(history.history.values()) == list(training.history.values())
@@ -329,6 +329,7 @@ def test_a_stack_can_use_every_setting_of_a_network() -> None:
     }
     optimizer = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
     changes = {"network": network, "optimizer": optimizer, "schedule": "cosine", "dtype": "float64"}
+    changes["loss"] = "softmax_cross_entropy"
     training = train(config_of(changes), last_rows(Y))
     assert model.model.manifest.config == training.config
     assert model.model.theta.tobytes() == training.kept_theta.tobytes()

@@ -655,7 +655,10 @@ def test_several_values_are_learnt() -> None:
 def test_a_loss_or_a_metric_for_another_task_is_refused() -> None:
     values = labelled(np.zeros((70, 2)), 2)
     for changes, said in (
-        ({}, 'the loss "softmax_cross_entropy" supports classes, but the targets are values'),
+        (
+            {"loss": "softmax_cross_entropy"},
+            'the loss "softmax_cross_entropy" supports classes, but the targets are values',
+        ),
         ({"loss": "huber", "metrics": ["f1_macro"]}, 'the metric "f1_macro" is for classes'),
         ({"loss": "huber", "class_weights": "balanced"}, '"class_weights": needs classes'),
     ):

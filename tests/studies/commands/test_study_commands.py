@@ -276,6 +276,7 @@ def test_a_study_is_not_deleted_unless_confirmed(finished: Shell) -> None:
     assert optuna_states(finished.home).total() == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_a_study_whose_record_is_damaged_can_be_deleted(finished: Shell, is_folder: bool) -> None:
     folder = finished.home.study("digits").root

@@ -99,10 +99,11 @@ def test_a_regression_loss_makes_whole_numbers_values() -> None:
     assert result.test is not None
     assert result.test["test/r2"] > 0.9
     assert len(answers("d.csv")[0].split(",")) == 1
+    assert trained()[1].lines[1].startswith("task     values, because ")
     with pytest.raises(
         ConfigError, match='the loss "softmax_cross_entropy" supports classes, but the targets are valu'
     ):
-        trained()
+        trained(loss="softmax_cross_entropy")
 
 
 @pytest.mark.parametrize(

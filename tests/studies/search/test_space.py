@@ -67,7 +67,7 @@ schedule                   = { choices = ["constant", "exponential", "step"], wh
 "network.activation"       = ["relu", "leaky_relu", { name = "leaky_relu", slope = 0.1 }]
 "network.activation.slope" = { low = 0.2, high = 0.3, when = { network.activation = "leaky_relu", batch_size = 64 } }
 batch_size                 = [32, 64, "full"]
-"data.validation"          = { low = 100, high = 200, when = { loss = "softmax_cross_entropy" } }
+"data.validation"          = { low = 100, high = 200, when = { loss = "auto" } }
 "early_stopping.min_delta" = { low = 0.0, high = 0.1, when = { schedule = "constant" } }
 epochs                     = { low = 1, high = 100, log = true, when = { data.name = "mnist" } }
 """)
