@@ -174,7 +174,7 @@ def _plan(spec: StudySpec, places: Places) -> Plan:
         folder = prepare_data(settle_task(spec.base), data_dir=places.data_dir, beside=places.beside)
         dataset = open_cached(folder)
         splits = dataset.splits(spec.base.data, spec.base.seed)
-    split = splits[0]
+    split, spec = splits[0], spec.with_metric_for(dataset.task)
     _check_fit(spec, dataset, split)
     part, _, metric = spec.study.metric.partition("/")
     with errors_in('[study] "metric":'):

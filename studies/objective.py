@@ -38,6 +38,7 @@ class Objective:
         self.spec = spec if isinstance(spec, StudySpec) else read_spec(Path(spec))
         beside = () if isinstance(spec, StudySpec) else (Path(spec).parent,)
         self._dataset = open_dataset(settle_task(self.spec.base), data_dir=data_dir, beside=beside)
+        self.spec = self.spec.with_metric_for(self._dataset.task)
 
     def __call__(self, trial: Trial) -> float:
         """Train one trial, and return the study's metric at the kept epoch.

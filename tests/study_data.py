@@ -139,6 +139,7 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
     """Return the ledger of a study whose home is `root`, and its storage."""
     home = Home(root)
     home.create()
+    spec = spec.with_metric_for("classes")
     database = home.root / "optuna.db"
     if not database.exists():
         database.write_bytes(empty_database())

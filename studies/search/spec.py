@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mlp.config import TrainConfig
 from mlp.data_config import current_changes, current_path
 from mlp.errors import ConfigError, did_you_mean, errors_in, shortened, shown
+from mlp.losses import Task
 from mlp.metrics import Direction
 from mlp.paths import flatten, merge, value_at
 from mlp.records import AbstractRecord, field_types, number
-from mlp.scores import check_metric, direction
+from mlp.scores import check_metric, direction, standard
 from mlp.untrusted import check_size
 from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
@@ -21,6 +22,7 @@ from studies.search.pruners import AbstractPruner, NoPruner
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
 
+AUTO = "auto"
 SECTIONS = ("study", "base", "space")
 MAX_OVERRIDE = 10_000  # characters of one `--set`
 
@@ -31,8 +33,8 @@ class StudyConfig(AbstractRecord):
 
     Attributes:
         name: the name of the study and of its MLflow experiment.
-        metric: the metric that the search optimises, such as `validation/accuracy`; the metric itself determines
-            whether it is maximised or minimised.
+        metric: the metric that the search optimises, such as `validation/accuracy`; `auto` is the accuracy or, for
+            values, R² of the validation part. The metric itself determines whether it is maximised or minimised.
         trials: the number of trials, a total over all launches.
         seed: the seed of the search; the seed of the trainings is `base.seed`.
         parallelism: how many trials may run at the same time. It belongs to the study, not to the machine, because
@@ -42,7 +44,7 @@ class StudyConfig(AbstractRecord):
     """
 
     name: str
-    metric: str = "validation/accuracy"
+    metric: str = "auto"
     trials: int = number(50, at_least=1, at_most=1_000_000)
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     parallelism: int = number(4, at_least=1, at_most=4096)
@@ -56,7 +58,8 @@ class StudyConfig(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_study_name(self.name)
-        check_metric(self.metric)
+        if self.metric != AUTO:
+            check_metric(self.metric)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,12 @@ class StudySpec:
     def direction(self) -> Direction:
         """`minimize` or `maximize`, as the metric determines."""
         return direction(self.study.metric)
+
+    def with_metric_for(self, task: Task) -> StudySpec:
+        """Return the study with the metric that `auto` means for a task."""
+        if self.study.metric != AUTO:
+            return self
+        return replace(self, study=replace(self.study, metric=f"validation/{standard(task)[-1].name}"))
 
     def fingerprint(self, data_digest: str, cost_model: Mapping[str, int]) -> dict[str, Any]:
         """Return everything that decides the trial table, by dotted path.
@@ -164,7 +173,7 @@ def _check_sections(tables: Mapping[str, Any]) -> None:
 
 def _check_data(study: StudyConfig, base: TrainConfig, config: TrainConfig) -> None:
     """Refuse a configuration without the validation part that the metric needs, or with another data set than base."""
-    if study.metric.startswith("validation/") and not config.data.has_validation:
+    if (study.metric == AUTO or study.metric.startswith("validation/")) and not config.data.has_validation:
         problem = "data.validation = 0 leaves no validation data. Set data.validation above 0, or use a train/ metric."
         raise ConfigError(f'[study] "metric": is "{study.metric}", but {problem}')
     for field, value in config.data.source.items():

@@ -123,12 +123,14 @@ def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
 
 @WIDTHS
 def test_a_plan_shows_the_settings_the_data_the_base_and_the_space(width: int) -> None:
-    text = render(plan_view(make_spec(TABLES), study_record().data), width)
+    text = render(plan_view(make_spec(TABLES).with_metric_for("classes"), study_record().data), width)
     assert_shows(text, width, 40, 3, 5, "validation/accuracy", "maximized", 1150, 288, "64-256-128-10", 20)
     assert_shows(text, width, 256, "relu", "adam", "0.001235", 512, 32, "leaky_relu(slope=0.1)", "0.3", "0.0001")
     assert "folds" not in text
     tables = TABLES | {"base": TABLES["base"] | {"data": {"name": "digits", "folds": 5, "repeats": 2}}}
-    assert "in each of 10 folds" in in_one_line(render(plan_view(make_spec(tables), study_record().data), width))
+    assert "in each of 10 folds" in in_one_line(
+        render(plan_view(make_spec(tables).with_metric_for("classes"), study_record().data), width)
+    )
     if width > 100:
         assert_shows(text, width, *TABLES["space"])
         assert re.search(r"optimizer.nesterov +False, True +optimizer is sgd\(momentum=0.9\)", text)

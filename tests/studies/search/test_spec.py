@@ -10,6 +10,7 @@ import pytest
 
 from mlp.config import Taper
 from mlp.errors import ConfigError
+from mlp.losses import Task
 from mlp.optimizers import Adam, Sgd
 from mlp.records import field_types
 from mlp.schedules import schedules
@@ -74,7 +75,7 @@ def fingerprint(spec: StudySpec, *, digest: str = "0" * 64, step: int = 30_000) 
 
 def test_a_file_describes_study_base_and_space(tmp_path: Path) -> None:
     read = spec(tmp_path)
-    assert (read.study.name, read.study.trials, read.study.metric) == ("small", 12, "validation/accuracy")
+    assert (read.study.name, read.study.trials, read.study.metric) == ("small", 12, "auto")
     assert (read.study.sampler, read.study.pruner) == (Tpe(4), Median(5, 3))
     assert (read.base.epochs, read.base.network.hidden) == (5, Taper(2, 32, 1.0))
     assert [parameter.path for parameter in read.space] == [
@@ -412,10 +413,24 @@ def test_the_error_of_a_mistake_names_its_section_and_path(
     assert refusal(tmp_path, **tables).startswith(problem)
 
 
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [
+        ("classes", "validation/accuracy"),
+        ("labels", "validation/label_accuracy"),
+        ("values", "validation/r2"),
+    ],
+)
+def test_the_metric_follows_the_task_unless_it_is_given(tmp_path: Path, task: Task, metric: str) -> None:
+    assert spec(tmp_path).with_metric_for(task).study.metric == metric
+    given = spec(tmp_path, study=f'{STUDY}metric = "train/loss"\n')
+    assert given.with_metric_for(task) is given
+
+
 def test_a_validation_metric_needs_validation_data(tmp_path: Path) -> None:
     message = refusal(tmp_path, "data.validation=0")
     assert message == (
-        '[study] "metric": is "validation/accuracy", but data.validation = 0 leaves no validation data. '
+        '[study] "metric": is "auto", but data.validation = 0 leaves no validation data. '
         "Set data.validation above 0, or use a train/ metric."
     )
     assert spec(tmp_path, "data.validation=0", study=f'{STUDY}metric = "train/loss"\n').base.data.validation == 0
