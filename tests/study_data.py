@@ -108,7 +108,7 @@ def small_study(
 ) -> StudySpec:
     """Return the small study, with some entries of [study] and [base] replaced, or all of [space]."""
     tables = {"study": STUDY | (study or {}), "base": BASE | (base or {}), "space": SPACE if space is None else space}
-    return make_spec(tables)
+    return make_spec(tables).with_metric_for("classes")
 
 
 @functools.cache
@@ -139,7 +139,6 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
     """Return the ledger of a study whose home is `root`, and its storage."""
     home = Home(root)
     home.create()
-    spec = spec.with_metric_for("classes")
     database = home.root / "optuna.db"
     if not database.exists():
         database.write_bytes(empty_database())
