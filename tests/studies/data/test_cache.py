@@ -102,7 +102,7 @@ def special_table(folder: Path) -> Path:
     ]
     text = "size,sort,group,weight,day,kind\n" + "\n".join(rows)
     (folder / "own.csv").write_text(text)
-    (folder / "other.csv").write_text(text)
+    (folder / "other.csv").write_text(text.replace("1,1x,", "2,1x,"))
     fields = {"group": "group", "weight": "weight", "order": "day", "validation": "other.csv"}
     return prepare_data(DataConfig(file="own.csv", target="kind", **fields))  # type: ignore[arg-type]
 
