@@ -68,8 +68,8 @@ EVERY_PART = [pytest.param(family, name, id=f"{family.kind}-{name}") for family 
 METRIC_KEYS = [f"{part}/{metric.name}" for part in PARTS for metric in standard("classes")]
 
 # Other tests run at the same time, so that the time of a single example means nothing.
-quick = settings(deadline=None, max_examples=50)
-thorough = settings(deadline=None, max_examples=300)
+quick = settings(deadline=None, max_examples=30)
+thorough = settings(deadline=None, max_examples=150)
 
 SMALL: dict[str, Any] = {
     "data": {"name": "blobs"},

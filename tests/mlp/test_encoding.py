@@ -101,6 +101,7 @@ def test_the_quantile_scale_agrees_with_scikit_learn_within_the_data() -> None:
     assert tied[3] > 0 > tied[0]
 
 
+@pytest.mark.slow
 def test_the_number_of_knots_of_a_wide_table_is_limited() -> None:
     cells = np.random.default_rng(0).normal(size=(500, 1000))
     assert sum(len(scaling.knots) for c in fit(cells, None, "quantile").columns for scaling in c.numbers) <= 100_000

@@ -129,6 +129,7 @@ def pipe_instead(file: Path) -> None:
     os.mkfifo(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [garbage, truncated, overwritten, folder_instead, pipe_instead])
 def test_a_damaged_database_is_refused_and_repaired_by_check(
     place: Place, undisturbed: Any, damage: Callable[[Path], None]
@@ -191,6 +192,7 @@ def test_an_edited_row_is_a_difference_until_it_is_repaired(place: Place, undist
     assert place.table() == undisturbed
 
 
+@pytest.mark.slow
 def test_a_complete_study_with_an_unfinished_row_and_no_export_is_completed(place: Place, undisturbed: Any) -> None:
     """A kill between the log and the row of the last trial leaves this."""
     with closing(sqlite3.connect(place.database)) as database, database:
@@ -302,6 +304,7 @@ def test_a_database_that_is_deleted_while_the_study_runs_is_made_again(place: Pl
     assert check_study(place.home, "other").differences == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_study_waits_for_a_locked_database_says_so_and_can_be_stopped(
     place: Place, monkeypatch: pytest.MonkeyPatch, statement: str

@@ -235,6 +235,7 @@ def test_a_study_whose_trials_all_failed_can_get_more_trials(run: Run, root: Pat
     assert best.number == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_study_resumes_in_another_folder_to_the_same_table(run: Run, root: Path, tmp_path: Path) -> None:
     elsewhere, undisturbed = tmp_path / "elsewhere", tmp_path / "undisturbed"
     shutil.copytree(root, undisturbed)

@@ -242,6 +242,7 @@ def test_what_holds_for_many_columns_is_one_line() -> None:
     assert report.warnings[0].endswith("""["t0"]; likewise 4 columns ("t1", "t2", "t3", ...)""")
 
 
+@pytest.mark.slow
 def test_millions_of_cells_are_read_in_seconds(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3_000, 784), np.uint8)
     names = ",".join(["label", *(f"pixel{i}" for i in range(784))])

@@ -113,7 +113,7 @@ network = { hidden = [4] }
 @pytest.mark.slow
 def test_the_command_trains_and_draws_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own.csv").write_text("x,y\n" + "".join(f"{i},{i / 7}\n" for i in range(20)))
+    Path("own.csv").write_text("x,y\n" + "".join(f"{i / 2},{i / 7}\n" for i in range(20)))
     Path("own.toml").write_text(CONFIG)
 
     def train(*arguments: str) -> subprocess.CompletedProcess[str]:

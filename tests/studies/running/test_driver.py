@@ -194,6 +194,7 @@ def check_resume(spec: StudySpec, root: Path, digits: Path) -> None:
     assert trial_table(root / "stopped") == trial_table(root / "at once")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in samplers if name != STUDY["sampler"]["name"]])
 def test_a_stopped_study_resumes_with_any_sampler(tmp_path: Path, digits: Path, name: str) -> None:
     check_resume(small_study({"sampler": name, "trials": 5}), tmp_path, digits)
@@ -386,6 +387,7 @@ def test_a_trial_fails_after_losing_too_many_workers(tmp_path: Path, digits: Pat
     assert sum(state == TrialState.FAIL for state, _ in found.values()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_the_study_stops_when_workers_die_whatever_they_compute(
     tmp_path: Path, digits: Path, reference: Tables, n_workers: int

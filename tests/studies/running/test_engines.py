@@ -199,6 +199,7 @@ def test_segments_run_at_the_same_time_in_separate_processes(engine: LocalProces
     assert process_ids == set(engine.process_ids())
 
 
+@pytest.mark.slow
 def test_large_states_are_sent_in_both_directions(engine: LocalProcesses) -> None:
     size = 20_000_000
     assert engine.submit(length, bytes(size)).result(SOON) == size
@@ -224,6 +225,7 @@ def test_an_engine_opened_by_name_has_the_requested_number_of_workers() -> None:
     assert open_engine("in-process", 3).n_workers == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_fails_its_own_segment_only_and_is_replaced(engine: LocalProcesses, tmp_path: Path) -> None:
     go, told = tmp_path / "go", [tmp_path / "one", tmp_path / "two"]
     lost, other = (engine.submit(wait_for, go, file) for file in told)

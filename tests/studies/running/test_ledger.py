@@ -337,6 +337,7 @@ def test_rows_that_were_edited_are_made_again_from_the_logs(
     assert ledger.damage or "RUNNING" in edit or "= 6" in edit  # a kill can leave these two
 
 
+@pytest.mark.slow
 def test_rows_of_a_database_that_was_put_back_to_an_older_copy_are_made_again(
     tmp_path: Path, digits: Path, reference: Tables
 ) -> None:
@@ -365,6 +366,7 @@ def test_trials_whose_logs_are_lost_are_computed_again_at_their_place(
     assert ledger.damage
 
 
+@pytest.mark.slow
 def test_a_lost_trial_that_was_asked_after_the_total_was_raised_is_asked_there_again(
     tmp_path: Path, digits: Path
 ) -> None:

@@ -279,6 +279,7 @@ def test_an_empty_file_is_a_database_that_was_not_created_yet(tmp_path: Path) ->
     storage.engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_whoever_waits_for_a_locked_database_can_be_stopped(url: str, statement: str) -> None:
     waits: list[float] = []

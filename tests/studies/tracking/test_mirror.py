@@ -311,6 +311,7 @@ def test_a_deleted_experiment_is_restored(home: Home) -> None:
     assert len(runs(home)) == 5
 
 
+@pytest.mark.slow
 def test_a_long_trial_and_a_long_traceback_are_published_within_the_limits_of_mlflow(home: Home) -> None:
     study = FakeStudy(home, trials=1)
     study.advance(0, 450, Ending("failed", "MemoryError", error="x" * 10_000 + "the end"))
