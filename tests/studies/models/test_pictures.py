@@ -123,7 +123,7 @@ def test_the_command_trains_and_draws_values(tmp_path: Path, monkeypatch: pytest
     trained = train("--pictures", "drawn", "--save", "model.json")
     assert (trained.returncode, trained.stderr) == (0, "")
     assert names(Path("drawn")) == ["curves"]
-    first, *_ = trained.stdout.splitlines()
+    first = next(line for line in trained.stdout.splitlines() if line.startswith("epoch"))
     assert [word for word in first.split() if "/" in word][1:] == [
         f"{part}/{metric}" for part in ("train", "validation") for metric in ("loss", "r2", "mae")
     ]
