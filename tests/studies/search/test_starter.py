@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from mlp.data import Dataset
@@ -15,8 +16,6 @@ from mlp.folds import open_training
 from studies.records.files import parse_toml
 from studies.search.spec import StudySpec, make_spec
 from studies.search.starter import FEW_ROWS, SIZES, Starter, study_name, write_starter
-
-pandas = pytest.importorskip("pandas")
 
 
 def table(task: str = "classes", n: int = 300) -> Dataset:
