@@ -15,7 +15,7 @@ from mlp.arrays import Array
 from mlp.errors import ConfigError
 
 BLOCK = 1 << 22  # bytes
-MAX_ROW = 20_000_000  # bytes; a larger one is no table, or a quote is not closed
+MAX_ROW = 10_000_000  # bytes; a larger one is no table, or a quote is not closed
 LF, CR, QUOTE, SPACE, HASH = b"\n"[0], b"\r"[0], b'"'[0], b" "[0], b"#"[0]
 
 
@@ -145,7 +145,7 @@ class RowFinder:
         if is_last and self._rest:
             raise open_quote_error(self.line)
         if len(self._rest) > MAX_ROW:
-            raise ConfigError(f"line {self.line}: the row has more than {MAX_ROW} bytes. Is a quote not closed?")
+            raise ConfigError(f"line {self.line}: the row has more than {MAX_ROW:,} bytes. Is a quote not closed?")
 
     def _cut(self, is_last: bool) -> Block | None:
         """Return the rows that are complete, or None if none is."""

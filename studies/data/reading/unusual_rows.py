@@ -64,7 +64,7 @@ def _lines(chunks: Iterable[bytes], line: int) -> Iterator[str]:
         lines = (rest + chunk).splitlines(keepends=True)
         rest = lines.pop() if lines else b""
         if len(rest) > MAX_ROW:
-            raise ConfigError(f"line {line + len(lines)} has more than {MAX_ROW} bytes.")
+            raise ConfigError(f"line {line + len(lines)} has more than {MAX_ROW:,} bytes.")
         line += len(lines)
         yield from map(bytes.decode, lines)
     if rest:

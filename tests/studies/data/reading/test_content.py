@@ -145,10 +145,13 @@ def test_standard_input_must_not_be_endless(monkeypatch: pytest.MonkeyPatch) -> 
         (Path.mkdir, "must be a regular file, got a folder"),
         (lambda file: (file.touch(), os.truncate(file, 1 << 31)), "is not a text file: it contains zero bytes"),
         (lambda file: file.write_bytes(b"x" * 5_000_000), "line 1 has more than 4194304 bytes"),
-        (lambda file: file.write_bytes(b"a,b\n1," + b"x" * 25_000_000), "line 2: the row has more than 20000000 bytes"),
+        (
+            lambda file: file.write_bytes(b"a,b\n1," + b"x" * 25_000_000),
+            "line 2: the row has more than 10,000,000 bytes",
+        ),
         (
             lambda file: file.write_bytes(b'a,b\n1,"' + (b"x" * 99 + b"\n") * 250_000),
-            "line 2: the row has more than 20000000",
+            "line 2: the row has more than 10,000,000",
         ),
         (lambda file: file.write_bytes(b'a,b\n1"2,"' + b"x\n" * 90_000), "line 2: a cell has more than 131072 char"),
         (lambda _: None, "there is no such file"),
