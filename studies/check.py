@@ -168,7 +168,10 @@ def _restore_failure(home: Home, folder: StudyFolder, record: StudyRecord, spec:
         reason = row.user_attrs.get("reason")
         if row.number == number and row.state.name == "FAIL" and reason and row.intermediate_values == epochs:
             lost = "The traceback was lost with a damaged line of the log."
-            log.ended(Ending("failed", str(reason), error=lost, seconds=float(row.user_attrs.get("seconds", 0.0))))
+            log.ended(
+                int(row.user_attrs["end_step"]),
+                Ending("failed", str(reason), error=lost, seconds=float(row.user_attrs.get("seconds", 0.0))),
+            )
             return True
     return False
 

@@ -33,9 +33,10 @@ from studies.records.home import Home
 from studies.records.results import StudyResults, read_results
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
-from studies.running.driver import Driver, Snapshot
+from studies.running.driver import Driver
 from studies.running.engines import AbstractEngine, EngineName, open_engine
 from studies.running.ledger import Ledger
+from studies.running.live_trial import Snapshot
 from studies.running.reconciliation import notice_of_damage, opened_table, reconcile_rows
 from studies.running.stopping import StopRequest, wait_for_database
 from studies.search.space import errors_of_choices
@@ -136,6 +137,7 @@ def plan_study(
     *,
     name: str | None = None,
     trials: int | None = None,
+    budget: float | None = None,
     overrides: Iterable[str] = (),
     data_dir: Path | str | None = None,
 ) -> Plan:
@@ -144,14 +146,15 @@ def plan_study(
     Args:
         file: the study file.
         name: replaces the name of the study.
-        trials: replaces the number of trials.
+        trials: replaces the most trials.
+        budget: replaces the budget, in trainings of base.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
         data_dir: the folder of downloaded data sets, such as `mnist/*.gz`; by default `STUDIES_DATA`.
 
     Raises:
         ConfigError: if the file has a mistake, the data set cannot be found, or the study does not fit the data.
     """
-    spec = read_spec(Path(file), name=name, trials=trials, overrides=overrides)
+    spec = read_spec(Path(file), name=name, trials=trials, budget=budget, overrides=overrides)
     with errors_in(f"{file}:"):
         _check_space(spec)
         return _plan(spec, Places((Path(file).parent,), data_dir))
@@ -164,8 +167,8 @@ def _check_space(spec: StudySpec) -> None:
         ConfigError: if nothing is searched.
     """
     examples = spec.space.examples
-    if spec.study.trials > 1 and all(example.config == examples[0].config for example in examples):
-        problem = f"has only one configuration, so that the {spec.study.trials} trials would be the same"
+    if spec.study.trials != 1 and all(example.config == examples[0].config for example in examples):
+        problem = "has only one configuration, so that all trials would be the same"
         raise ConfigError(f"[space]: {problem}. Add a path with several values, or use `studies train` instead.")
 
 
@@ -243,6 +246,7 @@ def run_study(
     *,
     name: str | None = None,
     trials: int | None = None,
+    budget: float | None = None,
     overrides: Iterable[str] = (),
     workers: int | None = None,
     timeout: float | None = None,
@@ -253,12 +257,13 @@ def run_study(
     on_change: Callable[[Snapshot], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> Launch:
-    """Run the study that a file describes until all its trials have ended; resume it if it has been run before.
+    """Run the study that a file describes until its limits are reached; resume it if it has been run before.
 
     Args:
         file: the study file.
         name: replaces the name of the study.
-        trials: replaces the number of trials, a total over all launches.
+        trials: replaces the most trials, a total over all launches.
+        budget: replaces the budget, in trainings of base, a total over all launches.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
         workers: the number of worker processes, at most the study's parallelism; by default one per core.
         timeout: seconds after which the study stops. It can be resumed.
@@ -277,7 +282,7 @@ def run_study(
         AllWorkersLostError: if worker processes die whatever they compute; the study can be resumed.
     """
     started = time.monotonic()
-    plan = plan_study(file, name=name, trials=trials, overrides=overrides, data_dir=data_dir)
+    plan = plan_study(file, name=name, trials=trials, budget=budget, overrides=overrides, data_dir=data_dir)
     spec = plan.spec
     runs = Home.find(None if home is None else Path(home))
     runs.create()
@@ -293,11 +298,17 @@ def run_study(
             notify(moved)
         on_locked = wait_for_database(runs.root / "optuna.db", stop, notify)
         recorded = folder.read_record() if folder.record.exists() else None
-        record = (recorded or plan.record).with_total(spec.study.trials)
-        if recorded is not None:
+        record, spent = recorded or plan.record, 0.0
+        if recorded is None:
+            record = record.with_limits(spec.limits)
+        else:
             check_record(recorded, plan, runs)
             results = read_results(folder)
-            if _have_all_ended(results, spec.study.trials):
+            spent = results.seconds() if spec.study.seconds is not None else 0.0
+            limits = replace(spec.limits, step=results.next_step, is_over=_is_over(spec, recorded, spent))
+            if not results.is_complete or limits.exceed(recorded.limits[-1]):
+                record = record.with_limits(limits)
+            else:
                 if damage := reconcile_rows(runs, folder, spec, record.identity, on_locked):
                     notify(notice_of_damage(damage))
                 for checkpoint in folder.checkpoints():
@@ -314,7 +325,8 @@ def run_study(
         opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
         stack.callback(opened.shutdown)
         environment = {**plan.record.machine, "numpy": plan.record.versions["numpy"]}
-        folder.write_record(record.with_launch(time.time(), environment))
+        record = record.with_launch(time.time(), environment)
+        folder.write_record(record)
         publisher = Publisher.start(runs, folder) if publish else None
         if publisher is not None:
             # If an error ends the study, no process outlives it, even if the caller goes on. Workers end first.
@@ -323,15 +335,25 @@ def run_study(
         for notice in [*plan.data_plan.lines, *plan.notices(workers), *_change_of_machine(record, environment)]:
             notify(notice)
         driver = None
+        search = stop.within(None if spec.study.seconds is None else started + spec.study.seconds - spent)
         try:
             with opened_table(runs, spec, on_locked) as table:
-                ledger = Ledger(spec, folder, table, plan.epoch_cost, record.identity, environment)
+                ledger = Ledger(spec, folder, table, plan.epoch_cost, record.identity, environment, record.limits)
                 if ledger.damage:
                     notify(notice_of_damage(ledger.damage))
                 if ledger.lost:
                     notify(f"The logs of these trials are lost, so they are computed again: {listed(ledger.lost)}.")
-                driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=stop.is_due)
+                driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=search.is_due)
                 finished = driver.run()
+                if not finished and not stop.is_due():
+                    # The time of the search is over. What runs is ended at this step, also after a crash.
+                    record = record.with_limits(ledger.end_search())
+                    folder.write_record(record)
+                    search.deadline = None
+                    finished = driver.run()
+            if finished:
+                record = replace(record, is_searched=True)
+                folder.write_record(record)
             # Whoever deletes the database while a study runs leaves the driver one that nobody else can see.
             if finished and (damage := reconcile_rows(runs, folder, spec, record.identity, on_locked)):
                 notify(notice_of_damage(damage))
@@ -368,10 +390,10 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
         )
 
 
-def _have_all_ended(results: StudyResults, total: int) -> bool:
-    """Return whether all trials of a study have ended, judging from their logs."""
-    numbers = [trial.number for trial in results.trials]
-    return len(numbers) >= total and numbers == list(range(len(numbers))) and results.n_ended == len(numbers)
+def _is_over(spec: StudySpec, record: StudyRecord, seconds: float) -> bool:
+    """Return whether a search that ran out of time has not been given more."""
+    most = spec.study.seconds
+    return bool(record.limits and record.limits[-1].is_over and most is not None and seconds >= most)
 
 
 def _change_of_machine(record: StudyRecord, environment: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ from studies.records.study_record import StudyRecord
 
 CREATED = 1_700_000_000.25
 RECORD: dict[str, Any] = {
-    "version": 2,
+    "version": 3,
     "name": "digits",
     "created": CREATED,
     "study": {
@@ -18,7 +18,7 @@ RECORD: dict[str, Any] = {
         "sampler": {"name": "tpe", "startup_trials": 10},
         "pruner": "none",
     },
-    "base": {},
+    "base": {"epochs": 3},
     "space": {},
     "data": {
         "name": "digits",
@@ -34,6 +34,8 @@ RECORD: dict[str, Any] = {
     "machine": {"cpu": "Z80 (z80)", "blas": "blas 1.0"},
     "fingerprint": {},
     "launches": [],
+    "limits": [{"trials": 4}],
+    "is_searched": True,
 }
 
 

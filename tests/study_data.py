@@ -19,9 +19,10 @@ from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.records.home import Home, StudyFolder
 from studies.running.clock import CostModel
-from studies.running.driver import Driver, Snapshot
+from studies.running.driver import Driver
 from studies.running.engines import AbstractEngine, InProcess
 from studies.running.ledger import Ledger
+from studies.running.live_trial import Snapshot
 from studies.running.storage import StudyTable, open_storage
 from studies.search.pruners import NoPruner, pruners
 from studies.search.samplers import AbstractSampler, samplers, trial_seed

@@ -110,15 +110,15 @@ class FakeStudy:
         """Log the epochs of a trial up to `epochs` and, if given, its ending, with `value` or the last metric."""
         log = TrialLog(self.folder.log(number), self.folder.read_record().identity)
         with patch.object(trial_log, "time", SimpleNamespace(time=self.tick)):
-            log.asked(number, self.params(number), self.config(number))
+            log.asked(0, number, self.params(number), self.config(number))
             for epoch in range(1, epochs + 1):
-                log.epoch(epoch, self.metrics(number, epoch))
+                log.epoch(epoch, epoch, self.metrics(number, epoch))
             if ending is not None:
                 key = self.settings["metric"]
                 last = log.record.history.get(key, [None])[-1] if log.record else None
                 kept = {"kept_epoch": epochs, "weight_digest": f"{number:064x}"} if ending.state == "complete" else {}
                 final = None if ending.state == "failed" else last if value is None else value
-                log.ended(replace(ending, value=final, **kept))
+                log.ended(1000, replace(ending, value=final, **kept))
         return log
 
     @staticmethod

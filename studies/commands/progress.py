@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from studies.commands.views import duration
-from studies.running.driver import Snapshot
+from studies.running.live_trial import Snapshot
 
 LINE_SECONDS = 1.0  # at least, between two printed lines
 REDRAWS_PER_SECOND = 8
@@ -34,28 +34,44 @@ class Progress(Protocol):
 
 @dataclass
 class Pace:
-    """How fast trials finish.
+    """How fast a search proceeds.
 
     Attributes:
         started: when this launch started, by the monotonic clock.
+        share: how much of its limits the search had spent at that time; None before the first snapshot.
     """
 
     started: float = field(default_factory=time.monotonic)
+    share: float | None = None
 
     def text(self, snapshot: Snapshot) -> str:
-        """Return trials per second and the remaining time."""
-        finished = snapshot.done - snapshot.resumed
-        seconds = time.monotonic() - self.started
-        if finished < 1 or seconds <= 0:
-            return "starting" if snapshot.done < snapshot.total else "done"
-        remaining = (snapshot.total - snapshot.done) * seconds / finished
-        return f"{finished / seconds:.2g} trials/s · {duration(remaining)} left"
+        """Return the time that is left until the limits of the search are reached."""
+        share, seconds = done_share(snapshot), time.monotonic() - self.started
+        if self.share is None:
+            self.share = share  # what an earlier launch has done
+        if share >= 1:
+            return "done"
+        if share <= self.share or seconds <= 0:
+            return "starting"
+        return f"{duration((1 - share) * seconds / (share - self.share))} left at most"
+
+
+def done_share(snapshot: Snapshot) -> float:
+    """Return how much of its limits a search has spent, from 0 to 1."""
+    shares = [snapshot.done / snapshot.total] if snapshot.total else []
+    shares += [snapshot.epochs / snapshot.most_epochs] if snapshot.most_epochs else []
+    is_idle = snapshot.asked > 0 and not snapshot.running and not snapshot.paused
+    return 1.0 if is_idle else min(1.0, max(shares, default=0.0))
 
 
 def counts(snapshot: Snapshot) -> str:
     """Return how many trials are in which state, and the best value so far."""
-    parts = [f"{snapshot.done}/{snapshot.total} trials", f"{snapshot.running} running"]
-    parts += [f"{n} {word}" for n, word in ((snapshot.pruned, "pruned"), (snapshot.failed, "failed")) if n]
+    total = f"/{snapshot.total}" if snapshot.total else ""
+    parts = [f"{snapshot.done if total else snapshot.asked}{total} trials", f"{snapshot.running} running"]
+    states = ((snapshot.paused, "paused"), (snapshot.pruned, "pruned"), (snapshot.failed, "failed"))
+    parts += [f"{n} {word}" for n, word in states if n]
+    if snapshot.most_epochs:
+        parts.append(f"{snapshot.epochs}/{snapshot.most_epochs} epochs")
     if snapshot.best:
         number, value = snapshot.best
         parts.append(f"best {value:.4f} (trial {number})")
@@ -63,21 +79,21 @@ def counts(snapshot: Snapshot) -> str:
 
 
 class PlainProgress:
-    """Prints a line when trials have finished, at most one per second: for logs and pipes."""
+    """Prints a line when epochs were trained, at most one per second: for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._pace = Pace()
-        self._printed = (-1, 0.0)
+        self._printed = ((0, 0), 0.0)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Print a line if a trial has finished since the last one."""
-        done, printed_at = self._printed
-        now = time.monotonic()
-        is_due = now - printed_at >= LINE_SECONDS or snapshot.done == snapshot.total
-        if snapshot.done > max(done, 0) and is_due:
-            self._printed = (snapshot.done, now)
-            self._console.print(f"{counts(snapshot)} · {self._pace.text(snapshot)}", highlight=False, soft_wrap=True)
+        """Print a line if the search has proceeded since the last one."""
+        printed, printed_at = self._printed
+        now, text = time.monotonic(), self._pace.text(snapshot)
+        is_due = now - printed_at >= LINE_SECONDS or text == "done"
+        if snapshot.epochs and (snapshot.epochs, snapshot.done) != printed and is_due:
+            self._printed = ((snapshot.epochs, snapshot.done), now)
+            self._console.print(f"{counts(snapshot)} · {text}", highlight=False, soft_wrap=True)
 
     def notice(self, text: str) -> None:
         """Print a notice."""
@@ -105,7 +121,7 @@ class LiveProgress:
         if self._snapshot is None:
             return Text("starting", style="dim")
         lines = Table.grid()
-        lines.add_row(ProgressBar(total=self._snapshot.total, completed=self._snapshot.done, width=BAR_WIDTH))
+        lines.add_row(ProgressBar(total=1.0, completed=done_share(self._snapshot), width=BAR_WIDTH))
         lines.add_row(Text(counts(self._snapshot)))
         lines.add_row(Text(self._pace.text(self._snapshot), style="dim"))
         return lines

@@ -27,7 +27,10 @@ FIRST_STUDY = Path("experiments/digits.toml")
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Override the name of the study.")] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Override the total number of trials.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="N", help="Override the budget, in trainings of base; a total.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Override the most trials; a total.")] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -63,7 +66,7 @@ def run(
     seconds = None if timeout is None else parse_duration(timeout)
     changes = overrides or []
     if dry_run:
-        plan = plan_study(file, name=name, trials=trials, overrides=changes, data_dir=data_dir)
+        plan = plan_study(file, name=name, trials=trials, budget=budget, overrides=changes, data_dir=data_dir)
         console.print(plan_view(plan.spec, plan.record.data))
         for line in plan.data_plan.lines:
             print_line(console, line)
@@ -76,6 +79,7 @@ def run(
             file,
             name=name,
             trials=trials,
+            budget=budget,
             overrides=changes,
             workers=workers,
             timeout=seconds,
@@ -101,10 +105,10 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         changed = "Nothing was changed."
         if launch.published_late:
             changed = "What MLflow did not have yet was published." if not launch.pending else "No trial was run."
-        print_line(console, f"Study {launch.name} is complete: it has {results.n_ended} trials. {changed}")
+        print_line(console, f"Study {launch.name} is complete: {results.spent}. {changed}")
     else:
         took = duration(launch.seconds)
-        print_line(console, f"Study {launch.name}: {results.n_ended} of {results.total} trials finished, {took}.")
+        print_line(console, f"Study {launch.name}: {results.spent}, {took}.")
     console.print()
     console.print(summary_view(results))
     console.print()
@@ -127,7 +131,7 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         print_line(console, f"Resume with: {command_line(*sys.argv[1:])}")
     if launch.status == "interrupted":
         return 128 + launch.signal
-    all_failed = bool(results.trials) and results.counts()["failed"] == results.total
+    all_failed = bool(results.trials) and results.counts()["failed"] == len(results.trials)
     return 1 if all_failed else 0
 
 

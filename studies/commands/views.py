@@ -24,8 +24,15 @@ from studies.records.trial_log import TrialRecord
 from studies.search.domains import Choices, Range
 from studies.search.spec import StudySpec
 
-PRUNED_BY_PRUNER = "pruner"  # the reason of most pruned trials; showing it would say nothing new
-STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "interrupted": "yellow"}
+PRUNED_BY_PRUNER = ("pruner", "not_promoted")  # reasons of most pruned trials; showing them says nothing new
+STATE_STYLES = {
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    "running": "cyan",
+    "paused": "cyan",
+    "interrupted": "yellow",
+}
 
 
 def duration(seconds: float) -> str:
@@ -51,7 +58,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
     sizes = "-".join(map(str, spec.base.layer_sizes(data.n_features, data.n_targets, data.task)))
     head = _grid()
     for name, value in (
-        ("study", f"{study.name}: {study.trials} trials, {study.parallelism} in parallel, seed {study.seed}"),
+        ("study", f"{study.name}: {limits_text(spec)}, {study.parallelism} in parallel, seed {study.seed}"),
         ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
         ("metric", f"{study.metric}, {spec.direction}d"),
         ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples{_folds(spec)}"),
@@ -65,6 +72,21 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         base_value = short_value(point.get(parameter.path, ""))
         table.add_row(parameter.path, base_value, _allowed_values(parameter.domain), " and ".join(conditions))
     return Group(head, Text(), table)
+
+
+def limits_text(spec: StudySpec) -> str:
+    """Return how long a search goes on: `up to 50 trials and 20 trainings (800 epochs)`."""
+    study, epochs = spec.study, spec.limits.epochs
+    trials = [f"{study.trials} trials"] if study.trials else []
+    trainings = [f"{study.budget:.3g} trainings ({epochs} epochs)"] if study.budget else []
+    found = [f"up to {' and '.join(trials + trainings)}"]
+    if study.target is not None:
+        found.append(f"until {study.metric} is {study.target:g}")
+    if study.patience is not None:
+        found.append(f"until {study.patience} trials bring nothing better")
+    if study.seconds is not None:
+        found.append(f"for {duration(study.seconds)}")
+    return ", ".join(found)
 
 
 def _folds(spec: StudySpec) -> str:
@@ -105,7 +127,7 @@ def summary_view(results: StudyResults) -> RenderableType:
 
 def _without_complete_trial(results: StudyResults) -> str:
     endings = [trial.ending for trial in results.trials if trial.ending]
-    reasons = Counter("pruned" if ending.reason == PRUNED_BY_PRUNER else ending.reason for ending in endings)
+    reasons = Counter("pruned" if ending.reason in PRUNED_BY_PRUNER else ending.reason for ending in endings)
     if not reasons:
         return "No trial is complete."
     listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
@@ -121,7 +143,7 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
         width: columns of the terminal; a narrow one gets all parameters of a trial in one cell.
     """
     compute = sum(trial.ending.seconds for trial in results.trials if trial.ending)
-    progress = Text(f"{len(results.trials)} of {results.total} trials: ")
+    progress = Text(f"{results.spent}: ")
     counts = [(n, results.shown_state(state)) for state, n in results.counts().items() if n]
     states = [Text(f"{n} {state}", STATE_STYLES[state]) for n, state in counts]
     progress.append_text(Text(", ").join(states) if states else Text("none yet"))
@@ -150,7 +172,7 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
 def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
     """Return one trial in full: how it ended, its configuration, and its epochs."""
     ending = trial.ending
-    has_reason = ending and ending.reason not in ("", PRUNED_BY_PRUNER)
+    has_reason = ending and ending.reason not in ("", *PRUNED_BY_PRUNER)
     reason = f" ({ending.reason})" if ending and has_reason else ""
     value = "" if trial.value is None else f", {results.metric} {trial.value:.6g}"
     shown = results.shown_state(trial.state)
@@ -224,7 +246,8 @@ def list_view(studies: list[StudyResults]) -> RenderableType:
         created = datetime.fromtimestamp(results.record.created).strftime("%Y-%m-%d %H:%M")
         best = f"{results.best.value:.4f} (trial {results.best.number})" if results.best else ""
         state = "" if results.is_complete else f", {results.shown_state('running')}"
-        table.add_row(results.name, f"{results.n_ended}/{results.total}{state}", best, results.metric, created)
+        trials = f"{results.n_ended}/{max(results.total or 0, len(results.trials))}"
+        table.add_row(results.name, f"{trials}{state}", best, results.metric, created)
     return table
 
 

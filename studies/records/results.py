@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,8 @@ from studies.records.trial_log import State, TrialRecord, read_log
 if TYPE_CHECKING:
     import pandas as pd
 
-STATES: tuple[State, ...] = ("complete", "pruned", "failed", "running")
+STATES: tuple[State, ...] = ("complete", "pruned", "failed", "running", "paused")
+OPEN: tuple[State, ...] = ("running", "paused")
 N_SHOWN = 5  # trials in the table that notebooks show
 
 
@@ -62,24 +65,47 @@ class StudyResults:
         return self.record.direction
 
     @property
-    def total(self) -> int:
-        """How many trials the study will have."""
+    def total(self) -> int | None:
+        """The most trials that the study will have; None without such a limit."""
         return self.record.total
 
     @property
     def is_complete(self) -> bool:
-        """Whether all trials of the study have ended."""
-        return self.n_left == 0
+        """Whether the search has reached its limits, and all of its trials have ended."""
+        is_whole = all(trial.number == number for number, trial in enumerate(self.trials))
+        return self.record.is_searched and is_whole and self.n_ended == len(self.trials)
 
     @property
     def n_ended(self) -> int:
         """How many trials have ended."""
-        return len(self.trials) - self.counts()["running"]
+        return len(self.trials) - sum(self.counts()[state] for state in OPEN)
 
     @property
-    def n_left(self) -> int:
-        """How many trials have not ended yet, including those that have not started."""
-        return max(self.total, len(self.trials)) - self.n_ended
+    def n_epochs(self) -> int:
+        """How many epochs all trials have trained."""
+        return sum(trial.n_epochs for trial in self.trials)
+
+    @property
+    def next_step(self) -> int:
+        """The step after the last recorded event."""
+        return max((trial.steps[-1] for trial in self.trials), default=-1) + 1
+
+    def seconds(self) -> float:
+        """Return how long the study has been run, over all launches; a launch ends with its last event."""
+        times = [time for trial in self.trials for time in (trial.started, *trial.epoch_times, trial.ended or 0.0)]
+        starts = [launch.started for launch in self.record.launches]
+        ends = [max((time for time in times if a <= time < b), default=a) for a, b in pairwise([*starts, math.inf])]
+        return sum(end - start for start, end in zip(starts, ends, strict=True))
+
+    @property
+    def spent(self) -> str:
+        """What the study has spent of its limits: `40 of 50 trials`, `137 trials, 12.5 of 20 trainings`."""
+        n, total, most = len(self.trials), self.total, self.record.most_epochs
+        trials = f"{n} of {max(n, total)} trials" if total else f"{n} trial{'s' if n != 1 else ''}"
+        if most is None:
+            return trials
+        one = self.record.base_epochs
+        return f"{trials}, {self.n_epochs / one:.3g} of {most / one:.3g} trainings"
 
     @property
     def last_event(self) -> float:
@@ -137,7 +163,7 @@ class StudyResults:
         return counts
 
     def shown_state(self, state: State) -> str:
-        """Return the word for a state of a trial: `interrupted` for `running`, if nothing runs the study."""
+        """Return the word for a state of a trial: `interrupted` for `running`, if no process runs the study."""
         return "interrupted" if state == "running" and not self.is_running else state
 
     def trial(self, number: int) -> TrialRecord:
@@ -211,9 +237,9 @@ class StudyResults:
         )
 
     def _standing(self) -> str:
-        """Return the counts: `5 of 6 trials ended: 3 complete, 1 pruned, 1 failed`."""
-        ended = ", ".join(f"{n} {state}" for state, n in self.counts().items() if n and state != "running")
-        return f"{self.n_ended} of {self.total} trials ended" + (f": {ended}" if ended else "")
+        """Return what was spent and the counts: `6 of 6 trials: 3 complete, 1 pruned, 1 failed`."""
+        counts = ", ".join(f"{n} {self.shown_state(state)}" for state, n in self.counts().items() if n)
+        return self.spent + (f": {counts}" if counts else "")
 
 
 def _html_row(tag: str, cells: Iterable[str]) -> str:

@@ -16,8 +16,9 @@ from mlp.losses import Task
 from mlp.metrics import Direction
 from mlp.records import AbstractRecord, decode, number
 from mlp.scores import direction
+from studies.records.limits import Limits
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 DIGESTS = "digests"  # the entry of the file with the digest of every other entry
 
 
@@ -75,6 +76,8 @@ class StudyRecord(AbstractRecord):
         machine: the processor and the BLAS library of the machine that started it; empty if unknown.
         fingerprint: everything that decides the trial table, by dotted path.
         launches: every launch that computed something, in order.
+        limits: the limits of the search, in the order of the steps from which on they hold.
+        is_searched: whether the search has reached the last of them.
     """
 
     version: int
@@ -88,16 +91,21 @@ class StudyRecord(AbstractRecord):
     machine: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Mapping[str, Any]
     launches: tuple[LaunchRecord, ...] = ()
+    limits: tuple[Limits, ...] = ()
+    is_searched: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         with errors_in(path="study"):
-            for key, annotation in (("metric", str), ("trials", int)):
-                if key not in self.study:
-                    raise ConfigError("is missing.", path=key)
-                decode(annotation, self.study[key], path=key)
+            if "metric" not in self.study:
+                raise ConfigError("is missing.", path="metric")
+            decode(str, self.study["metric"], path="metric")
             with errors_in(path="metric"):
                 direction(self.metric)
+        with errors_in(path="base"):
+            if "epochs" not in self.base:
+                raise ConfigError("is missing.", path="epochs")
+            decode(int, self.base["epochs"], path="epochs")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], *, path: str = "") -> Self:
@@ -125,9 +133,19 @@ class StudyRecord(AbstractRecord):
         return direction(self.metric)
 
     @property
-    def total(self) -> int:
-        """The total of trials, over all launches."""
-        return int(self.study["trials"])
+    def base_epochs(self) -> int:
+        """The epochs of base, which are the unit of a budget."""
+        return int(self.base["epochs"])
+
+    @property
+    def total(self) -> int | None:
+        """The most trials, over all launches; None without such a limit."""
+        return self.limits[-1].trials if self.limits else None
+
+    @property
+    def most_epochs(self) -> int | None:
+        """The most epochs of all trials together, over all launches; None without such a limit."""
+        return self.limits[-1].epochs if self.limits else None
 
     @property
     def identity(self) -> str:
@@ -169,13 +187,16 @@ class StudyRecord(AbstractRecord):
         if changed:
             raise ConfigError(
                 f"{listed(changed)} of this record was changed. Restore it, or delete this file and run the study file "
-                "again, which writes it anew. To change the total of trials, use `studies run FILE --trials N`."
+                "again, which writes it anew. To raise its limits, use `studies run FILE --budget N` or `--trials N`."
             )
         return record
 
-    def with_total(self, total: int) -> StudyRecord:
-        """Return the same record with another total of trials."""
-        return replace(self, study={**self.study, "trials": total})
+    def with_limits(self, limits: Limits) -> StudyRecord:
+        """Return the same record with other limits from `limits.step` on, unless they are the same as before."""
+        if self.limits and replace(limits, step=0) == replace(self.limits[-1], step=0):
+            return self
+        before = tuple(old for old in self.limits if old.step < limits.step)
+        return replace(self, limits=(*before, limits if before else replace(limits, step=0)), is_searched=False)
 
     def with_launch(self, started: float, machine: Mapping[str, str]) -> StudyRecord:
         """Return the same record with one more launch."""

@@ -1,15 +1,18 @@
 """The event log of a trial: an append-only file of JSON lines. Everything else about a trial is derived from it.
 
-    {"event": "asked", "time": ..., "trial": 7, "params": {...}, "config": {...}, "n_events": ..., ..., "sha256": ...}
-    {"event": "epoch", "time": ..., "epoch": 1, "metrics": {"train/loss": ..., "validation/accuracy": ...}, ...}
-    {"event": "ended", "time": ..., "state": "complete", "reason": "", "value": 0.97, "kept_epoch": 1, ...}
+    {"event": "asked", "step": 12, "time": ..., "trial": 7, "params": {...}, "config": {...}, ..., "sha256": ...}
+    {"event": "epoch", "step": 15, "time": ..., "epoch": 1, "metrics": {"train/loss": ..., "validation/accuracy": ...}}
+    {"event": "paused", "step": 16, "time": ...}
+    {"event": "promoted", "step": 31, "time": ..., "virtual_start": ...}
+    {"event": "ended", "step": 36, "time": ..., "state": "complete", "reason": "", "value": 0.97, "kept_epoch": 1, ...}
 
-An event is written when the driver processes it. The lines are chained by checksums that start with the identity of the
-study and the number of the trial (`chained_lines`), so a damaged or edited log is refused. A driver that replays a
-study after a crash compares what it would write with the events that exist, and does not write them again, so times are
-those of the first processing. A crash while a line is written leaves an incomplete last line: readers skip it, and the
-next driver cuts it off before it appends. The first line names the machine, and so does each later line at which the
-machine is another one.
+The events of all trials of a study are numbered in one sequence, their steps, in the order in which the driver
+processed them. An event is written when the driver processes it. The lines are chained by checksums that start with the
+identity of the study and the number of the trial (`chained_lines`), so a damaged or edited log is refused. A driver
+that replays a study after a crash compares what it would write with the events that exist, and does not write them
+again, so times are those of the first processing. A crash while a line is written leaves an incomplete last line:
+readers skip it, and the next driver cuts it off before it appends. The first line names the machine, and so does each
+later line at which the machine is another one.
 
 The end of a trial is synchronised with the disk, and with it all lines before it. What a power cut can take from a log
 is the end of a trial that was still running, and these epochs are computed again.
@@ -22,7 +25,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +35,8 @@ from studies.errors import HistoryMismatchError, RecordError
 from studies.records.chained_lines import ChainedLines, chain_start, read_chained_lines, sealed_line
 from studies.records.files import sync_folder, writing
 
-State = Literal["running", "complete", "pruned", "failed"]
+State = Literal["running", "paused", "complete", "pruned", "failed"]
+Start = Literal["asked", "promoted"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class Ending:
 
     Attributes:
         state: `complete`, `pruned` or `failed`.
-        reason: `pruner`, `diverged` or `undefined` (the metric of the kept epoch) if pruned, the class of the error if
-            failed, else empty.
+        reason: if pruned, `pruner`, `not_promoted` (paused until the search ended), `stopped` (running when the search
+            was ended early), `diverged` or `undefined` (the metric of the kept epoch); if failed, the class of the
+            error; else empty.
         value: the metric at the kept epoch if complete, at the last epoch if pruned, else None.
         kept_epoch: the epoch whose weights are kept, counted from 1; 0 if no weights are kept.
         weight_digest: the SHA-256 of the kept weights; empty unless complete.
@@ -66,14 +71,25 @@ class Place:
     Attributes:
         virtual_start: the virtual time at which it was asked.
         epoch_cost: the virtual cost of each of its epochs.
-        n_events: how many epochs and failures of the study were processed before it was asked.
-        total: the total of trials of the study at that time.
     """
 
     virtual_start: int = 0
     epoch_cost: int = 0
-    n_events: int = 0
-    total: int = 0
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A pause of a trial, at a rung.
+
+    Attributes:
+        epoch: the last epoch before it.
+        seconds: the compute time up to it.
+        virtual_end: the virtual time at which the trial was promoted; None as long as it is paused.
+    """
+
+    epoch: int
+    seconds: float
+    virtual_end: int | None = None
 
 
 @dataclass
@@ -92,6 +108,9 @@ class TrialRecord:
         place: its place in the history of the study.
         attributes: Optuna's system attributes of the trial, as they were when it was asked.
         machines: the machines that computed it, in the order of their first event.
+        pauses: its pauses, in order.
+        steps: the step of each event in the history of the study, in order.
+        starts: the steps at which it was asked and promoted.
     """
 
     number: int
@@ -105,11 +124,16 @@ class TrialRecord:
     place: Place = Place()
     attributes: dict[str, Any] = field(default_factory=dict)
     machines: list[dict[str, str]] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    starts: dict[int, Start] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
-        """The state of the trial; `running` until its end is logged."""
-        return self.ending.state if self.ending else "running"
+        """The state of the trial; `running` or `paused` until its end is logged."""
+        if self.ending is not None:
+            return self.ending.state
+        return "paused" if self.pauses and self.pauses[-1].virtual_end is None else "running"
 
     @property
     def value(self) -> float | None:
@@ -124,8 +148,12 @@ class TrialRecord:
     @property
     def virtual_end(self) -> int:
         """The virtual time at which the last event of the trial was processed."""
-        ended_without_epoch = self.ending is not None and self.ending.reason not in ("", "pruner")
-        return self.place.virtual_start + self.place.epoch_cost * (self.n_epochs + ended_without_epoch)
+        start, before = self.place.virtual_start, 0
+        for pause in self.pauses:
+            if pause.virtual_end is not None:
+                start, before = pause.virtual_end, pause.epoch
+        has_no_epoch = self.ending is not None and (self.ending.state == "failed" or self.ending.reason == "diverged")
+        return start + self.place.epoch_cost * (self.n_epochs - before + has_no_epoch)
 
     @property
     def last_event(self) -> float:
@@ -159,6 +187,7 @@ class TrialLog:
         self.file = file
         self.record: TrialRecord | None = None
         self._machine = dict(machine or {})
+        self._n_replayed = 0  # how many of the logged events have been compared with what is computed now
         self._checksum = chain_start(identity, trial_number(file))
         lines = read_lines(file, identity)
         if lines is not None:
@@ -168,6 +197,7 @@ class TrialLog:
 
     def asked(
         self,
+        step: int,
         number: int,
         params: dict[str, Any],
         config: dict[str, Any],
@@ -183,13 +213,15 @@ class TrialLog:
         content["attributes"] = dict(attributes or {})
         record = self.record
         if record is None:
-            self.record = _trial_of(self._append("asked", content))
+            self.record = _trial_of(self._append("asked", step, content))
+            self._n_replayed = 1
             return self.record
         known = {"trial": record.number, "params": record.params, "config": record.config, **asdict(record.place)}
+        self._compare_step(step)
         self._compare(known | {"attributes": record.attributes}, content, "")
         return record
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+    def epoch(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Log the metrics of an epoch (counted from 1), an undefined one as null, or compare them with what is logged.
 
         Raises:
@@ -198,12 +230,44 @@ class TrialLog:
         record = self._started_record()
         if epoch > record.n_epochs:
             defined = {key: None if math.isnan(value) else value for key, value in metrics.items()}
-            _apply(record, self._append("epoch", {"epoch": epoch, "metrics": defined}))
+            self._add("epoch", step, {"epoch": epoch, "metrics": defined})
             return
         logged = {key: values[epoch - 1] for key, values in record.history.items() if epoch <= len(values)}
+        self._compare_step(step)
         self._compare(logged, metrics, f" of epoch {epoch}")
 
-    def ended(self, ending: Ending) -> TrialRecord:
+    def paused(self, step: int, seconds: float) -> None:
+        """Log that the trial pauses after its last epoch, or compare the step with what is logged.
+
+        Args:
+            step: the step of the event.
+            seconds: the compute time so far; it is not compared.
+
+        Raises:
+            HistoryMismatchError: if the log says something else.
+        """
+        if self._is_new():
+            self._add("paused", step, {"seconds": seconds})
+        else:
+            self._compare_step(step)
+
+    def promoted(self, step: int, virtual_start: int) -> None:
+        """Log that the trial is promoted and continues at a virtual time, or compare it with what is logged.
+
+        Raises:
+            HistoryMismatchError: if the log says something else.
+        """
+        if self._is_new():
+            self._add("promoted", step, {"virtual_start": virtual_start})
+            return
+        number = sum(start == "promoted" for at, start in self._started_record().starts.items() if at <= step)
+        self._compare_step(step)
+        pauses = self._started_record().pauses[:number]
+        self._compare(
+            {"virtual_start": pauses[-1].virtual_end if pauses else None}, {"virtual_start": virtual_start}, ""
+        )
+
+    def ended(self, step: int, ending: Ending) -> TrialRecord:
         """Log the end of the trial, or compare it with what is logged, except for the time; return the trial.
 
         Raises:
@@ -211,8 +275,9 @@ class TrialLog:
         """
         record = self._started_record()
         if record.ending is None:
-            _apply(record, self._append("ended", asdict(ending), sync=True))
+            self._add("ended", step, asdict(ending), sync=True)
             return record
+        self._compare_step(step)
         logged, computed = asdict(record.ending), asdict(ending)
         for key in ("seconds", "error"):
             del logged[key], computed[key]
@@ -224,6 +289,21 @@ class TrialLog:
             raise RuntimeError(f'{self.file} has no "asked" event.')
         return self.record
 
+    def _is_new(self) -> bool:
+        """Return whether all logged events have been compared, so that the next one is new."""
+        return self._n_replayed >= len(self._started_record().steps)
+
+    def _compare_step(self, step: int) -> None:
+        """Compare the step of the next logged event."""
+        steps = self._started_record().steps
+        logged = steps[self._n_replayed] if self._n_replayed < len(steps) else None
+        self._n_replayed += 1
+        self._compare({"step": logged}, {"step": step}, "")
+
+    def _add(self, event: str, step: int, content: dict[str, Any], *, sync: bool = False) -> None:
+        _apply(self._started_record(), self._append(event, step, content, sync=sync))
+        self._n_replayed += 1
+
     def _compare(self, logged: Mapping[str, Any], computed: Mapping[str, Any], of: str) -> None:
         for key in {**logged, **computed}:
             was, now = (json.dumps(content.get(key), sort_keys=True) for content in (logged, computed))
@@ -232,8 +312,8 @@ class TrialLog:
                 place = f'study "{self.file.parents[1].name}", trial {trial_number(self.file)}'
                 raise HistoryMismatchError(place, problem)
 
-    def _append(self, event: str, content: dict[str, Any], *, sync: bool = False) -> dict[str, Any]:
-        line = {"event": event, "time": time.time(), **content}
+    def _append(self, event: str, step: int, content: dict[str, Any], *, sync: bool = False) -> dict[str, Any]:
+        line = {"event": event, "step": step, "time": time.time(), **content}
         if self._machine and (self.record is None or self.record.machines[-1:] != [self._machine]):
             line["machine"] = self._machine
         text, checksum = sealed_line(line, self._checksum)
@@ -307,7 +387,7 @@ def _trial(file: Path, lines: ChainedLines) -> TrialRecord | None:
                 record = _trial_of(line)
             elif record is not None:
                 _apply(record, line)
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except (LookupError, TypeError, AttributeError, ValueError):
             damage, lines = "is not an event of this version", ChainedLines(lines.contents[:number], "", 0)
             break
     if damage:
@@ -324,21 +404,32 @@ def _trial_of(line: Mapping[str, Any]) -> TrialRecord:
         line["params"],
         line["config"],
         line["time"],
-        place=Place(*(line[key] for key in ("virtual_start", "epoch_cost", "n_events", "total"))),
+        place=Place(line["virtual_start"], line["epoch_cost"]),
         attributes=line["attributes"],
         machines=[line["machine"]] if "machine" in line else [],
+        steps=[line["step"]],
+        starts={line["step"]: "asked"},
     )
 
 
 def _apply(record: TrialRecord, line: Mapping[str, Any]) -> None:
-    if line["event"] == "epoch":
-        if line["epoch"] != record.n_epochs + 1 or record.ending is not None:
-            raise ValueError("an epoch in the wrong place")
-        for key, value in line["metrics"].items():
-            record.history.setdefault(key, []).append(math.nan if value is None else value)
-        record.epoch_times.append(line["time"])
-    else:
-        record.ending = Ending(**{key: line[key] for key in Ending.__dataclass_fields__})
-        record.ended = line["time"]
+    if record.ending is not None or line["step"] <= record.steps[-1]:
+        raise ValueError("an event in the wrong place")
+    match line["event"]:
+        case "epoch":
+            if line["epoch"] != record.n_epochs + 1 or record.state != "running":
+                raise ValueError("an epoch in the wrong place")
+            for key, value in line["metrics"].items():
+                record.history.setdefault(key, []).append(math.nan if value is None else value)
+            record.epoch_times.append(line["time"])
+        case "paused":
+            record.pauses.append(Pause(record.n_epochs, line["seconds"]))
+        case "promoted":
+            record.pauses[-1] = replace(record.pauses[-1], virtual_end=line["virtual_start"])
+            record.starts[line["step"]] = "promoted"
+        case _:
+            record.ending = Ending(**{key: line[key] for key in Ending.__dataclass_fields__})
+            record.ended = line["time"]
+    record.steps.append(line["step"])
     if "machine" in line and line["machine"] not in record.machines:
         record.machines.append(line["machine"])

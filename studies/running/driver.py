@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from pathlib import Path
 
 from studies.errors import AllWorkersLostError, WorkerLostError
 from studies.records.trial_log import Ending
 from studies.running.engines import AbstractEngine, failure_class, failure_text
-from studies.running.ledger import Ledger, LiveTrial
+from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.segments import Progress, Segment, run_segment
 
 SEGMENT_SECONDS = 0.5  # the work in a segment, and so at most what a killed worker loses
@@ -23,34 +22,11 @@ MAX_LOST_IN_A_ROW = 8  # after so many workers have died without a result in bet
 PROBE_SECONDS = 60.0  # how long a worker may take to start on a busy machine
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The progress of a study.
-
-    Attributes:
-        total: trials of the study.
-        done: trials that have ended.
-        running: trials that have been asked and have not ended.
-        pruned: trials that ended as pruned.
-        failed: trials that failed.
-        resumed: trials that had ended before this launch.
-        best: number and value of the best complete trial.
-    """
-
-    total: int
-    done: int
-    running: int
-    pruned: int
-    failed: int
-    resumed: int
-    best: tuple[int, float] | None
-
-
 class Driver:
-    """Owns a study while it runs.
+    """Owns a study, or a fixed list of trainings, while it runs.
 
     Args:
-        ledger: the study.
+        ledger: what to run.
         engine: computes segments.
         data: the folder of the prepared data set.
         on_change: called with a snapshot after every event.
@@ -62,7 +38,7 @@ class Driver:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: AbstractLedger,
         engine: AbstractEngine,
         data: Path,
         *,
@@ -75,19 +51,21 @@ class Driver:
         self._data = data
         self._on_change = on_change
         self._should_stop = should_stop
-        self._total = max(ledger.spec.study.trials, ledger.n_recorded)
         self._live: list[LiveTrial] = []
         self._computing: dict[Future[Progress], tuple[LiveTrial, Segment]] = {}
         self._lost_workers: dict[int, int] = {}
         self._lost_in_a_row: list[int] = []  # the trials whose workers have died since the last result
         self._epoch_by_epoch: set[int] = set()  # trials whose segments are single epochs, after a failure
         self._seconds_per_unit: float | None = None
-        self._resumed = 0
+        self._now = 0  # the virtual time of the last event
 
     def run(self) -> bool:
         """Run until all trials have ended or `should_stop` returns True; return whether all have ended."""
-        self._fill_slots(0)
-        while self._live:
+        self._fill_slots()
+        while True:
+            self._close_trials()
+            if not self._live:
+                return True
             self._submit_segments()
             trial = min(self._live, key=lambda trial: (trial.next_time, trial.number))
             if trial.can_be_processed:
@@ -98,23 +76,30 @@ class Driver:
                 self._collect_results(TICK_SECONDS)
             if self._should_stop():
                 self._finish_segments()
-                return not self._live
-        return True
+                return False
 
-    def _fill_slots(self, now: int) -> None:
-        """Ask a new trial for each free slot."""
-        free = self._ledger.spec.study.parallelism - len(self._live)
-        while free > 0 and self._ledger.n_asked < self._total and self._ledger.may_ask(self._live):
-            self._live.append(self._ledger.ask(now))
+    def _fill_slots(self) -> None:
+        """Start a trial for each free slot."""
+        while len(self._live) < self._ledger.parallelism:
+            trial = self._ledger.start_next(self._now)
+            if trial is None:
+                return
+            self._live.append(trial)
             self._report_progress()
-            free -= 1
+
+    def _close_trials(self) -> None:
+        """End the trials that cannot continue; after each, another trial may be started."""
+        while (trial := self._ledger.close_next(self._live)) is not None:
+            if trial in self._live:
+                self._live.remove(trial)
+            self._fill_slots()
+            self._report_progress()
 
     def _process(self, trial: LiveTrial) -> None:
-        now = trial.next_time
+        self._now = trial.next_time
         if self._ledger.process(trial):
             self._live.remove(trial)
-            self._resumed += trial.ended_before
-        self._fill_slots(now)
+        self._fill_slots()
         self._report_progress()
 
     def _submit_segments(self) -> None:
@@ -123,12 +108,15 @@ class Driver:
         if idle <= 0:
             return
         busy = {segment.trial for _, segment in self._computing.values()}
+        for trial in self._live:
+            if trial.progress is not None and not trial.progress.state and not trial.is_computed:
+                self._ledger.load(trial)  # it was paused
         waiting = [trial for trial in self._live if trial.number not in busy and not trial.is_computed]
         # A trial that keeps losing its worker comes last, because the others show whether it is the cause.
         waiting.sort(
             key=lambda trial: (
                 self._lost_workers.get(trial.number, 0) >= 2,
-                trial.start + trial.cost * (trial.n_computed + 1),
+                trial.time_after(trial.n_computed + 1),
                 trial.number,
             )
         )
@@ -141,7 +129,8 @@ class Driver:
         """Return the epochs of a trial's next segment; a single one as long as the speed is not known."""
         if self._seconds_per_unit is None or trial.number in self._epoch_by_epoch:
             return 1
-        return max(1, int(SEGMENT_SECONDS / (self._seconds_per_unit * trial.cost)))
+        wanted = int(SEGMENT_SECONDS / (self._seconds_per_unit * trial.cost))
+        return max(1, min(wanted, trial.stop - trial.n_computed))
 
     def _collect_results(self, timeout: float) -> None:
         """Collect the results that have arrived, waiting for at least one until the timeout."""
@@ -218,16 +207,5 @@ class Driver:
             self._collect_results(left)
 
     def _report_progress(self) -> None:
-        if self._on_change is None:
-            return
-        self._on_change(
-            Snapshot(
-                total=self._total,
-                done=self._ledger.n_ended,
-                running=len(self._live),
-                pruned=self._ledger.counts["pruned"],
-                failed=self._ledger.counts["failed"],
-                resumed=self._resumed,
-                best=self._ledger.best,
-            )
-        )
+        if self._on_change is not None:
+            self._on_change(self._ledger.snapshot(len(self._live)))

@@ -1,14 +1,14 @@
-"""The ledger: what the driver knows of a study. It asks, reports, prunes and ends trials, and records each step once.
+"""The ledger: everything the driver knows of a study, and the record that a later driver resumes from.
 
-How a study resumes. The logs of the trials are the authority; Optuna's rows follow from them. The study that sampler
-and pruner see (`StudyView`) is in memory only and is a pure function of the events processed so far: asks, epochs,
-ends. So a new driver need not restore it. It processes the same events again, in the same order, and arrives at the
-same study. A trial that was asked before is asked again at its place in this order (`n_events` in its log says after
-how many events), with its recorded parameters instead of new ones. Its epochs come from its log if it has ended,
-otherwise from its checkpoint, otherwise they are computed again, with the same result. Every decision is made again,
-and everything that would be logged is compared with the log; a difference stops the driver (`HistoryMismatchError`),
-because the rest of the record could not be trusted either. New trials are asked once all recorded events are processed.
-A trial whose log is lost although later trials have theirs is asked again where it must have been: as soon as a slot
+Every event of a study has a number, its step, and the log of its trial records it: a trial is asked, processes an
+epoch, pauses, is promoted, ends. Which trial is next follows from virtual time; what happens to it is decided by
+`Decisions`. A trial has diverged, or has failed, at a step of its own.
+
+Resuming is a replay. A study is a pure function of its events, so a driver that starts with the same study asks the
+recorded trials again, at the steps at which they were asked the first time; it processes the recorded epochs again in
+the order of virtual time, and every decision is made again. Everything that would be logged is compared with the log,
+and a difference stops the driver (`HistoryMismatchError`), because the rest of the record could not be trusted either.
+A trial whose log is lost although later steps are recorded is asked again where it must have been: as soon as a slot
 was free.
 
 The order of durable writes. When a trial is asked, its log begins with everything that is needed to ask it again; then
@@ -25,8 +25,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from mlp.config import TrainConfig
 from mlp.errors import CorruptStateError
@@ -34,77 +33,17 @@ from mlp.state import Status, TrainingState
 from studies.errors import HistoryMismatchError
 from studies.records.files import write_atomically
 from studies.records.home import StudyFolder
-from studies.records.results import rank
-from studies.records.trial_log import Ending, Place, TrialLog, TrialRecord
+from studies.records.limits import Limits
+from studies.records.trial_log import Ending, Place, Start, TrialLog, TrialRecord
+from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.rows import first_rows, read_trials, row_of, trial_state
 from studies.running.segments import Progress
 from studies.running.storage import StudyTable
 from studies.search.spec import StudySpec
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
-
-@dataclass(eq=False)
-class LiveTrial:
-    """A trial that has been asked and has not ended yet.
-
-    Attributes:
-        number: the trial's number.
-        config: its configuration.
-        start: the virtual time at which it was asked.
-        cost: the virtual cost of each of its epochs.
-        log: its event log.
-        is_in_space: whether sampler and pruner know of it; False for a base outside the space.
-        ended_before: whether an earlier launch has logged its end.
-        progress: the epochs computed so far, which may be more than are processed.
-        failure: the error that stopped its computation after `progress`, if any.
-        n_processed: the number of epochs processed.
-        reported: the metric of each processed epoch.
-    """
-
-    number: int
-    config: TrainConfig
-    start: int
-    cost: int
-    log: TrialLog
-    is_in_space: bool
-    ended_before: bool = False
-    progress: Progress | None = None
-    failure: Ending | None = None
-    n_processed: int = 0
-    reported: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def n_computed(self) -> int:
-        """The number of epochs computed."""
-        return self.progress.epoch if self.progress else 0
-
-    @property
-    def next_time(self) -> int:
-        """The virtual time of the next epoch to be processed."""
-        return self.start + self.cost * (self.n_processed + 1)
-
-    @property
-    def can_be_processed(self) -> bool:
-        """Whether the result of the next epoch is known."""
-        return self.n_computed > self.n_processed or self.failure is not None
-
-    @property
-    def is_computed(self) -> bool:
-        """Whether no epoch is left to compute."""
-        ended = self.progress is not None and self.progress.status != "running"
-        return ended or self.failure is not None or self.ended_before
-
-    @property
-    def is_behind_record(self) -> bool:
-        """Whether an earlier launch has processed more events of this trial than this launch has so far."""
-        logged = self.log.record
-        return logged is not None and (logged.n_epochs > self.n_processed or logged.ending is not None)
-
-
-class Ledger:
-    """Asks, reports, prunes and ends trials; records each step once.
+class Ledger(AbstractLedger):
+    """Asks, reports, pauses, promotes, prunes and ends the trials of a study; records each step once.
 
     Args:
         spec: the study.
@@ -113,13 +52,13 @@ class Ledger:
         epoch_cost: returns the virtual cost of one epoch of a configuration.
         identity: the identity of the study, with which its logs begin.
         machine: the machine that computes new epochs, as logs name it.
+        limits: the limits of the search, in the order of the steps from which on they hold; by default those of `spec`.
 
     Attributes:
         damage: what was wrong with the rows, so that they were made again from the logs; empty if nothing was.
-        n_asked: trials asked in this launch, recorded ones included.
-        n_events: epochs and failures processed in this launch, recorded ones included.
+        step: the step of the next event.
+        decisions: what the study decides.
         counts: the number of trials that have ended, by state.
-        best: number and value of the best complete trial; of equal values the lowest number.
 
     Raises:
         RecordError: if a log is damaged.
@@ -133,129 +72,150 @@ class Ledger:
         epoch_cost: Callable[[TrainConfig], int],
         identity: str,
         machine: Mapping[str, str] | None = None,
+        limits: Sequence[Limits] = (),
     ) -> None:
-        from studies.running.view import StudyView  # loads Optuna, which takes half a second
+        from studies.running.decisions import Decisions  # loads Optuna, which takes half a second
 
         self.spec = spec
         self.folder = folder
-        self.n_asked = 0
-        self.n_events = 0
+        self.parallelism = spec.study.parallelism
+        self.step = 0
         self.counts: Counter[str] = Counter()
-        self.best: tuple[int, float] | None = None
+        self._limits = tuple(limits) or (spec.limits,)
+        self.decisions = Decisions(spec, self._limits[0])
         self._table = table
         self._epoch_cost = epoch_cost
         self._identity = identity
         self._machine = dict(machine or {})
         self._metric = spec.study.metric
         self._recorded = read_trials(folder, identity)
+        self._starts: dict[int, tuple[Start, int]] = {}
+        for number, trial in self._recorded.items():
+            self._starts |= {step: (start, number) for step, start in trial.starts.items()}
+        self._recorded_steps = {step for trial in self._recorded.values() for step in trial.steps}
         rows = first_rows(self._recorded, spec.space, self._metric)
         self.damage = table.reconcile(rows)
         self._n_rows = len(rows)
-        self._view = StudyView(spec)
+        self._paused: dict[int, LiveTrial] = {}
+        self._n_resumed = 0
 
     @property
-    def n_ended(self) -> int:
-        """The number of trials that have ended."""
-        return self.counts.total()
-
-    @property
-    def n_recorded(self) -> int:
-        """The number of trials that earlier launches asked."""
-        return max(self._recorded, default=-1) + 1
+    def n_recorded_steps(self) -> int:
+        """The number of steps up to the last one that earlier launches have recorded."""
+        return max(self._recorded_steps, default=-1) + 1
 
     @property
     def lost(self) -> list[int]:
         """The trials whose logs are lost although a later trial has one."""
-        return [number for number in range(self.n_recorded) if number not in self._recorded]
+        return [number for number in range(max(self._recorded, default=-1) + 1) if number not in self._recorded]
 
-    def may_ask(self, live: Sequence[LiveTrial]) -> bool:
-        """Return whether the next trial can be asked now.
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Number and value of the best complete trial; of equal values the lowest number."""
+        return self.decisions.best
 
-        A recorded trial is asked after as many events as the first time. So is one whose log is lost: it was asked as
-        soon as a slot was free, if it belonged to the total of that time. Any other new trial waits until every
-        recorded event has been processed again, because those events came before it.
+    def end_search(self) -> Limits:
+        """End the search now, because its time is over: nothing starts any more, and nothing that runs continues.
 
-        Args:
-            live: the trials that have been asked and have not ended.
+        Returns:
+            The limits that hold from this step on; they must be recorded before the driver goes on.
         """
-        number = self.n_asked
-        if number not in self._recorded and number < max(1, self._total_before(number)):
-            return True
-        later = min((other for other in self._recorded if other >= number), default=None)
-        if later is not None:
-            return self._recorded[later].place.n_events <= self.n_events or not live
-        return not any(trial.is_behind_record for trial in live)
+        self._limits = (*self._limits, replace(self._limits[-1], step=self.step, is_over=True))
+        return self._limits[-1]
 
-    def _total_before(self, number: int) -> int:
-        """Return the total of trials that was known when the recorded trials before this one were asked."""
-        return max((trial.place.total for other, trial in self._recorded.items() if other < number), default=0)
+    def start_next(self, now: int) -> LiveTrial | None:
+        self.decisions.limits = [limits for limits in self._limits if limits.step <= self.step][-1]
+        if self.step in self._starts:
+            start, number = self._starts[self.step]
+            return self._ask(now) if start == "asked" else self._promote(number, now)
+        if self.step in self._recorded_steps:
+            return None  # the next thing that happened was something else
+        number_or_none = self.decisions.next_start()
+        if number_or_none is None:
+            return None
+        return self._ask(now) if number_or_none == self.decisions.n_asked else self._promote(number_or_none, now)
 
-    def ask(self, now: int) -> LiveTrial:
+    def _ask(self, now: int) -> LiveTrial:
         """Return the next trial, with the recorded parameters if an earlier launch asked it.
 
-        Args:
-            now: the virtual time.
-
         Raises:
-            HistoryMismatchError: if its log has another place in the order of events for this trial.
+            HistoryMismatchError: if its log has another place in the history for this trial.
         """
-        number = self.n_asked
+        number = self.decisions.n_asked
         recorded = self._recorded.get(number)
-        asked = self._ask_view(recorded)
+        asked = self.decisions.ask(recorded)
         params = dict(asked.params)
         config = self.spec.base if number == 0 else self.spec.space.configure(params)
+        self.decisions.begin(asked, config.epochs)
         log = TrialLog(self.folder.log(number), self._identity, self._machine)
-        is_in_space = not asked.state.is_finished()
-        trial = LiveTrial(number, config, now, self._epoch_cost(config), log, is_in_space)
-        known = recorded.place.total if recorded else self._total_before(number)
-        place = Place(now, trial.cost, self.n_events, known if number < known else self.spec.study.trials)
-        record = log.asked(number, params, config.to_mapping(), place, asked.system_attrs)
+        trial = LiveTrial(number, config, now, self._epoch_cost(config), log, self.decisions.course(number).stop)
+        record = log.asked(
+            self._next_step(), number, params, config.to_mapping(), Place(now, trial.cost), asked.system_attrs
+        )
         if number >= self._n_rows:
             self._table.add(row_of(record, self.spec.space, self._metric))
             self._n_rows += 1
         if recorded is not None:
             self._restore(trial, recorded)
-        self.n_asked += 1
         return trial
 
-    def _ask_view(self, recorded: TrialRecord | None) -> FrozenTrial:
-        """Return the next trial as sampler and pruner see it; with its record if an earlier launch asked it."""
-        if self.n_asked == 0:
-            point = self.spec.space.params_of_base()
-            return self._view.add_unknown() if point is None else self._view.add(point, {"fixed_params": point})
-        return self._view.ask() if recorded is None else self._view.add(recorded.params, recorded.attributes)
+    def _promote(self, number: int, now: int) -> LiveTrial:
+        """Continue a paused trial.
+
+        Raises:
+            HistoryMismatchError: if it is not paused.
+        """
+        trial = self._paused.pop(number, None)
+        if trial is None:
+            raise self._mismatch(number, f"step {self.step} promotes it, but it is not paused")
+        self.decisions.promote(number)
+        trial.log.promoted(self._next_step(), now)
+        trial.start, trial.n_before, trial.stop = now, trial.n_processed, self.decisions.course(number).stop
+        return trial
+
+    def _next_step(self) -> int:
+        step, self.step = self.step, self.step + 1
+        return step
 
     def _restore(self, trial: LiveTrial, recorded: TrialRecord) -> None:
-        """Restore what is known of a recorded trial: from its log if it has ended, otherwise from its checkpoint."""
+        """Restore what is known of a recorded trial: from its log if it has ended or is paused, else its checkpoint."""
         if recorded.ending is not None:
             trial.ended_before = True
             trial.progress, trial.failure = _outcome(recorded, recorded.ending)
             if not trial.can_be_processed:
                 raise self._mismatch(trial.number, "its log has no epochs")
-            return
+        elif recorded.state == "paused":
+            seconds = recorded.pauses[-1].seconds
+            trial.progress = Progress(b"", recorded.history, recorded.n_epochs, "running", 0, "", seconds)
+        else:
+            self.load(trial)
+
+    def load(self, trial: LiveTrial) -> None:
         try:
             saved = TrainingState.from_bytes(self.folder.checkpoint(trial.number).read_bytes())
         except (FileNotFoundError, CorruptStateError):
-            return  # the trial starts again from its first epoch, with the same results
-        if saved.config == trial.config.to_mapping():
-            trial.progress = Progress.of(saved)
+            saved = None
+        # Without a checkpoint the trial is computed again from its first epoch, with the same results.
+        is_of_trial = saved is not None and saved.config == trial.config.to_mapping()
+        trial.progress = Progress.of(saved) if saved is not None and is_of_trial else None
 
     def process(self, trial: LiveTrial) -> bool:
-        """Process the next epoch (or the failure) of a trial; return whether the trial has ended with it.
+        """Process the next epoch (or the failure) of a trial; return whether the trial gives up its slot with it.
 
         Raises:
             HistoryMismatchError: if the record says something else.
         """
         ending = self._process_epoch(trial)
-        self.n_events += 1
         if ending is not None:
             self._end(trial, ending)
+        elif trial.number in self._paused:
+            return True
         elif trial.ended_before and not trial.can_be_processed:
             raise self._mismatch(trial.number, f"it is recorded as ended after {trial.n_processed} epochs")
         return ending is not None
 
     def _process_epoch(self, trial: LiveTrial) -> Ending | None:
-        """Log and report the next epoch; return how the trial ends with it, or None if it continues."""
+        """Log and report the next epoch; return how the trial ends with it, or None if it continues or pauses."""
         progress, epoch = trial.progress, trial.n_processed + 1
         if progress is None or epoch > progress.epoch:
             return trial.failure
@@ -266,44 +226,76 @@ class Ledger:
         value = metrics[self._metric]
         trial.n_processed = epoch
         trial.reported[epoch] = value
-        trial.log.epoch(epoch, metrics)
-        if trial.is_in_space:
-            self._view.report(trial.number, epoch, value)
-        if epoch == progress.epoch and progress.status in ("finished", "stopped"):
+        trial.log.epoch(self._next_step(), epoch, metrics)
+        is_last = epoch == progress.epoch and progress.status in ("finished", "stopped")
+        verdict = self.decisions.report(trial.number, value, is_last=is_last)
+        if is_last:
             kept = trial.reported[progress.kept_epoch]
             if math.isnan(kept):  # it must not decide: Optuna would take it for a failure
                 return Ending("pruned", "undefined", None, progress.kept_epoch, seconds=progress.seconds)
             return Ending("complete", "", kept, progress.kept_epoch, progress.weight_digest, seconds=progress.seconds)
-        # Trial 0 is base, the configuration that all others are compared with: it is never pruned.
-        if trial.number > 0 and self._view.should_prune(trial.number):
-            shown = None if math.isnan(value) else value
-            return Ending("pruned", "pruner", shown, epoch, seconds=progress.seconds)
+        if verdict == "prune":
+            return _pruned(trial, "pruner")
+        if verdict == "pause":
+            trial.log.paused(self._next_step(), progress.seconds)
+            trial.progress = replace(progress, state=b"")  # many trials may be paused; the checkpoint has it
+            self._paused[trial.number] = trial
         return None
+
+    def close_next(self, live: Sequence[LiveTrial]) -> LiveTrial | None:
+        """End one of the trials that cannot continue: a paused one, or, if the search is over, one that is running.
+
+        Returns:
+            The trial, or None if there is none.
+        """
+        waiting = [*self._paused.values()] if not live or self.decisions.is_over else []
+        if self.decisions.is_over:
+            waiting += live
+        trial = min(waiting, key=lambda trial: trial.number, default=None)
+        if trial is not None:
+            reason = "not_promoted" if self._paused.pop(trial.number, None) else "stopped"
+            self._end(trial, _pruned(trial, reason))
+        return trial
 
     def _end(self, trial: LiveTrial, ending: Ending) -> None:
         """End a trial and record it: first in its log, then in its row, whose state is written last."""
-        record = trial.log.ended(ending)
+        record = trial.log.ended(self._next_step(), ending)
         self.counts[ending.state] += 1
-        self._update_best(trial.number, ending)
-        if trial.is_in_space:
-            self._view.tell(trial.number, trial_state(ending.state), ending.value)
+        self._n_resumed += trial.ended_before
+        self.decisions.end(trial.number, trial_state(ending.state), ending.value)
         if not trial.ended_before:
             self._table.finish(row_of(record, self.spec.space, self._metric))
         self.folder.checkpoint(trial.number).unlink(missing_ok=True)
 
-    def _update_best(self, number: int, ending: Ending) -> None:
-        if ending.state != "complete" or ending.value is None:
-            return
-        candidates = [(number, ending.value)] if self.best is None else [(number, ending.value), self.best]
-        self.best = min(candidates, key=lambda candidate: rank(self._metric, *candidate))
-
     def save(self, trial: LiveTrial, progress: Progress) -> None:
-        """Write a trial's checkpoint, and keep its new epochs for `process`."""
         write_atomically(self.folder.checkpoint(trial.number), progress.state)
         trial.progress = progress
 
+    def snapshot(self, n_running: int) -> Snapshot:
+        limits = self._limits[-1]
+        return Snapshot(
+            total=limits.trials,
+            asked=self.decisions.n_asked,
+            done=self.counts.total(),
+            running=n_running,
+            paused=len(self._paused),
+            pruned=self.counts["pruned"],
+            failed=self.counts["failed"],
+            resumed=self._n_resumed,
+            epochs=self.decisions.n_epochs,
+            most_epochs=limits.epochs,
+            best=self.best,
+        )
+
     def _mismatch(self, number: int, problem: str) -> HistoryMismatchError:
         return HistoryMismatchError(f'study "{self.spec.study.name}", trial {number}', problem)
+
+
+def _pruned(trial: LiveTrial, reason: str) -> Ending:
+    """Return the end of a trial that is stopped after its last processed epoch."""
+    value = trial.reported.get(trial.n_processed)
+    shown = None if value is None or math.isnan(value) else value
+    return Ending("pruned", reason, shown, trial.n_processed, seconds=trial.progress.seconds if trial.progress else 0.0)
 
 
 def _outcome(recorded: TrialRecord, ending: Ending) -> tuple[Progress, Ending | None]:

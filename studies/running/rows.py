@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from studies.search.space import Space
 
 ASKED = ("number", "params", "distributions", "system_attrs")  # what a row has from the beginning
-PLACE = ("virtual_start", "epoch_cost", "n_events")  # its attributes from the beginning
+PLACE = ("virtual_start", "epoch_cost", "step")  # its attributes from the beginning
 
 
 def trial_state(state: str) -> TrialState:
@@ -40,12 +40,13 @@ def row_of(trial: TrialRecord, space: Space, metric: str) -> FrozenTrial:
     attributes: dict[str, Any] = {
         "virtual_start": place.virtual_start,
         "epoch_cost": place.epoch_cost,
-        "n_events": place.n_events,
+        "step": trial.steps[0],
     }
     if ending is not None:
         attributes |= {
             "reason": ending.reason,
             "virtual_end": trial.virtual_end,
+            "end_step": trial.steps[-1],
             "kept_epoch": ending.kept_epoch,
             "weight_digest": ending.weight_digest,
             "seconds": ending.seconds,

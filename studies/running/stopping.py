@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -25,15 +26,20 @@ class StopRequest:
 
     Attributes:
         signal: the number of the signal that arrived, or 0.
+        deadline: as given.
     """
 
     def __init__(self, deadline: float | None) -> None:
         self.signal = 0
-        self._deadline = deadline
+        self.deadline = deadline
 
     def is_due(self) -> bool:
         """Return whether it is time to stop."""
-        return bool(self.signal) or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return bool(self.signal) or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    def within(self, deadline: float | None) -> SearchStop:
+        """Return the same request for a part of the run, which has a deadline of its own."""
+        return SearchStop(self, deadline)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.signal:
@@ -56,6 +62,23 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@dataclass
+class SearchStop:
+    """Whether a search should stop: because the run should, or because the time of the search is over.
+
+    Attributes:
+        run: the request to stop the run.
+        deadline: the time at which the search ends, by the monotonic clock; None without such a limit.
+    """
+
+    run: StopRequest
+    deadline: float | None
+
+    def is_due(self) -> bool:
+        """Return whether it is time to stop."""
+        return self.run.is_due() or (self.deadline is not None and time.monotonic() >= self.deadline)
 
 
 def wait_for_database(database: Path, stop: StopRequest, notify: Callable[[str], None]) -> Callable[[float], None]:

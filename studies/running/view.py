@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -85,8 +87,24 @@ class StudyView:
         """Add the value of one epoch to a running trial."""
         self._trials[number].intermediate_values[epoch] = value
 
+    def pause(self, number: int) -> None:
+        """Show a running trial to the sampler as one that was pruned at its last epoch, because Optuna has no pause."""
+        trial = copy.copy(self._trials[number])
+        last = trial.intermediate_values[max(trial.intermediate_values)]
+        trial.state, trial.value = TrialState.PRUNED, None if math.isnan(last) else last
+        trial.datetime_complete = datetime.now()
+        self._trials[number] = trial
+
+    def resume(self, number: int) -> None:
+        """Show a paused trial as running again."""
+        trial = copy.copy(self._trials[number])
+        trial.state, trial.value, trial.datetime_complete = TrialState.RUNNING, None, None
+        self._trials[number] = trial
+
     def should_prune(self, number: int) -> bool:
         """Ask the pruner about a running trial; what it stores with the trial (such as completed rungs) is kept."""
+        if isinstance(self._pruner, NopPruner):
+            return False
         snapshot = self._snapshot()
         answer: bool = self._pruner.prune(self._study(snapshot), self._trials[number])
         self._trials[number] = snapshot.trials[number]

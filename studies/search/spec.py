@@ -18,12 +18,14 @@ from mlp.scores import check_metric, direction, standard
 from mlp.untrusted import check_size
 from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
+from studies.records.limits import Limits
 from studies.search.pruners import AbstractPruner, NoPruner
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
 
 AUTO = "auto"
 SECTIONS = ("study", "base", "space")
+USUAL_BUDGET = 20.0  # trainings
 MAX_OVERRIDE = 10_000  # characters of one `--set`
 
 
@@ -35,7 +37,12 @@ class StudyConfig(AbstractRecord):
         name: the name of the study and of its MLflow experiment.
         metric: the metric that the search optimises, such as `validation/accuracy`; `auto` is the accuracy or, for
             values, R² of the validation part. The metric itself determines whether it is maximised or minimised.
-        trials: the number of trials, a total over all launches.
+        budget: the most work of all trials together, in units of trainings of `base.epochs` epochs; 20 if neither
+            `budget` nor `trials` is given. It and the limits below are totals over all launches.
+        trials: the most trials.
+        target: end the search when a complete trial has reached this value of the metric.
+        patience: ask no more trials when this many in a row were asked without a new best complete trial.
+        seconds: end the search after this much time of all launches together.
         seed: the seed of the search; the seed of the trainings is `base.seed`.
         parallelism: how many trials may run at the same time. It belongs to the study, not to the machine, because
             the trial table depends on it.
@@ -45,7 +52,11 @@ class StudyConfig(AbstractRecord):
 
     name: str
     metric: str = "auto"
-    trials: int = number(50, at_least=1, at_most=1_000_000)
+    budget: float | None = number(None, at_least=1, at_most=1_000_000)
+    trials: int | None = number(None, at_least=1, at_most=1_000_000)
+    target: float | None = None
+    patience: int | None = number(None, at_least=1)
+    seconds: float | None = number(None, above=0)
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     parallelism: int = number(4, at_least=1, at_most=4096)
     sampler: AbstractSampler = Tpe()
@@ -58,6 +69,8 @@ class StudyConfig(AbstractRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_study_name(self.name)
+        if self.budget is None and self.trials is None:
+            object.__setattr__(self, "budget", USUAL_BUDGET)
         if self.metric != AUTO:
             check_metric(self.metric)
 
@@ -80,6 +93,13 @@ class StudySpec:
     def direction(self) -> Direction:
         """`minimize` or `maximize`, as the metric determines."""
         return direction(self.study.metric)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the search, except that of its time."""
+        study = self.study
+        epochs = None if study.budget is None else round(study.budget * self.base.epochs)
+        return Limits(trials=study.trials, epochs=epochs, target=study.target, patience=study.patience)
 
     def with_metric_for(self, task: Task) -> StudySpec:
         """Return the study with the metric that `auto` means for a task."""
@@ -110,14 +130,20 @@ class StudySpec:
 
 
 def read_spec(
-    file: Path | str, *, name: str | None = None, trials: int | None = None, overrides: Iterable[str] = ()
+    file: Path | str,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    budget: float | None = None,
+    overrides: Iterable[str] = (),
 ) -> StudySpec:
     """Return the study that a file describes.
 
     Args:
         file: the TOML file.
         name: replaces the name of the study.
-        trials: replaces the number of trials.
+        trials: replaces the most trials.
+        budget: replaces the budget.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
 
     Raises:
@@ -126,7 +152,7 @@ def read_spec(
     tables = read_toml(Path(file))
     study = tables.get("study", {})
     if isinstance(study, dict):
-        replacements = {"name": name, "trials": trials}
+        replacements = {"name": name, "trials": trials, "budget": budget}
         tables["study"] = study | {key: value for key, value in replacements.items() if value is not None}
     with errors_in(f"{file}:"):
         return make_spec(tables, overrides)

@@ -154,7 +154,8 @@ class Mirror:
                     self._set_status(store, self._key, "FINISHED", self.results.last_event)
 
     def _read_logs(self) -> None:
-        """Read the logs that have grown since the last call."""
+        """Read the record of the study, and the logs that have grown since the last call."""
+        self.results = replace(self.results, record=self._folder.read_record())
         for file in self._folder.logs():
             size, number = file.stat().st_size, int(file.stem)
             if self._log_sizes.get(number) == size:
@@ -171,7 +172,7 @@ class Mirror:
 
     def _publish_study(self, store: Store, live: bool) -> Run:
         """Return the study's own run; create it, describe it, or set it running again if necessary."""
-        record, total = self.results.record, {"trials": str(self.results.total)}
+        record, total = self.results.record, {"trials": str(len(self.results.trials))}
         run = self._runs.get(self._key)
         if run is None:
             tags = projection.study_tags(record) | total | {NOTE: projection.introduction(record)}

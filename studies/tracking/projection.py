@@ -17,7 +17,7 @@ from typing import Any
 
 from mlp.paths import flatten
 from mlp.records import label
-from studies.records.results import StudyResults
+from studies.records.results import OPEN, StudyResults
 from studies.records.study_record import StudyRecord
 from studies.records.trial_log import TrialRecord
 
@@ -25,6 +25,7 @@ VALUE_LENGTH = 5000  # MLflow accepts 6000 characters in a parameter and 8000 in
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set
 BEST_SO_FAR = "best_value"
 KEY, STUDY_KEY, INTERRUPTED = "studies.key", "studies.study", "interrupted"  # tags
+NOT_PARAMETERS = ("name", "budget", "trials", "target", "patience", "seconds")  # of the study file
 STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
@@ -61,9 +62,9 @@ def study_tags(record: StudyRecord) -> dict[str, str]:
 def study_parameters(record: StudyRecord) -> dict[str, str]:
     """Return the settings of the search, and those of base by dotted path below `base`.
 
-    The total of trials is not a parameter, because it may be raised and MLflow never changes a parameter.
+    The limits of the search are not parameters, because they may be raised and MLflow never changes a parameter.
     """
-    settings = {key: value for key, value in record.study.items() if key not in ("name", "trials")}
+    settings = {key: value for key, value in record.study.items() if key not in NOT_PARAMETERS}
     base = {f"base.{path}": value for path, value in flatten(record.base).items()}
     return as_texts(flatten(settings) | base)
 
@@ -107,16 +108,24 @@ def introduction(record: StudyRecord) -> str:
     """Return the description of a study in Markdown."""
     data = record.data
     return (
-        f"**{record.name}** {record.direction}s `{record.metric}` over {record.total} trials.\n"
+        f"**{record.name}** {record.direction}s `{record.metric}`, {_limits(record)}.\n"
         f"Data: `{data.name}`, {data.n_train:,} training and {data.n_validation:,} validation examples."
     )
 
 
+def _limits(record: StudyRecord) -> str:
+    """Return how long the search goes on: `at most 50 trials and 20 trainings of 40 epochs`."""
+    trials = [f"{record.total} trials"] if record.total else []
+    most, one = record.most_epochs, record.base_epochs
+    trainings = [f"{most / one:.3g} trainings of {one} epochs"] if most else []
+    return f"at most {' and '.join(trials + trainings)}"
+
+
 def note(results: StudyResults) -> str:
     """Return the description of a study and its results in Markdown; MLflow shows it above the study's run."""
-    best, left, counts = results.best, results.n_left, results.counts()
-    ended = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed"))
-    lines = [introduction(results.record), "", f"{ended}, {left} left." if left else f"{ended}."]
+    best, counts = results.best, results.counts()
+    states = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state not in OPEN)
+    lines = [introduction(results.record), "", f"{results.spent}: {states}."]
     if best is not None:
         lines += ["", f"Best: trial {best.number} with **{best.value:.6g}**.", "", "| parameter | value |", "|---|---|"]
         lines += [f"| `{path}` | {value} |" for path, value in as_texts(best.params).items()]
@@ -174,9 +183,9 @@ def trial_parameters(trial: TrialRecord) -> dict[str, str]:
 
 
 def ending_tags(trial: TrialRecord) -> dict[str, str]:
-    """Return the tags that describe how a trial ended."""
+    """Return the tags that describe how a trial ended, or that it is paused."""
     if trial.ending is None:
-        return {}
+        return {"state": trial.state} if trial.pauses else {}
     ending = trial.ending
     tags = {
         "state": ending.state,

@@ -50,5 +50,5 @@ def _digest(home: Home, folder: StudyFolder, results: StudyResults) -> str:
     # The home's own store is not named by its path, because it moves with the home.
     store = "own" if home.tracking_uri == own_store(home) else home.tracking_uri
     best = folder.best.read_bytes() if folder.best.is_file() else b""
-    parts = [store, study_key(results.record), str(results.total), artifacts_digest(results, best)]
+    parts = [store, study_key(results.record), str(len(results.trials)), artifacts_digest(results, best)]
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()

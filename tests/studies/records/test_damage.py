@@ -25,10 +25,10 @@ def folder(tmp_path: Path) -> StudyFolder:
     folder.write_record(study_record(fingerprint=fingerprint).with_launch(1.5, {"cpu": "Z80"}))
     for number in (7, 8):
         log = TrialLog(folder.log(number), folder.read_record().identity, {"cpu": "Z80"})
-        log.asked(number, {"epochs": 3}, {"epochs": 3, "note": "50 \N{PER MILLE SIGN}"})
+        log.asked(0, number, {"epochs": 3}, {"epochs": 3, "note": "50 \N{PER MILLE SIGN}"})
         for epoch in range(1, 4):
-            log.epoch(epoch, {"train/loss": 1 / epoch, "validation/accuracy": 0.1 * epoch * number})
-        log.ended(Ending("complete", "", 0.3 * number, 3, "f" * 64, seconds=1.25))
+            log.epoch(epoch, epoch, {"train/loss": 1 / epoch, "validation/accuracy": 0.1 * epoch * number})
+        log.ended(1000, Ending("complete", "", 0.3 * number, 3, "f" * 64, seconds=1.25))
     return folder
 
 

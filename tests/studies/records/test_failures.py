@@ -94,14 +94,14 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_draft(tmp_path: Path) -> N
 
 def log_epochs(log: TrialLog, n_epochs: int) -> None:
     for epoch in range(1, n_epochs + 1):
-        log.epoch(epoch, {"train/loss": 1.0 / epoch})
+        log.epoch(epoch, epoch, {"train/loss": 1.0 / epoch})
 
 
 def test_a_log_on_a_full_disk_is_named_and_can_be_continued(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         file, ballast = disk / "0000.jsonl", disk / "ballast"
         log = TrialLog(file, IDENTITY)
-        log.asked(0, {}, {"epochs": 100})
+        log.asked(0, 0, {}, {"epochs": 100})
         ballast.write_bytes(bytes(56_000))
         with pytest.raises(OSError, match="No space left") as caught:
             log_epochs(log, 500)
@@ -111,7 +111,7 @@ def test_a_log_on_a_full_disk_is_named_and_can_be_continued(tmp_path: Path) -> N
         assert again.record is not None
         n_epochs = again.record.n_epochs
         assert 1 <= n_epochs < 500
-        again.epoch(n_epochs + 1, {"train/loss": 0.0})
+        again.epoch(n_epochs + 1, n_epochs + 1, {"train/loss": 0.0})
         read = TrialLog(file, IDENTITY).record
         assert read is not None
         assert read.n_epochs == n_epochs + 1

@@ -32,11 +32,11 @@ def write_trial(
     folder: Path, number: int, values: list[float], ending: Ending | None = None, params: dict[str, Any] | None = None
 ) -> None:
     log = TrialLog(folder / "trials" / f"{number:04d}.jsonl", study_record(name=folder.name).identity)
-    log.asked(number, params or {}, CONFIG)
+    log.asked(0, number, params or {}, CONFIG)
     for epoch, value in enumerate(values, start=1):
-        log.epoch(epoch, {"validation/accuracy": value, "validation/loss": 1 - value})
+        log.epoch(epoch, epoch, {"validation/accuracy": value, "validation/loss": 1 - value})
     if ending:
-        log.ended(ending)
+        log.ended(1000, ending)
 
 
 def complete(value: float, epoch: int = 1) -> Ending:

@@ -35,11 +35,11 @@ N_EVENTS = len(EPOCHS) + 2
 
 def write(log: TrialLog, ending: Ending | None = ENDING) -> None:
     """Write all events, as a driver that replays a study does."""
-    log.asked(7, PARAMS, CONFIG)
+    log.asked(0, 7, PARAMS, CONFIG)
     for epoch, metrics in enumerate(EPOCHS, start=1):
-        log.epoch(epoch, metrics)
+        log.epoch(epoch, epoch, metrics)
     if ending is not None:
-        log.ended(ending)
+        log.ended(1000, ending)
 
 
 def read(file: Path) -> TrialRecord:
@@ -83,9 +83,9 @@ def test_every_number_is_read_back_to_the_last_bit(
     values: list[float], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     log = TrialLog(tmp_path_factory.mktemp("log") / "0007.jsonl", IDENTITY)
-    log.asked(0, {}, {})
+    log.asked(0, 0, {}, {})
     for epoch, value in enumerate(values, start=1):
-        log.epoch(epoch, {"train/loss": value})
+        log.epoch(epoch, epoch, {"train/loss": value})
     assert [value.hex() for value in read(log.file).history["train/loss"]] == [value.hex() for value in values]
 
 
@@ -123,23 +123,28 @@ def test_an_event_that_differs_from_the_log_is_refused(tmp_path: Path) -> None:
     content = file.read_bytes()
     log = TrialLog(file, IDENTITY)
     with pytest.raises(HistoryMismatchError, match=r'study "digits", trial 7: params is recorded as .* would be {}'):
-        log.asked(7, {}, CONFIG)
-    with pytest.raises(HistoryMismatchError, match="n_events is recorded as 0, but would be 3"):
-        log.asked(7, PARAMS, CONFIG, Place(n_events=3))
-    with pytest.raises(HistoryMismatchError, match=r"train/loss of epoch 2 is recorded as 0\.30000000000000004"):
-        log.epoch(2, EPOCHS[1] | {"train/loss": 0.3})
+        log.asked(0, 7, {}, CONFIG)
+    log = TrialLog(file, IDENTITY)
+    with pytest.raises(HistoryMismatchError, match="step is recorded as 0, but would be 3"):
+        log.asked(3, 7, PARAMS, CONFIG)
+    log = TrialLog(file, IDENTITY)
+    with pytest.raises(HistoryMismatchError, match="virtual_start is recorded as 0, but would be 3"):
+        log.asked(0, 7, PARAMS, CONFIG, Place(virtual_start=3))
     with pytest.raises(HistoryMismatchError, match="validation/loss of epoch 1 is recorded as None"):
-        log.epoch(1, EPOCHS[0] | {"validation/loss": 0.3})
+        log.epoch(1, 1, EPOCHS[0] | {"validation/loss": 0.3})
+    with pytest.raises(HistoryMismatchError, match=r"train/loss of epoch 2 is recorded as 0\.30000000000000004"):
+        log.epoch(2, 2, EPOCHS[1] | {"train/loss": 0.3})
+    log.epoch(3, 3, EPOCHS[2])
     with pytest.raises(HistoryMismatchError, match="state is recorded as 'complete', but would be 'pruned'"):
-        log.ended(Ending("pruned", "pruner"))
+        log.ended(1000, Ending("pruned", "pruner"))
     assert file.read_bytes() == content
 
 
 def test_events_are_in_the_file_as_soon_as_they_are_written(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
-    log.asked(7, PARAMS, CONFIG)
+    log.asked(0, 7, PARAMS, CONFIG)
     assert read(log.file).n_epochs == 0
-    log.epoch(1, EPOCHS[0])
+    log.epoch(1, 1, EPOCHS[0])
     assert read(log.file).n_epochs == 1
 
 
@@ -160,16 +165,16 @@ def test_no_file_is_created_before_the_first_event(tmp_path: Path) -> None:
 def test_an_epoch_or_end_before_the_first_event_is_an_error(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
     with pytest.raises(RuntimeError, match=r'0007\.jsonl has no "asked" event'):
-        log.epoch(1, EPOCHS[0])
+        log.epoch(1, 1, EPOCHS[0])
     with pytest.raises(RuntimeError, match=r'0007\.jsonl has no "asked" event'):
-        log.ended(ENDING)
+        log.ended(1000, ENDING)
     assert not log.file.exists()
 
 
 def test_an_undefined_metric_is_null_in_the_log_and_nan_when_read(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
-    log.asked(7, PARAMS, CONFIG)
-    log.epoch(1, {"validation/loss": 0.5, "validation/roc_auc": math.nan})
+    log.asked(0, 7, PARAMS, CONFIG)
+    log.epoch(1, 1, {"validation/loss": 0.5, "validation/roc_auc": math.nan})
     assert '"validation/roc_auc": null' in log.file.read_text()
     for record in (read(log.file), log.record):
         assert record is not None
@@ -180,10 +185,10 @@ def test_an_undefined_metric_is_null_in_the_log_and_nan_when_read(tmp_path: Path
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 def test_a_metric_that_is_infinite_is_refused_and_the_log_is_unchanged(tmp_path: Path, value: float) -> None:
     log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
-    log.asked(7, PARAMS, CONFIG)
+    log.asked(0, 7, PARAMS, CONFIG)
     before = log.file.read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        log.epoch(1, {"train/loss": value})
+        log.epoch(1, 1, {"train/loss": value})
     assert log.file.read_bytes() == before
     write(log)
     assert read(log.file).n_epochs == len(EPOCHS)
@@ -196,7 +201,7 @@ def test_an_incomplete_last_line_is_cut_off_before_the_log_continues(tmp_path: P
     assert read(file).n_epochs == 1
     log = TrialLog(file, IDENTITY)
     assert file.read_bytes() == b"".join(lines[:2])
-    log.epoch(2, EPOCHS[1])
+    log.epoch(2, 2, EPOCHS[1])
     assert read(file).history["validation/accuracy"] == [0.1, 0.9]
 
 
@@ -234,5 +239,5 @@ def test_the_summary_has_the_best_and_the_last_value_of_every_metric(tmp_path: P
 
 def test_a_trial_without_epochs_has_an_empty_summary(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "0007.jsonl", IDENTITY)
-    log.asked(7, PARAMS, CONFIG)
+    log.asked(0, 7, PARAMS, CONFIG)
     assert read(log.file).summary() == {}
