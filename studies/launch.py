@@ -325,6 +325,7 @@ def run_study(
         opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
         stack.callback(opened.shutdown)
         environment = {**plan.record.machine, "numpy": plan.record.versions["numpy"]}
+        new_machine = _change_of_machine(record, environment)
         record = record.with_launch(time.time(), environment)
         folder.write_record(record)
         publisher = Publisher.start(runs, folder) if publish else None
@@ -332,7 +333,7 @@ def run_study(
             # If an error ends the study, no process outlives it, even if the caller goes on. Workers end first.
             stack.callback(publisher.interrupt, PUBLISH_SECONDS_INTERRUPTED)
             stack.callback(opened.shutdown)
-        for notice in [*plan.data_plan.lines, *plan.notices(workers), *_change_of_machine(record, environment)]:
+        for notice in [*plan.data_plan.lines, *plan.notices(workers), *new_machine]:
             notify(notice)
         driver = None
         search = stop.within(None if spec.study.seconds is None else started + spec.study.seconds - spent)

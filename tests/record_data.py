@@ -34,7 +34,7 @@ RECORD: dict[str, Any] = {
     "machine": {"cpu": "Z80 (z80)", "blas": "blas 1.0"},
     "fingerprint": {},
     "launches": [],
-    "limits": [{"trials": 4}],
+    "limits": [{"step": 0, "trials": 4, "is_over": False}],
     "is_searched": True,
 }
 

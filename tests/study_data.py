@@ -6,7 +6,7 @@ import functools
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from mlp.records import field_types
 from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.records.home import Home, StudyFolder
+from studies.records.limits import Limits
 from studies.running.clock import CostModel
 from studies.running.driver import Driver
 from studies.running.engines import AbstractEngine, InProcess
@@ -57,6 +58,7 @@ SPACE: dict[str, Any] = {
 }
 
 PRUNING = [name for name in pruners if pruners.lookup(name) is not NoPruner]
+STOPPING = [name for name in PRUNING if not pruners.decode(name).rungs(100)]  # without pauses, by Optuna's own rules
 
 Row = tuple[Any, ...]
 
@@ -136,7 +138,7 @@ class StopAfter:
         return self.left <= 0
 
 
-def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]:
+def open_ledger(spec: StudySpec, root: Path, digits: Path, limits: Sequence[Limits] = ()) -> tuple[Ledger, Any]:
     """Return the ledger of a study whose home is `root`, and its storage."""
     home = Home(root)
     home.create()
@@ -153,7 +155,7 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path) -> tuple[Ledger, Any]
 
     storage = open_storage(home.optuna_url)
     table = StudyTable(storage, folder.name, spec.direction)
-    return Ledger(spec, folder, table, epoch_cost, IDENTITY), storage
+    return Ledger(spec, folder, table, epoch_cost, IDENTITY, limits=limits), storage
 
 
 def run(

@@ -18,7 +18,7 @@ from mlp.paths import merge
 from studies.records import trial_log
 from studies.records.home import Home, StudyFolder
 from studies.records.study_record import StudyRecord
-from studies.records.trial_log import Ending, TrialLog
+from studies.records.trial_log import Ending, TrialLog, read_log
 from studies.tracking.mlflow_store import TrackingStore, create_store, experiment_id
 from tests.record_data import CREATED, RECORD
 
@@ -79,8 +79,15 @@ class FakeStudy:
         """Write `study.json`, with some settings of the search changed."""
         self.settings |= changes
         tables = {"study": self.settings, "base": BASE, "space": SPACE}
-        record = RECORD | {"name": self.settings["name"]} | tables
-        self.folder.write_record(StudyRecord.from_mapping(record))
+        limits = {"limits": [{"trials": self.settings["trials"]}], "is_searched": False}
+        self.record = StudyRecord.from_mapping(RECORD | {"name": self.settings["name"]} | tables | limits)
+        self._update_record()
+
+    def _update_record(self) -> None:
+        """Write the record; the search is complete when all trials have ended."""
+        trials = [read_log(file, self.record.identity) for file in self.folder.logs()]
+        n_ended = sum(trial is not None and trial.ending is not None for trial in trials)
+        self.folder.write_record(replace(self.record, is_searched=n_ended >= self.settings["trials"]))
 
     def params(self, number: int) -> dict[str, Any]:
         """Return the parameters of a trial, a pure function of its number."""
@@ -119,6 +126,7 @@ class FakeStudy:
                 kept = {"kept_epoch": epochs, "weight_digest": f"{number:064x}"} if ending.state == "complete" else {}
                 final = None if ending.state == "failed" else last if value is None else value
                 log.ended(1000, replace(ending, value=final, **kept))
+                self._update_record()
         return log
 
     @staticmethod

@@ -124,7 +124,7 @@ class Ledger(AbstractLedger):
         return self._limits[-1]
 
     def start_next(self, now: int) -> LiveTrial | None:
-        self.decisions.limits = [limits for limits in self._limits if limits.step <= self.step][-1]
+        self._update_limits()
         if self.step in self._starts:
             start, number = self._starts[self.step]
             return self._ask(now) if start == "asked" else self._promote(number, now)
@@ -134,6 +134,10 @@ class Ledger(AbstractLedger):
         if number_or_none is None:
             return None
         return self._ask(now) if number_or_none == self.decisions.n_asked else self._promote(number_or_none, now)
+
+    def _update_limits(self) -> None:
+        """Let the limits decide that hold at this step."""
+        self.decisions.limits = [limits for limits in self._limits if limits.step <= self.step][-1]
 
     def _ask(self, now: int) -> LiveTrial:
         """Return the next trial, with the recorded parameters if an earlier launch asked it.
@@ -182,7 +186,7 @@ class Ledger(AbstractLedger):
         if recorded.ending is not None:
             trial.ended_before = True
             trial.progress, trial.failure = _outcome(recorded, recorded.ending)
-            if not trial.can_be_processed:
+            if not trial.can_be_processed and not trial.was_stopped:
                 raise self._mismatch(trial.number, "its log has no epochs")
         elif recorded.state == "paused":
             seconds = recorded.pauses[-1].seconds
@@ -210,7 +214,7 @@ class Ledger(AbstractLedger):
             self._end(trial, ending)
         elif trial.number in self._paused:
             return True
-        elif trial.ended_before and not trial.can_be_processed:
+        elif trial.ended_before and not trial.can_be_processed and not trial.was_stopped:
             raise self._mismatch(trial.number, f"it is recorded as ended after {trial.n_processed} epochs")
         return ending is not None
 
@@ -248,6 +252,7 @@ class Ledger(AbstractLedger):
         Returns:
             The trial, or None if there is none.
         """
+        self._update_limits()
         waiting = [*self._paused.values()] if not live or self.decisions.is_over else []
         if self.decisions.is_over:
             waiting += live

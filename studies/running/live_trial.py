@@ -44,6 +44,12 @@ class LiveTrial:
     reported: dict[int, float] = field(default_factory=dict)
 
     @property
+    def was_stopped(self) -> bool:
+        """Whether an earlier launch ended the trial because the search was over."""
+        record = self.log.record
+        return record is not None and record.ending is not None and record.ending.reason == "stopped"
+
+    @property
     def n_computed(self) -> int:
         """The number of epochs computed."""
         return self.progress.epoch if self.progress else 0

@@ -235,7 +235,7 @@ def test_a_failure_in_a_damaged_log_is_taken_from_the_row(place: Place) -> None:
     identity = place.folder.read_record().identity
     file = place.folder.log(3)
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
-    TrialLog(file, identity).ended(Ending("failed", "MemoryError", error="Traceback", seconds=0.5))
+    TrialLog(file, identity).ended(1000, Ending("failed", "MemoryError", error="Traceback", seconds=0.5))
     place.run()
     before = place.table()
     file.write_bytes(file.read_bytes().replace(b"Traceback", b"traceback"))

@@ -26,8 +26,8 @@ from studies.models.export import read_config
 from studies.models.retrain import retrain
 from studies.records.home import Home
 from studies.records.results import load_study
-from studies.running.driver import Snapshot
 from studies.running.engines import InProcess
+from studies.running.live_trial import Snapshot
 from tests.studies.launch_data import (
     Run,
     file_fixture,  # noqa: F401 - a fixture
@@ -135,7 +135,11 @@ def test_snapshots_show_the_study_growing_to_its_total(run: Run, root: Path) -> 
         assert before.done <= after.done <= before.done + 1
         assert before.best is None or (after.best is not None and before.best[1] <= after.best[1])
     counts, best = load_study(NAME, root).counts(), load_study(NAME, root).ranked()[0]
-    assert seen[-1] == Snapshot(8, 8, 0, counts["pruned"], counts["failed"], 0, (best.number, best.value))
+    last = seen[-1]
+    assert (last.asked, last.done, last.running, last.paused, last.resumed) == (8, 8, 0, 0, 0)
+    assert (last.pruned, last.failed) == (counts["pruned"], counts["failed"])
+    assert last.best == (best.number, best.value)
+    assert last.epochs == load_study(NAME, root).n_epochs
 
 
 def test_a_raised_total_keeps_the_trials_that_exist_and_counts_them_as_resumed(run: Run, root: Path) -> None:
@@ -169,7 +173,7 @@ def test_a_study_whose_trials_all_fail_is_complete_and_has_no_best_trial(run: Ru
     seen: list[Snapshot] = []
     launch = run(trials=4, engine=Broken(), on_change=seen.append)
     assert (launch.status, launch.export) == ("complete", None)
-    assert seen[-1] == Snapshot(4, 4, 0, 0, 4, 0, None)
+    assert (seen[-1].done, seen[-1].failed, seen[-1].best) == (4, 4, None)
     results = load_study(NAME, root)
     assert results.best is None
     endings = [trial.ending for trial in results.trials]

@@ -29,12 +29,12 @@ def test_a_study_that_was_killed_while_its_end_was_published_is_completed_by_the
     answer = published.studies("run", "study.toml")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith("Study digits is complete. Publishing what MLflow does not have yet.\n")
-    assert "complete: it has 6 trials. What MLflow did not have yet was published.\n" in answer.stdout
+    assert "complete: 6 of 6 trials. What MLflow did not have yet was published.\n" in answer.stdout
     assert len(run_statuses(published.home)) == 7
     assert compare(published.home, folder) == []
     assert len(list(published.home.artifacts.rglob("history.png"))) == 1
     answer = published.studies("run", "study.toml")
-    assert answer.stdout.startswith("Study digits is complete: it has 6 trials. Nothing was changed.\n")
+    assert answer.stdout.startswith("Study digits is complete: 6 of 6 trials. Nothing was changed.\n")
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_ctrl_c_ends_the_wait_for_a_slow_server_and_the_next_run_publishes_the_r
             "Not everything is in MLflow yet: waiting for it was interrupted\nThe next run will publish it." in output
         )
         answer = published.studies("run", "study.toml", MLFLOW_TRACKING_URI=url)
-        assert "complete: it has 6 trials. What MLflow did not have yet was published.\n" in answer.stdout
+        assert "complete: 6 of 6 trials. What MLflow did not have yet was published.\n" in answer.stdout
     statuses = run_statuses(server)
     assert len(statuses) == 7
     assert "RUNNING" not in statuses.values()

@@ -67,7 +67,7 @@ def test_a_deleted_study_leaves_nothing_and_its_name_can_be_used_again(published
     assert not published.home.study("digits").root.exists()
     assert not (published.home.artifacts / "digits").exists()
     answer = published.studies("run", "study.toml", "--no-publish", "--trials", "2")
-    assert (answer.returncode, "2 of 2 trials finished" in answer.stdout) == (0, True)
+    assert (answer.returncode, "2 of 2 trials," in answer.stdout) == (0, True)
 
 
 def fetch(url: str, **headers: str) -> tuple[int, bytes]:

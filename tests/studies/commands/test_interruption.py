@@ -117,7 +117,7 @@ def test_a_study_out_of_time_is_resumed_by_the_command_that_it_prints(shell: She
     assert again
     answer = shell.studies(*shlex.split(again[1].replace("0.01s", "10m")))
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert "6 of 6 trials finished" in answer.stdout
+    assert "6 of 6 trials," in answer.stdout
     undisturbed = load_study("digits", finished_once / "mlruns")
     assert outcome(load_study("digits", shell.home.root)) == outcome(undisturbed)
 

@@ -10,9 +10,21 @@ import pytest
 from rich.console import Console
 
 from studies.commands.progress import Pace, counts, progress
-from studies.running.driver import Snapshot
+from studies.running.live_trial import Snapshot
 
-SNAPSHOT = Snapshot(total=50, done=12, running=4, pruned=3, failed=1, resumed=0, best=(7, 0.97123456))
+SNAPSHOT = Snapshot(
+    total=50,
+    asked=16,
+    done=12,
+    running=4,
+    paused=0,
+    pruned=3,
+    failed=1,
+    resumed=0,
+    epochs=100,
+    most_epochs=None,
+    best=(7, 0.97123456),
+)
 
 
 def written(console: Console) -> str:
@@ -26,12 +38,18 @@ def test_counts_of_zero_are_left_out() -> None:
     assert counts(replace(SNAPSHOT, pruned=0, failed=0, best=None)) == "12/50 trials · 4 running"
 
 
+def test_with_a_budget_the_epochs_are_counted() -> None:
+    snapshot = replace(SNAPSHOT, total=None, paused=9, most_epochs=400, best=None)
+    assert counts(snapshot) == "16 trials · 4 running · 9 paused · 3 pruned · 1 failed · 100/400 epochs"
+
+
 def test_in_a_pipe_a_line_is_printed_when_trials_have_finished_at_most_once_per_second() -> None:
     console = Console(width=200, file=io.StringIO())
     with progress(console) as display:
         for done in range(51):
-            display.update(replace(SNAPSHOT, done=done))
-            display.update(replace(SNAPSHOT, done=done))
+            snapshot = replace(SNAPSHOT, done=done, epochs=9 * done, running=4 if done < 50 else 0)
+            display.update(snapshot)
+            display.update(snapshot)
     lines = written(console).splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("1/50 trials · 4 running · 3 pruned · 1 failed · best 0.9712 (trial 7) · ")
@@ -50,8 +68,8 @@ def test_the_remaining_time_is_estimated_from_the_trials_of_this_launch() -> Non
     resumed = replace(SNAPSHOT, done=30, resumed=30)
     pace = Pace(started=time.monotonic() - 100)
     assert pace.text(resumed) == "starting"
-    assert pace.text(replace(resumed, done=40)) == "0.1 trials/s · 1m 40s left"
-    assert pace.text(replace(resumed, done=50, resumed=50)) == "done"
+    assert pace.text(replace(resumed, done=40)) == "1m 40s left at most"
+    assert pace.text(replace(resumed, done=50, running=0)) == "done"
 
 
 @pytest.mark.parametrize("width", [60, 200])

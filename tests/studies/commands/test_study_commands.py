@@ -37,7 +37,7 @@ def test_a_study_runs_to_its_end_and_prints_its_result(finished: Shell) -> None:
     assert (printed["code"], printed["stderr"]) == (0, "")
     assert "\x1b" not in output
     assert re.search(r"^6/6 trials · 0 running · .*best 0\.\d{4} \(trial \d\)", output, re.M)
-    assert "Study digits: 6 of 6 trials finished" in output
+    assert "Study digits: 6 of 6 trials, " in output
     best, default = results.ranked()[0], results.trials[0]
     assert best.value is not None
     assert default.value is not None
@@ -68,7 +68,7 @@ def test_running_a_complete_study_again_changes_nothing(finished: Shell) -> None
     before = finished.files(), [dump(database) for database in databases]
     answer = finished.studies("run", "study.toml")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout.startswith("Study digits is complete: it has 6 trials. Nothing was changed.")
+    assert answer.stdout.startswith("Study digits is complete: 6 of 6 trials. Nothing was changed.")
     assert (finished.files(), [dump(database) for database in databases]) == before
 
 
@@ -77,7 +77,7 @@ def test_a_raised_total_keeps_all_trials_and_adds_the_rest(finished: Shell) -> N
     before = outcome(load_study("digits", finished.home.root))
     answer = finished.studies("run", "study.toml", "--trials", "8", "--no-publish")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert "8 of 8 trials finished" in answer.stdout
+    assert "8 of 8 trials," in answer.stdout
     after = outcome(load_study("digits", finished.home.root))
     assert (len(after), after[:6]) == (8, before)
     assert optuna_states(finished.home).total() == 8
@@ -112,14 +112,14 @@ def test_in_a_terminal_the_progress_is_redrawn_in_place(shell: Shell) -> None:
     assert b"\x1b[2K" in shown, "lines are redrawn"
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert re.search(r"^.*\d/2 trials · \d running", plain, re.M)
-    assert "Study digits: 2 of 2 trials finished" in plain
+    assert "Study digits: 2 of 2 trials," in plain
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(shell: Shell) -> None:
     before = shell.files()
     answer = shell.studies("run", "study.toml", "--dry-run", "--name", "another", "--trials", "9")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert re.search(r"^study +another: 9 trials, 2 in parallel", answer.stdout, re.M)
+    assert re.search(r"^study +another: up to 9 trials, 2 in parallel", answer.stdout, re.M)
     assert re.search(r"^ *optimizer.learning_rate +0.01 +0.0001 to 0.1, log", answer.stdout, re.M)
     assert "Nothing was run." in answer.stdout
     assert shell.files() == before
@@ -242,7 +242,7 @@ def test_a_complete_trial_can_be_exported_and_a_pruned_one_is_refused(finished: 
 def test_a_study_finishes_without_its_mlflow_server_and_is_published_later(published: Shell) -> None:
     answer = published.studies("run", "study.toml", MLFLOW_TRACKING_URI=NO_SERVER)
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert "6 of 6 trials finished" in answer.stdout
+    assert "6 of 6 trials," in answer.stdout
     later = r"^Not everything is in MLflow yet: .+\nThe next run will publish it. To publish it now: studies (.+)$"
     pending = re.search(later, answer.stdout, re.M)
     assert pending

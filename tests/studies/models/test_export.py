@@ -83,9 +83,9 @@ def test_a_trial_is_exported_from_the_log_of_a_study(tmp_path: Path) -> None:
     (folder / "trials").mkdir(parents=True)
     Home(tmp_path).study("digits").write_record(study_record())
     log = TrialLog(folder / "trials" / "0000.jsonl", IDENTITY)
-    log.asked(0, {}, CONFIG.to_mapping())
-    log.epoch(1, {"validation/accuracy": 0.1 + 0.2})
-    log.ended(Ending("complete", "", 0.1 + 0.2, 1, "cd" * 32))
+    log.asked(0, 0, {}, CONFIG.to_mapping())
+    log.epoch(1, 1, {"validation/accuracy": 0.1 + 0.2})
+    log.ended(1000, Ending("complete", "", 0.1 + 0.2, 1, "cd" * 32))
     _, provenance = read_config(export_trial(load_study("digits", tmp_path), None, folder / "best.toml"))
     assert provenance is not None
     assert (provenance.value, provenance.weight_digest) == (0.1 + 0.2, "cd" * 32)

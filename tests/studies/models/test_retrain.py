@@ -84,12 +84,12 @@ def varied(changes: dict[str, Any]) -> TrainConfig:
 
 def test_an_exported_trial_is_reproduced_bit_for_bit(tmp_path: Path, original: Training, digits: Dataset) -> None:
     log = TrialLog(tmp_path / "0000.jsonl", IDENTITY)
-    log.asked(0, {}, CONFIG.to_mapping())
+    log.asked(0, 0, {}, CONFIG.to_mapping())
     for epoch in range(original.epoch):
-        log.epoch(epoch + 1, {key: values[epoch] for key, values in original.history.items()})
+        log.epoch(epoch + 1, epoch + 1, {key: values[epoch] for key, values in original.history.items()})
     kept = original.kept_epoch
     value = original.history["validation/accuracy"][kept - 1]
-    log.ended(Ending("complete", "", value, kept, original.weight_digest()))
+    log.ended(1000, Ending("complete", "", value, kept, original.weight_digest()))
     assert log.record is not None
     record = study_record(data=RECORD["data"] | {"digest": digits.digest}, machine=machine(), versions=versions())
     file = export_trial(StudyResults(record, (log.record,)), None, tmp_path / "best.toml")

@@ -149,7 +149,9 @@ def test_a_damaged_study_record_is_refused_or_has_the_same_content(folder: Study
 @pytest.mark.parametrize(
     ("was", "becomes", "entry"),
     [
-        ('"trials": 4', '"trials": 5', "study"),
+        ('"parallelism": 4', '"parallelism": 5', "study"),
+        ('"epochs": 3\n', '"epochs": 4\n', "base"),
+        ('"trials": 4,\n   "is_over"', '"trials": 5,\n   "is_over"', "limits"),
         ('"seed": 0', '"seed": 0.0', "study"),
         ('"created": 1700000000.25', '"created": 1700000000.5', "created"),
         ('"n_train": 1150', '"n_train": 1151', "data"),
@@ -161,7 +163,7 @@ def test_an_edited_entry_is_refused_by_its_name(folder: StudyFolder, was: str, b
     text = folder.record.read_text()
     assert was in text
     folder.record.write_text(text.replace(was, becomes))
-    with pytest.raises(RecordError, match=rf"study\.json: {entry} of this record was changed.*FILE --trials"):
+    with pytest.raises(RecordError, match=rf"study\.json: {entry} of this record was changed.*FILE --budget"):
         folder.read_record()
 
 

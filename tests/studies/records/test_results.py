@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from mlp import ConfigError, TrainConfig
 from studies.records.home import Home
+from studies.records.limits import Limits
 from studies.records.results import StudyResults, load_studies, load_study, rank
 from studies.records.trial_log import Ending, TrialLog
 from tests.record_data import study_record
@@ -24,7 +26,7 @@ SPACE = {"seed": {"low": 0, "high": 9}, "epochs": {"low": 1, "high": 9}}
 def write_record(home: Path, name: str = "digits", **settings: Any) -> Path:
     folder = Home(home).study(name)
     folder.trials.mkdir(parents=True, exist_ok=True)
-    folder.write_record(study_record({"trials": 6} | settings, name=name, space=SPACE))
+    folder.write_record(study_record(settings, limits=[{"trials": 6}], name=name, space=SPACE))
     return folder.root
 
 
@@ -105,18 +107,18 @@ def test_the_best_so_far_ends_before_the_first_trial_that_has_not_ended(folder: 
 def test_a_study_is_printed_in_one_line(folder: Path) -> None:
     assert repr(read(folder)) == (
         "StudyResults('digits', validation/accuracy, best 0.9 (trial 2), "
-        "5 of 6 trials ended: 3 complete, 1 pruned, 1 failed)"
+        "6 of 6 trials: 3 complete, 1 pruned, 1 failed, 1 interrupted)"
     )
 
 
 def test_a_study_without_a_complete_trial_is_printed_too(tmp_path: Path) -> None:
-    expected = "StudyResults('digits', validation/accuracy, no trial is complete, 0 of 6 trials ended)"
+    expected = "StudyResults('digits', validation/accuracy, no trial is complete, 0 of 6 trials)"
     assert repr(read(write_record(tmp_path))) == expected
 
 
 def test_a_notebook_shows_the_best_trials_as_a_table(folder: Path) -> None:
     table = read(folder)._repr_html_()
-    assert "<caption>digits: validation/accuracy, maximized; 5 of 6 trials ended" in table
+    assert "<caption>digits: validation/accuracy, maximized; 6 of 6 trials: 3 complete" in table
     assert "<tr><th>trial</th><th>value</th><th>epochs</th></tr>" in table
     assert "<tr><td>2</td><td>0.9</td><td>1</td></tr><tr><td>3</td>" in table
     assert table.count("<tr>") == 4
@@ -133,15 +135,22 @@ def test_the_home_of_a_study_may_be_given_as_text(folder: Path) -> None:
 
 
 def test_counts_include_every_state(folder: Path) -> None:
-    assert read(folder).counts() == {"complete": 3, "pruned": 1, "failed": 1, "running": 1}
+    assert read(folder).counts() == {"complete": 3, "pruned": 1, "failed": 1, "running": 1, "paused": 0}
 
 
-def test_a_study_is_complete_when_all_its_trials_have_ended(folder: Path) -> None:
+def test_a_study_is_complete_when_its_search_is_and_all_its_trials_have_ended(folder: Path) -> None:
     assert not read(folder).is_complete  # trial 5 is running
     write_trial(folder, 5, [0.95], complete(0.95))
     assert read(folder).is_complete
-    write_record(folder.parent.parent, trials=7)
+    Home(folder.parent.parent).study("digits").write_record(replace(read(folder).record, is_searched=False))
     assert not read(folder).is_complete
+
+
+def test_what_was_spent_is_shown_in_the_units_of_the_limits(folder: Path) -> None:
+    results = read(folder)
+    assert results.spent == "6 of 6 trials"
+    in_trainings = replace(results.record, limits=(Limits(epochs=30),))
+    assert replace(results, record=in_trainings).spent == "6 trials, 2.67 of 10 trainings"
 
 
 def test_a_trial_is_found_by_its_number(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from mlp import ConfigError
 from studies.records.home import Home, StudyFolder
+from studies.records.limits import Limits
 from studies.records.study_record import StudyRecord
 from tests.record_data import RECORD, study_record
 
@@ -38,27 +39,41 @@ def test_a_record_without_a_machine_can_be_read() -> None:
     assert StudyRecord.from_mapping(mapping).machine == {}
 
 
-def test_the_metric_its_direction_and_the_total_come_from_the_study_table() -> None:
-    record = study_record({"metric": "validation/loss", "trials": 9})
-    assert (record.metric, record.direction, record.total) == ("validation/loss", "minimize", 9)
+def test_the_metric_and_its_direction_come_from_the_study_table() -> None:
+    record = study_record({"metric": "validation/loss"})
+    assert (record.metric, record.direction) == ("validation/loss", "minimize")
 
 
-def test_another_total_changes_nothing_else() -> None:
-    assert study_record().with_total(9) == study_record({"trials": 9})
+def test_the_last_limits_are_those_of_the_study() -> None:
+    record = study_record(limits=[{"trials": 4}, {"step": 9, "trials": 6, "epochs": 30}])
+    assert (record.total, record.most_epochs) == (6, 30)
+
+
+def test_limits_are_added_only_if_they_differ() -> None:
+    record = study_record()
+    assert record.with_limits(Limits(step=7, trials=4)) is record
+    raised = record.with_limits(Limits(step=7, trials=5))
+    assert raised.limits == (Limits(trials=4), Limits(step=7, trials=5))
+    assert not raised.is_searched
+    assert raised.with_limits(Limits(step=7, trials=6)).limits == (Limits(trials=4), Limits(step=7, trials=6))
+
+
+def test_the_first_limits_hold_from_the_beginning() -> None:
+    assert study_record(limits=[]).with_limits(Limits(step=7, trials=4)).limits == (Limits(trials=4),)
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"study": {"trials": 4}}, '"study.metric": is missing.'),
-        ({"study": {"metric": "validation/loss"}}, '"study.trials": is missing.'),
+        ({"base": {}}, '"base.epochs": is missing.'),
         ({"study": {"metric": "validation/los", "trials": 4}}, '"study.metric": there is no metric "validation/los".'),
-        ({"study": {"metric": "validation/loss", "trials": "4"}}, "\"study.trials\": must be a whole number, got '4'."),
+        ({"limits": [{"trials": "4"}]}, "\"limits.trials\": must be a whole number, got '4'."),
         ({"space": []}, '"space": must be a table, got [].'),
         ({"versions": {"numpy": 2}}, '"versions.numpy": must be a string, got 2.'),
         ({"data": RECORD["data"] | {"n_train": -1}}, '"data.n_train": must be at least 0, got -1.'),
         ({"data": {"name": "digits"}}, '"data.digest": is missing and has no default.'),
-        ({"version": 1}, '"version": must be 2, got 1. Use the program that wrote it.'),
+        ({"version": 1}, '"version": must be 3, got 1. Use the program that wrote it.'),
         ({"extra": 1}, '"extra": is not a field of'),
     ],
 )

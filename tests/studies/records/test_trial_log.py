@@ -190,7 +190,7 @@ def test_a_metric_that_is_infinite_is_refused_and_the_log_is_unchanged(tmp_path:
     with pytest.raises(ValueError, match="not JSON compliant"):
         log.epoch(1, 1, {"train/loss": value})
     assert log.file.read_bytes() == before
-    write(log)
+    write(TrialLog(log.file, IDENTITY))
     assert read(log.file).n_epochs == len(EPOCHS)
 
 

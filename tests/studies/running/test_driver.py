@@ -13,8 +13,9 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from studies.running.driver import Driver, Snapshot
+from studies.running.driver import Driver
 from studies.running.engines import InProcess, LocalProcesses
+from studies.running.live_trial import Snapshot
 from studies.search.samplers import AbstractSampler, samplers
 from studies.search.spec import StudySpec
 from tests.studies.running.driver_data import (

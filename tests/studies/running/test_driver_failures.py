@@ -17,8 +17,8 @@ from sqlalchemy import event
 from studies.errors import AllWorkersLostError, WorkerLostError
 from studies.records.trial_log import read_log
 from studies.running.driver import MAX_LOST_WORKERS, Driver
-from studies.running.live_trial import Snapshot
 from studies.running.engines import InProcess
+from studies.running.live_trial import Snapshot
 from studies.running.segments import Progress, Segment, run_segment
 from tests.studies.running.driver_data import (
     TRIALS,

@@ -62,7 +62,7 @@ def number_of(root: Path, state: TrialState) -> int:
     return [row.number for row in rows(root) if row.number > 0 and row.state == state][-1]
 
 
-@pytest.mark.parametrize(("key", "change"), [("virtual_start", 1), ("epoch_cost", 1), ("n_events", -1)])
+@pytest.mark.parametrize(("key", "change"), [("virtual_start", 1), ("epoch_cost", 1), ("step", -1)])
 def test_a_trial_with_another_place_in_its_log_is_an_error(stopped: Path, digits: Path, key: str, change: int) -> None:
     rewrite_log(study_folder(stopped).log(3), lambda asked: {**asked, key: asked[key] + change})
     before = log_table(stopped)
@@ -108,7 +108,7 @@ EDITS = {
     "a state": "UPDATE trials SET state = 'FAIL' WHERE number = 3",
     "a running state": "UPDATE trials SET state = 'RUNNING' WHERE number = 3",
     "a number": "UPDATE trials SET number = 17 WHERE number = 3",
-    "an attribute": f"UPDATE trial_user_attributes SET value_json = '77' WHERE key = 'n_events' AND {TRIAL}",
+    "an attribute": f"UPDATE trial_user_attributes SET value_json = '77' WHERE key = 'step' AND {TRIAL}",
     "a digest": f"UPDATE trial_user_attributes SET value_json = '\"a\"' WHERE key = 'weight_digest' AND {TRIAL}",
     "not JSON": f"UPDATE trial_user_attributes SET value_json = '{{' WHERE key = 'reason' AND {TRIAL}",
     "an extra attribute": f"UPDATE trial_user_attributes SET key = 'x' WHERE key = 'reason' AND {TRIAL}",
@@ -255,9 +255,9 @@ def test_a_row_records_virtual_times_and_costs(complete: Path) -> None:
     ends = sorted(row.user_attrs["virtual_end"] for row in found)
     assert starts[:3] == [0, 0, 0]
     assert starts[3:] == ends[: len(starts) - 3]
-    events = [row.user_attrs["n_events"] for row in found]
-    assert events[:3] == [0, 0, 0]
-    assert events[3:] == sorted(set(events[3:]))
+    steps = [row.user_attrs["step"] for row in found]
+    assert steps[:3] == [0, 1, 2]
+    assert steps == sorted(set(steps))
     for row in found:
         epochs = len(row.intermediate_values)
         attrs = row.user_attrs

@@ -22,7 +22,7 @@ from studies.running.view import StudyView
 from studies.search.pruners import pruners
 from studies.search.samplers import AbstractSampler, samplers, trial_seed
 from studies.search.spec import StudySpec
-from tests.study_data import PRUNING, most_eager, small_study, sobol_sampler
+from tests.study_data import STOPPING, most_eager, small_study, sobol_sampler
 
 SEED, PARALLELISM, N_TRIALS, N_EPOCHS = 3, 3, 24, 4
 
@@ -251,7 +251,7 @@ def test_study_attributes_changed_at_the_end_of_a_trial_are_seen_by_the_next(n_r
     assert [trial.system_attrs["ended before"] for trial in asked[1:]] == [[], [], [0], [0, 1], [0, 1, 2]]
 
 
-@pytest.mark.parametrize("name", PRUNING)
+@pytest.mark.parametrize("name", STOPPING)
 def test_a_pruner_decides_as_in_optunas_own_study(name: str) -> None:
     spec = study_with(samplers.decode("random"), most_eager(name), SQUARE)
     view = StudyView(spec)

@@ -10,7 +10,7 @@ import pytest
 from mlp.errors import ConfigError
 from studies.search.pruners import AbstractPruner, Median, NoPruner, SuccessiveHalving, pruners
 from studies.search.samplers import AbstractSampler, Tpe, samplers, trial_seed
-from tests.study_data import PRUNING
+from tests.study_data import STOPPING
 
 EPOCHS = 8
 
@@ -98,7 +98,7 @@ def test_tpe_avoids_what_running_trials_try() -> None:
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("min_epochs", [1, 2, 3, 5])
-@pytest.mark.parametrize("name", PRUNING)
+@pytest.mark.parametrize("name", STOPPING)
 def test_no_trial_is_pruned_before_the_minimum_of_epochs(name: str, min_epochs: int, direction: str) -> None:
     dice = random.Random(min_epochs)
     study = study_with(pruners.decode({"name": name, "min_epochs": min_epochs}), direction)
@@ -108,7 +108,7 @@ def test_no_trial_is_pruned_before_the_minimum_of_epochs(name: str, min_epochs: 
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("name", PRUNING)
+@pytest.mark.parametrize("name", STOPPING)
 def test_a_clearly_bad_trial_is_pruned_and_a_clearly_good_one_is_not(name: str, direction: str) -> None:
     sign = 1.0 if direction == "maximize" else -1.0
     study = study_with(pruners.decode({"name": name, "min_epochs": 2}), direction)

@@ -45,7 +45,7 @@ def test_a_file_describes_study_base_and_space(tmp_path: Path) -> None:
 
 def test_omitted_settings_have_their_defaults(tmp_path: Path) -> None:
     read = spec(tmp_path, study='[study]\nname = "small"\n', base='[base]\ndata = { name = "digits" }\n', space="")
-    assert (read.study.trials, read.study.seed, read.study.parallelism) == (50, 0, 4)
+    assert (read.study.trials, read.study.budget, read.study.seed, read.study.parallelism) == (None, 20.0, 0, 4)
     assert (read.study.sampler, read.study.pruner) == (Tpe(), NoPruner())
     assert (read.base.optimizer, len(read.space)) == (Adam(), 0)
 
