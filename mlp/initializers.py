@@ -68,7 +68,7 @@ class Uniform(AbstractInitializer):
             raise ConfigError(f"must not be above high = {self.high!r}, got {self.low!r}.", path="low")
 
     def sample(self, n_in: int, n_out: int, *, gain: float, rng: np.random.Generator) -> Array:
-        return rng.uniform(self.low, self.high, (n_in, n_out))
+        return rng.uniform(self.low, self.high + 0.0, (n_in, n_out))  # NumPy refuses 0.0 to -0.0
 
 
 @initializers.register("constant")

@@ -21,7 +21,8 @@ from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
 from studies.records.results import read_results
 from studies.records.study_record import StudyRecord
-from studies.records.trial_log import Ending, TrialLog, TrialRecord, cut_log, read_lines, read_log, trial_number
+from studies.records.trial_log import TrialLog, cut_log, read_lines, read_log, trial_number
+from studies.records.trial_record import Ending, TrialRecord
 from studies.running.reconciliation import existing_table, reconcile_rows
 from studies.running.rows import first_rows
 from studies.search.spec import StudySpec, make_spec

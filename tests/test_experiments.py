@@ -12,13 +12,13 @@ import pytest
 from mlp.config import TrainConfig
 from mlp.data import DataConfig, Dataset
 from mlp.training import Training
-from studies import launch
+from studies import plan
 from studies.data import published
 from studies.data.bundled import BundledTable
 from studies.data.sources import FileSearch
-from studies.launch import plan_study
 from studies.models.export import read_config
 from studies.models.retrain import retrain
+from studies.plan import plan_study
 from studies.records.files import read_toml
 from studies.search.spec import read_spec
 
@@ -57,9 +57,9 @@ def made_up(config: DataConfig) -> Dataset:
 @pytest.fixture(name="offline")
 def data_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace images by those of `made_up`, so that nothing is downloaded."""
-    monkeypatch.setattr(launch, "prepare_data", lambda config, **_: config)
-    monkeypatch.setattr(launch, "open_cached", made_up)
-    monkeypatch.setattr(launch, "read_report", lambda _: None)
+    monkeypatch.setattr(plan, "prepare_data", lambda config, **_: config)
+    monkeypatch.setattr(plan, "open_cached", made_up)
+    monkeypatch.setattr(plan, "read_report", lambda _: None)
 
 
 @parametrize_studies

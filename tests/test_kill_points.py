@@ -27,7 +27,7 @@ trials = {LAST + 1}
 seed = 1
 parallelism = 2
 sampler = {{ name = "tpe", startup_trials = 3 }}
-pruner = {{ name = "median", startup_trials = 1 }}
+pruner = {{ name = "asha", min_epochs = 1, factor = 2 }}
 
 [base]
 epochs = 2

@@ -18,7 +18,8 @@ from mlp.paths import merge
 from studies.records import trial_log
 from studies.records.home import Home, StudyFolder
 from studies.records.study_record import StudyRecord
-from studies.records.trial_log import Ending, TrialLog, read_log
+from studies.records.trial_log import TrialLog, read_log
+from studies.records.trial_record import Ending
 from studies.tracking.mlflow_store import TrackingStore, create_store, experiment_id
 from tests.record_data import CREATED, RECORD
 

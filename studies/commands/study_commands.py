@@ -60,7 +60,8 @@ def run(
     """Launch the study in FILE, or resume it."""
     from studies.commands.progress import progress
     from studies.commands.views import plan_view
-    from studies.launch import plan_study, run_study
+    from studies.launch import run_study
+    from studies.plan import plan_study
 
     console = open_console()
     seconds = None if timeout is None else parse_duration(timeout)

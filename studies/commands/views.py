@@ -20,7 +20,7 @@ from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
 from studies.records.results import StudyResults
 from studies.records.study_record import DataRecord
-from studies.records.trial_log import TrialRecord
+from studies.records.trial_record import TrialRecord
 from studies.search.domains import Choices, Range
 from studies.search.spec import StudySpec
 

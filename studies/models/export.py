@@ -16,7 +16,7 @@ from mlp.scores import scores_at
 from studies.models.machine import machine, versions
 from studies.records.files import read_toml, write_atomically
 from studies.records.results import StudyResults
-from studies.records.trial_log import TrialRecord
+from studies.records.trial_record import TrialRecord
 
 EXPORTS = Path("experiments", "best")
 

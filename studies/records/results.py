@@ -20,7 +20,8 @@ from mlp.metrics import Direction
 from mlp.scores import direction
 from studies.records.home import Home, StudyFolder
 from studies.records.study_record import StudyRecord
-from studies.records.trial_log import State, TrialRecord, read_log
+from studies.records.trial_log import read_log
+from studies.records.trial_record import State, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.records.limits import Limits
 from studies.records.results import rank
-from studies.records.trial_log import TrialRecord
+from studies.records.trial_record import TrialRecord
 from studies.running.rungs import Rungs
 from studies.running.view import StudyView
 from studies.search.spec import StudySpec

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from studies.errors import AllWorkersLostError, WorkerLostError
-from studies.records.trial_log import Ending
+from studies.records.trial_record import Ending
 from studies.running.engines import AbstractEngine, failure_class, failure_text
 from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.segments import Progress, Segment, run_segment

@@ -34,7 +34,8 @@ from studies.errors import HistoryMismatchError
 from studies.records.files import write_atomically
 from studies.records.home import StudyFolder
 from studies.records.limits import Limits
-from studies.records.trial_log import Ending, Place, Start, TrialLog, TrialRecord
+from studies.records.trial_log import TrialLog
+from studies.records.trial_record import Ending, Place, Start, TrialRecord
 from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.rows import first_rows, read_trials, row_of, trial_state
 from studies.running.segments import Progress

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mlp.config import TrainConfig
-from studies.records.trial_log import Ending, TrialLog
+from studies.records.trial_log import TrialLog
+from studies.records.trial_record import Ending
 from studies.running.segments import Progress
 
 

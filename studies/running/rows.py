@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from studies.records.home import StudyFolder
-from studies.records.trial_log import TrialRecord, read_log
+from studies.records.trial_log import read_log
+from studies.records.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from studies.records.results import StudyResults
-from studies.records.trial_log import TrialRecord
+from studies.records.trial_record import TrialRecord
 from studies.tracking.projection import INTERRUPTED, KEY, STATUSES, study_key, trial_key
 from studies.tracking.store import Run, Store
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from studies.errors import NotPublishedError, RefusedError
 from studies.records.home import StudyFolder
 from studies.records.results import StudyResults
-from studies.records.trial_log import TrialRecord, read_log
+from studies.records.trial_log import read_log
+from studies.records.trial_record import TrialRecord
 from studies.tracking import comparison, projection
 from studies.tracking.projection import BEST_SO_FAR, INTERRUPTED, KEY, STATUSES, STUDY_KEY, Point
 from studies.tracking.store import Run, Store

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mlp.records import label
 from studies.records.results import StudyResults
-from studies.records.trial_log import TrialRecord
+from studies.records.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

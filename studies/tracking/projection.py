@@ -19,7 +19,7 @@ from mlp.paths import flatten
 from mlp.records import label
 from studies.records.results import OPEN, StudyResults
 from studies.records.study_record import StudyRecord
-from studies.records.trial_log import TrialRecord
+from studies.records.trial_record import TrialRecord
 
 VALUE_LENGTH = 5000  # MLflow accepts 6000 characters in a parameter and 8000 in a tag
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 from mlp import ConfigError
-from studies import launch, run_study
+from studies import plan, run_study
 from studies.check import check_study
 from studies.errors import DamagedDatabaseError, RecordError, StorageError
 from studies.launch import Launch
-from studies.models.export import read_config
+from studies.models.export import export_trial, read_config
 from studies.records.home import Home, StudyFolder
 from studies.records.results import load_study
-from studies.records.trial_log import Ending, TrialLog
+from studies.records.trial_log import TrialLog
+from studies.records.trial_record import Ending
 from studies.running import stopping
 from tests.study_data import prepared_digits, trial_table  # noqa: F401 - a fixture
 
@@ -327,8 +328,8 @@ def test_a_study_waits_for_a_locked_database_says_so_and_can_be_stopped(
 def test_a_study_that_is_resumed_on_another_machine_says_so_and_its_exports_name_both(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = launch.machine()
-    monkeypatch.setattr(launch, "machine", lambda: {"cpu": "Z80", "blas": "blas 1.0"})
+    own = plan.machine()
+    monkeypatch.setattr(plan, "machine", lambda: {"cpu": "Z80", "blas": "blas 1.0"})
     place.run(trials=5)
     assert place.notices == [
         (
@@ -345,6 +346,6 @@ def test_a_study_that_is_resumed_on_another_machine_says_so_and_its_exports_name
     place.run(trials=5)
     results = load_study("small", place.home.root)
     assert [of["cpu"] for of in results.trial(0).machines] == [own["cpu"], "Z80"]
-    _, provenance = read_config(launch.export_trial(results, 0, place.file.with_name("best.toml")))
+    _, provenance = read_config(export_trial(results, 0, place.file.with_name("best.toml")))
     assert provenance is not None
     assert (provenance.cpu, provenance.blas) == (f"{own['cpu']}, then Z80", f"{own['blas']}, then blas 1.0")

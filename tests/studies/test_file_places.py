@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from mlp.model_io import load_model
 from studies.commands.app import app
-from studies.launch import plan_study, run_study
+from studies.launch import run_study
 from studies.models.evaluate import evaluate_model
 from studies.models.export import export_trial, read_config
 from studies.models.retrain import retrain
 from studies.objective import Objective
+from studies.plan import plan_study
 from studies.records.results import load_study
 
 ROWS = "x,y,kind\n" + "".join(f"{i % 7},{i * i % 5},{'ab'[i % 2]}\n" for i in range(40))

@@ -17,13 +17,10 @@ from typing import Any
 import pytest
 
 from mlp.errors import ConfigError
-from studies.launch import (
-    Launch,
-    plan_study,
-    run_study,
-)
+from studies.launch import Launch, run_study
 from studies.models.export import read_config
 from studies.models.retrain import retrain
+from studies.plan import plan_study
 from studies.records.home import Home
 from studies.records.results import load_study
 from studies.running.engines import InProcess

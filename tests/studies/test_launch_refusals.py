@@ -10,10 +10,8 @@ import pytest
 
 from mlp.errors import ConfigError
 from studies.errors import StudyLockedError
-from studies.launch import (
-    check_record,
-    plan_study,
-)
+from studies.launch import check_record
+from studies.plan import plan_study
 from studies.records.home import Home
 from studies.records.results import load_study
 from tests.studies.launch_data import (

@@ -31,7 +31,7 @@ from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
-from studies.records.trial_log import Ending
+from studies.records.trial_record import Ending
 from studies.search.spec import make_spec
 from tests.record_data import study_record
 from tests.tracking_data import (

@@ -16,12 +16,8 @@ from studies.models.export import Provenance, export_trial, read_config
 from studies.models.machine import machine, versions
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
-from studies.records.trial_log import (
-    Ending,
-    State,
-    TrialLog,
-    TrialRecord,
-)
+from studies.records.trial_log import TrialLog
+from studies.records.trial_record import Ending, State, TrialRecord
 from tests.mlp_data import records
 from tests.record_data import IDENTITY, RECORD, study_record
 

@@ -27,7 +27,8 @@ from studies.models.export import Provenance, export_trial, read_config
 from studies.models.machine import machine, versions
 from studies.models.retrain import retrain
 from studies.records.results import StudyResults
-from studies.records.trial_log import Ending, TrialLog
+from studies.records.trial_log import TrialLog
+from studies.records.trial_record import Ending
 from tests.record_data import IDENTITY, RECORD, study_record
 
 CONFIG = TrainConfig.from_mapping(

@@ -11,7 +11,8 @@ import pytest
 
 from studies.errors import RecordError
 from studies.records.home import Home, StudyFolder
-from studies.records.trial_log import Ending, TrialLog, read_log
+from studies.records.trial_log import TrialLog, read_log
+from studies.records.trial_record import Ending
 from tests.record_data import study_record
 
 N_MUTATIONS = 300

@@ -14,7 +14,8 @@ from mlp import ConfigError, TrainConfig
 from studies.records.home import Home
 from studies.records.limits import Limits
 from studies.records.results import StudyResults, load_studies, load_study, rank
-from studies.records.trial_log import Ending, TrialLog
+from studies.records.trial_log import TrialLog
+from studies.records.trial_record import Ending
 from tests.record_data import study_record
 
 CONFIG = TrainConfig.from_mapping({"data": {"name": "digits"}, "epochs": 3}).to_mapping()

@@ -12,13 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studies.errors import HistoryMismatchError
-from studies.records.trial_log import (
-    Ending,
-    Place,
-    TrialLog,
-    TrialRecord,
-    read_log,
-)
+from studies.records.trial_log import TrialLog, read_log
+from studies.records.trial_record import Ending, Place, TrialRecord
 
 IDENTITY = "the identity of a study"
 PARAMS = {"network.activation": "leaky_relu(slope=0.1)", "batch_size": 64, "optimizer.nesterov": True}

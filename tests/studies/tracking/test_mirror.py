@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from studies.records.home import Home
-from studies.records.trial_log import Ending
+from studies.records.trial_record import Ending
 from studies.tracking.mirror import Mirror
 from studies.tracking.mlflow_store import (
     TrackingStore,

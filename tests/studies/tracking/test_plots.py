@@ -9,7 +9,7 @@ import pytest
 
 from studies.records.home import Home
 from studies.records.results import StudyResults, read_results
-from studies.records.trial_log import Ending
+from studies.records.trial_record import Ending
 from studies.tracking.plots import (
     draw_plots,
     history_figure,
