@@ -1,0 +1,93 @@
+"""The race and the verdict: planted cases, in which the truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from studies.evidence.verdict import Candidate, Verdict, judge, missing, racing
+from studies.search.confirm_config import ConfirmConfig
+
+CONFIG = ConfirmConfig()
+N_STUDIES = 150
+NOISE = 0.01  # the standard deviation of the paired differences
+
+
+def confirmed(levels: list[float], seed: int, *, sign: float = 1.0, config: ConfirmConfig = CONFIG) -> Verdict:
+    """Race candidates with given true levels to the end: base first, each one cheaper than the one before."""
+    dice = np.random.default_rng(seed)
+    values = sign * (np.array(levels)[:, None] + dice.normal(0, NOISE / np.sqrt(2), (len(levels), config.seeds)))
+    candidates = [
+        Candidate(number, "base" if number == 0 else "best", None, cost=100 - number) for number in range(len(levels))
+    ]
+    while todo := missing(candidates, config, sign=sign):
+        for trial, pair in todo:
+            candidates[trial].values[pair] = float(values[trial, pair])
+    verdict = judge(candidates, config, sign=sign, overlap=0.0)
+    assert verdict is not None
+    return verdict
+
+
+def test_two_equal_configurations_are_called_a_tie() -> None:
+    outcomes = [confirmed([0.5, 0.9, 0.9], seed).outcome for seed in range(N_STUDIES)]
+    assert outcomes.count("tie") >= 0.95 * N_STUDIES
+
+
+@pytest.mark.parametrize("n_others", [0, 3])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_difference_of_one_and_a_half_noise_deviations_is_found(sign: float, n_others: int) -> None:
+    levels = [0.9, 0.9 + 1.5 * NOISE, *[0.88] * n_others]
+    verdicts = [confirmed(levels, seed, sign=sign) for seed in range(N_STUDIES)]
+    found = [verdict for verdict in verdicts if verdict.outcome == "better" and verdict.winner == 1]
+    assert len(found) >= 0.8 * N_STUDIES
+
+
+@pytest.mark.parametrize("levels", [[0.9, 0.9, 0.9, 0.9, 0.9], [0.9, 0.88, 0.87, 0.9]])
+def test_when_nothing_is_better_than_base_the_verdict_says_so(levels: list[float]) -> None:
+    outcomes = [confirmed(levels, seed).outcome for seed in range(N_STUDIES)]
+    assert outcomes.count("no better than base") >= 0.95 * N_STUDIES
+
+
+def test_among_ties_the_cheapest_wins() -> None:
+    winners = [confirmed([0.5, 0.9, 0.9 + 0.0001], seed).winner for seed in range(N_STUDIES)]
+    assert winners.count(2) > 0.7 * N_STUDIES
+
+
+def test_what_is_clearly_worse_is_dropped_after_three_pairs_and_base_never_is() -> None:
+    candidates = [Candidate(number, "best" if number else "base", None, cost=1) for number in range(3)]
+    for candidate, level in zip(candidates, (0.1, 0.9, 0.2), strict=True):
+        candidate.values = {pair: level + 0.001 * pair * level for pair in range(3)}
+    assert racing(candidates, CONFIG, sign=1.0) == candidates[:2]
+    assert missing(candidates, CONFIG, sign=1.0) == [(trial, pair) for trial in (0, 1) for pair in range(3, 8)]
+
+
+def test_first_every_candidate_is_trained_on_three_pairs() -> None:
+    candidates = [Candidate(0, "base", None, cost=1), Candidate(4, "best", None, cost=1)]
+    candidates[0].values = {0: 0.5, 1: 0.5}
+    assert missing(candidates, CONFIG, sign=1.0) == [(0, 2), (4, 0), (4, 1), (4, 2)]
+
+
+def test_a_candidate_that_fails_once_is_out_of_the_race() -> None:
+    candidates = [Candidate(0, "base", None, cost=1), Candidate(4, "best", None, cost=1)]
+    candidates[1].values = {0: 0.9, 1: None}
+    assert (0, 0) in missing(candidates, CONFIG, sign=1.0)
+    assert not [trial for trial, _ in missing(candidates, CONFIG, sign=1.0) if trial == 4]
+    candidates[0].values = dict.fromkeys(range(8), 0.5)
+    verdict = judge(candidates, CONFIG, sign=1.0, overlap=0.0)
+    assert verdict is not None
+    assert (verdict.outcome, verdict.winner) == ("no better than base", 0)
+
+
+def test_without_a_candidate_that_can_be_trained_there_is_no_verdict() -> None:
+    candidates = [Candidate(0, "base", None, cost=1, values={0: None})]
+    assert missing(candidates, CONFIG, sign=1.0) == []
+    assert judge(candidates, CONFIG, sign=1.0, overlap=0.0) is None
+
+
+def test_differences_within_the_region_of_equivalence_are_none() -> None:
+    candidates = [Candidate(0, "base", None, cost=1), Candidate(1, "best", None, cost=2)]
+    for candidate, level in zip(candidates, (0.9, 0.9005), strict=True):
+        candidate.values = {pair: level + 1e-6 * (pair % 3) * (candidate.trial + 1) for pair in range(8)}
+    verdict = judge(candidates, CONFIG, sign=1.0, overlap=0.0)
+    assert verdict is not None
+    assert (verdict.outcome, verdict.leader, verdict.winner) == ("no better than base", 1, 0)
