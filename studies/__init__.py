@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from studies.data.prepare import open_dataset as open_dataset
+    from studies.evidence.winner import export_trial as export_trial
     from studies.launch import run_study as run_study
-    from studies.models.export import export_trial as export_trial
     from studies.models.retrain import retrain as retrain
     from studies.objective import Objective as Objective
     from studies.records.results import load_study as load_study
 
 _PLACES = {
     "Objective": "studies.objective",
-    "export_trial": "studies.models.export",
+    "export_trial": "studies.evidence.winner",
     "load_study": "studies.records.results",
     "open_dataset": "studies.data.prepare",
     "retrain": "studies.models.retrain",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mlp.errors import ConfigError
 from studies.errors import RecordError
+from studies.evidence.winner import export_trial, is_winner_exported
 from studies.hints import command_line
-from studies.models.export import export_trial, is_exported
 from studies.records.databases import DamagedError
 from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
@@ -95,8 +95,8 @@ def _check_files(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
             report.differences.append(f"trial {number}: its log is lost. The next run computes it again.")
     report.differences += _row_differences(home, spec, trials)
     results = read_results(folder)
-    if results.is_complete and results.best and not is_exported(results, folder.best):
-        report.differences.append(f"{folder.best} is not the export of the best trial")
+    if results.is_complete and not is_winner_exported(results, folder.best):
+        report.differences.append(f"{folder.best} is not the export of the winner")
     return True
 
 
@@ -203,7 +203,7 @@ def _repair_rows(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
 
 def _repair_export(folder: StudyFolder) -> Iterator[str]:
     results = read_results(folder)
-    if results.is_complete and results.best and not is_exported(results, folder.best):
+    if results.is_complete and not is_winner_exported(results, folder.best):
         export_trial(results, None, folder.best)
         yield f"{folder.best} was written again."
 

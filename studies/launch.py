@@ -12,8 +12,9 @@ from typing import Literal
 
 from mlp.errors import ConfigError, listed
 from studies.errors import WaitInterruptedError
+from studies.evidence.confirmation import confirm_winner, read_confirmation
+from studies.evidence.winner import export_trial
 from studies.hints import command_line
-from studies.models.export import export_trial
 from studies.plan import Plan, plan_study
 from studies.records.failures import failures_explained
 from studies.records.home import Home
@@ -21,6 +22,7 @@ from studies.records.results import StudyResults, read_results
 from studies.records.study_record import StudyRecord
 from studies.running.driver import Driver
 from studies.running.engines import AbstractEngine, EngineName, open_engine
+from studies.running.fixed_trainings import FixedTrainings
 from studies.running.ledger import Ledger
 from studies.running.live_trial import Snapshot
 from studies.running.reconciliation import notice_of_damage, opened_table, reconcile_rows
@@ -78,6 +80,7 @@ def run_study(
     data_dir: Path | str | None = None,
     engine: EngineName | AbstractEngine = "processes",
     publish: bool = True,
+    confirm: bool = True,
     on_change: Callable[[Snapshot], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> Launch:
@@ -95,6 +98,7 @@ def run_study(
         data_dir: the folder of downloaded data sets, such as `mnist/*.gz`; by default `STUDIES_DATA`.
         engine: what computes the trainings: `processes`, `in-process`, or an engine that you have opened.
         publish: whether to publish the study to MLflow while it runs.
+        confirm: whether to confirm the winner after the search, if the study file says so.
         on_change: called with a snapshot of the progress after every event.
         on_notice: called with messages that the user should read.
 
@@ -132,7 +136,7 @@ def run_study(
             limits = replace(spec.limits, step=results.next_step, is_over=_is_over(spec, recorded, spent))
             if not results.is_complete or limits.exceed(recorded.limits[-1]):
                 record = record.with_limits(limits)
-            else:
+            elif not confirm or not _is_to_be_confirmed(results, spec):
                 if damage := reconcile_rows(runs, folder, spec, record.identity, on_locked):
                     notify(notice_of_damage(damage))
                 for checkpoint in folder.checkpoints():
@@ -150,7 +154,7 @@ def run_study(
         stack.callback(opened.shutdown)
         environment = {**plan.record.machine, "numpy": plan.record.versions["numpy"]}
         new_machine = _change_of_machine(record, environment)
-        record = record.with_launch(time.time(), environment)
+        record = replace(record.with_launch(time.time(), environment), confirm=spec.confirm.to_mapping())
         folder.write_record(record)
         publisher = Publisher.start(runs, folder) if publish else None
         if publisher is not None:
@@ -182,6 +186,8 @@ def run_study(
             # Whoever deletes the database while a study runs leaves the driver one that nobody else can see.
             if finished and (damage := reconcile_rows(runs, folder, spec, record.identity, on_locked)):
                 notify(notice_of_damage(damage))
+            if finished and confirm:
+                finished = _confirm(read_results(folder), plan, opened, environment, on_change, stop)
         except WaitInterruptedError:
             finished = False
         opened.shutdown()
@@ -213,6 +219,30 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
             "Run it under a new name with --name, or delete the old one with: "
             f"{command_line('delete', recorded.name, home=home)}"
         )
+
+
+def _is_to_be_confirmed(results: StudyResults, spec: StudySpec) -> bool:
+    """Return whether trainings are missing to confirm the winner of a study whose search is complete."""
+    record = replace(results.record, confirm=spec.confirm.to_mapping())
+    confirmation = read_confirmation(replace(results, record=record))
+    return confirmation is not None and not confirmation.is_complete
+
+
+def _confirm(
+    results: StudyResults,
+    plan: Plan,
+    engine: AbstractEngine,
+    environment: Mapping[str, str],
+    on_change: Callable[[Snapshot], None] | None,
+    stop: StopRequest,
+) -> bool:
+    """Confirm the winner of a study; return whether the confirmation is complete."""
+
+    def driver(trainings: FixedTrainings) -> Driver:
+        return Driver(trainings, engine, plan.data, on_change=on_change, should_stop=stop.is_due)
+
+    confirmation = confirm_winner(results, plan.epoch_cost, environment, engine.n_workers, driver)
+    return confirmation is None or confirmation.is_complete
 
 
 def _is_over(spec: StudySpec, record: StudyRecord, seconds: float) -> bool:

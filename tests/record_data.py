@@ -20,6 +20,7 @@ RECORD: dict[str, Any] = {
     },
     "base": {"epochs": 3},
     "space": {},
+    "confirm": {},
     "data": {
         "name": "digits",
         "digest": "ff3616c0f69552c411ca15d060836fbf14ad26848e907145698199e8db70ec09",

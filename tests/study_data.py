@@ -166,9 +166,10 @@ def run(
     engine: AbstractEngine | None = None,
     on_change: Callable[[Snapshot], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    limits: Sequence[Limits] = (),
 ) -> Ledger:
     """Launch or resume a study until it is complete or asked to stop; return its ledger."""
-    ledger, storage = open_ledger(spec, root, digits)
+    ledger, storage = open_ledger(spec, root, digits, limits)
     try:
         Driver(ledger, engine or InProcess(), digits, on_change=on_change, should_stop=should_stop).run()
     finally:

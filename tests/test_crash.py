@@ -31,6 +31,9 @@ seed = 3
 sampler = { name = "tpe", startup_trials = 8 }
 pruner = { name = "median", startup_trials = 4, min_epochs = 3 }
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 24
 batch_size = 32

@@ -23,6 +23,9 @@ trials = 8
 seed = 1
 parallelism = 2
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 3
 batch_size = 128

@@ -29,6 +29,9 @@ parallelism = 2
 sampler = {{ name = "tpe", startup_trials = 3 }}
 pruner = {{ name = "asha", min_epochs = 1, factor = 2 }}
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 2
 batch_size = 256

@@ -39,14 +39,19 @@ class Pace:
     Attributes:
         started: when this launch started, by the monotonic clock.
         share: how much of its limits the search had spent at that time; None before the first snapshot.
+        stage: the stage of the study that is measured.
     """
 
     started: float = field(default_factory=time.monotonic)
     share: float | None = None
+    stage: str = "search"
 
     def text(self, snapshot: Snapshot) -> str:
         """Return the time that is left until the limits of the search are reached."""
         share, seconds = done_share(snapshot), time.monotonic() - self.started
+        if self.stage != snapshot.stage:
+            self.started, self.share, self.stage = time.monotonic(), None, snapshot.stage
+            seconds = 0.0
         if self.share is None:
             self.share = share  # what an earlier launch has done
         if share >= 1:
@@ -67,7 +72,8 @@ def done_share(snapshot: Snapshot) -> float:
 def counts(snapshot: Snapshot) -> str:
     """Return how many trials are in which state, and the best value so far."""
     total = f"/{snapshot.total}" if snapshot.total else ""
-    parts = [f"{snapshot.done if total else snapshot.asked}{total} trials", f"{snapshot.running} running"]
+    what = "trials" if snapshot.stage == "search" else f"trainings to {snapshot.stage}"
+    parts = [f"{snapshot.done if total else snapshot.asked}{total} {what}", f"{snapshot.running} running"]
     states = ((snapshot.paused, "paused"), (snapshot.pruned, "pruned"), (snapshot.failed, "failed"))
     parts += [f"{n} {word}" for n, word in states if n]
     if snapshot.most_epochs:

@@ -54,6 +54,9 @@ def run(
     publish: Annotated[
         bool, typer.Option("--publish/--no-publish", help="Publish the study to MLflow while it runs.")
     ] = True,
+    confirm: Annotated[
+        bool, typer.Option("--confirm/--no-confirm", help="Confirm the winner after the search, as [confirm] says.")
+    ] = True,
     home: HomeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -87,6 +90,7 @@ def run(
             home=home,
             data_dir=data_dir,
             publish=publish,
+            confirm=confirm,
             on_change=shown.update,
             on_notice=shown.notice,
         )
@@ -113,6 +117,7 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
     console.print()
     console.print(summary_view(results))
     console.print()
+    _show_confirmation(console, results)
     _point_to_first_trial(console, results, place)
     if launch.export:
         export = short_path(launch.export)
@@ -134,6 +139,16 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         return 128 + launch.signal
     all_failed = bool(results.trials) and results.counts()["failed"] == len(results.trials)
     return 1 if all_failed else 0
+
+
+def _show_confirmation(console: Console, results: StudyResults) -> None:
+    from studies.commands.confirm_view import confirmation_view
+    from studies.evidence.confirmation import read_confirmation
+
+    confirmation = read_confirmation(results)
+    if confirmation is not None and (confirmation.is_complete or confirmation.n_trainings):
+        console.print(confirmation_view(confirmation))
+        console.print()
 
 
 def _progress_made(launch: Launch) -> str:
@@ -204,6 +219,8 @@ def show(
     console = open_console()
     if trial is None:
         console.print(study_view(results, top, console.width))
+        console.print()
+        _show_confirmation(console, results)
         _point_to_first_trial(console, results, Home.find(home))
     else:
         console.print(trial_view(results, results.trial(trial)))
@@ -225,7 +242,7 @@ def ui(
 def export(
     name: StudyArgument,
     trial: Annotated[
-        int | None, typer.Argument(metavar="TRIAL", help="The number of the trial. Default: the best.")
+        int | None, typer.Argument(metavar="TRIAL", help="The number of the trial. Default: the winner.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -234,8 +251,8 @@ def export(
     home: HomeOption = None,
 ) -> None:
     """Write a trial's configuration to a file."""
+    from studies.evidence.winner import export_trial
     from studies.hints import command_line, short_path
-    from studies.models.export import export_trial
     from studies.records.results import load_study
 
     results = load_study(name, home)

@@ -16,6 +16,7 @@ from mlp.epochs import EpochMetrics
 from mlp.paths import flatten
 from mlp.records import label
 from mlp.scores import SPREAD, score_text, scores_at
+from studies.evidence.verdict import FIRST_PAIRS
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
 from studies.records.results import StudyResults
@@ -62,6 +63,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
         ("metric", f"{study.metric}, {spec.direction}d"),
         ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples{_folds(spec)}"),
+        ("confirm", confirm_text(spec)),
         ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),
     ):
         head.add_row(Text(name, style="bold"), value)
@@ -87,6 +89,16 @@ def limits_text(spec: StudySpec) -> str:
     if study.seconds is not None:
         found.append(f"for {duration(study.seconds)}")
     return ", ".join(found)
+
+
+def confirm_text(spec: StudySpec) -> str:
+    """Return what confirming the winner costs: `15 to 40 more trainings of up to 5 configurations ...`."""
+    config = spec.confirm
+    if not config.enabled:
+        return "no"
+    most = config.top + 2
+    first = min(FIRST_PAIRS, config.seeds) * most
+    return f"{first} to {config.seeds * most} more trainings of up to {most} configurations on fresh seeds and splits"
 
 
 def _folds(spec: StudySpec) -> str:

@@ -66,6 +66,7 @@ class Verdict:
             standard error of it, or within the region of equivalence.
         comparisons: the leader compared with each other candidate, by trial.
         p_values: the p-values of these comparisons after Holm's correction, by trial.
+        ties: the trials that the leader is not better than.
     """
 
     outcome: Outcome
@@ -73,6 +74,7 @@ class Verdict:
     winner: int
     comparisons: dict[int, Comparison]
     p_values: dict[int, float]
+    ties: tuple[int, ...] = ()
 
 
 def racing(candidates: Sequence[Candidate], config: ConfirmConfig, *, sign: float) -> list[Candidate]:
@@ -131,7 +133,7 @@ def judge(candidates: Sequence[Candidate], config: ConfirmConfig, *, sign: float
     winner = min([leader, *close], key=lambda candidate: (candidate.cost, candidate.trial))
     base_is_close = leader.role == "base" or any(candidate.role == "base" for candidate in ties)
     outcome: Outcome = "no better than base" if base_is_close else "tie" if ties else "better"
-    return Verdict(outcome, leader.trial, winner.trial, comparisons, p_values)
+    return Verdict(outcome, leader.trial, winner.trial, comparisons, p_values, tuple(c.trial for c in ties))
 
 
 def _leader(candidates: Sequence[Candidate], n: int, sign: float) -> Candidate | None:

@@ -18,8 +18,6 @@ from studies.records.files import read_toml, write_atomically
 from studies.records.results import StudyResults
 from studies.records.trial_record import TrialRecord
 
-EXPORTS = Path("experiments", "best")
-
 
 @dataclass(frozen=True)
 class Provenance(AbstractRecord):
@@ -94,27 +92,22 @@ def _joined(machines: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {key: ", then ".join(dict.fromkeys(of[key] for of in machines if key in of)) for key in keys}
 
 
-def export_trial(results: StudyResults, trial: int | None = None, file: str | Path | None = None) -> Path:
+def export_record(results: StudyResults, record: TrialRecord, file: str | Path, note: str = "") -> Path:
     """Write the complete configuration of a trial and its provenance to a TOML file, and return the file.
 
     `retrain(file)` or `studies train FILE` trains it again and checks that the result is reproduced.
 
     Args:
-        results: the study, as `load_study(name)` returns it.
-        trial: the number of the trial; by default the best one.
-        file: the file to write; by default `experiments/best/STUDY.toml`, or `experiments/best/STUDY-TRIAL.toml` if
-            `trial` is given. Missing folders are created, and an existing file is replaced.
+        results: the study.
+        record: the trial.
+        file: the file to write. Missing folders are created, and an existing file is replaced.
+        note: a sentence for the header.
 
     Raises:
-        ConfigError: if there is no such trial, it is not complete, or the file cannot be written.
+        ConfigError: if the trial is not complete, or the file cannot be written.
     """
-    record = results.best if trial is None else results.trial(trial)
-    if record is None:
-        raise ConfigError(f'study "{results.name}" has no complete trial yet, so there is nothing to export.')
-    if file is None:
-        file = EXPORTS / (f"{results.name}.toml" if trial is None else f"{results.name}-{trial}.toml")
     target = Path(file)
-    text = _export(results, record, target)
+    text = _export(results, record, target, note)
     try:
         if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")
@@ -126,29 +119,27 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
     return target
 
 
-def is_exported(results: StudyResults, file: Path) -> bool:
-    """Return whether a file is the export of the best trial of a study, which has one."""
-    return (
-        results.best is not None
-        and file.is_file()
-        and file.read_bytes() == _export(results, results.best, file).encode()
-    )
+def is_export_of(results: StudyResults, record: TrialRecord, file: Path, note: str = "") -> bool:
+    """Return whether a file is what `export_record` writes."""
+    return file.is_file() and file.read_bytes() == _export(results, record, file, note).encode()
 
 
-def _export(results: StudyResults, record: TrialRecord, target: Path) -> str:
+def _export(results: StudyResults, record: TrialRecord, target: Path, note: str) -> str:
     import tomli_w  # only an export needs it
 
     provenance = Provenance.of(results, record)
-    tables = {**results.config(record.number).to_mapping(), "provenance": provenance.to_mapping()}
-    return _header(provenance, target) + tomli_w.dumps(tables)
+    config = TrainConfig.from_mapping(record.config)
+    tables = {**config.to_mapping(), "provenance": provenance.to_mapping()}
+    return _header(provenance, target, note) + tomli_w.dumps(tables)
 
 
-def _header(provenance: Provenance, file: Path) -> str:
+def _header(provenance: Provenance, file: Path, note: str) -> str:
     name = shlex.quote(file.name) if file.name.isprintable() else "FILE"
     return (
         f'# The configuration of trial {provenance.trial} of study "{provenance.study}", '
         f"with {provenance.metric} = {provenance.value:.6g}.\n"
-        "# On the same machine it trains to the same weights, bit for bit; [provenance] is compared with the result.\n"
+        + (f"# {note}\n" if note else "")
+        + "# On the same machine it trains to the same weights, bit for bit, which [provenance] lets `train` check.\n"
         f"# To train it again and evaluate it on the test set:  studies train {name} --test\n\n"
     )
 

@@ -128,6 +128,35 @@ class Home:
 
 
 @dataclass(frozen=True)
+class TrainingFolder:
+    """The event logs and checkpoints of trainings.
+
+    Attributes:
+        trials: the path of the folder.
+    """
+
+    trials: Path
+
+    def log(self, number: int) -> Path:
+        """Return the event log of a trial."""
+        return self.trials / f"{number:04d}.jsonl"
+
+    def checkpoint(self, number: int) -> Path:
+        """Return the checkpoint of an unfinished trial."""
+        return self.trials / f"{number:04d}.npz"
+
+    def logs(self) -> list[Path]:
+        """Return the existing event logs, by trial number. Files with other names are not part of the study."""
+        found = (path for path in self.trials.glob("*.jsonl") if re.fullmatch(r"[0-9]{4,9}", path.stem))
+        return sorted((path for path in found if path == self.log(int(path.stem))), key=lambda path: int(path.stem))
+
+    def checkpoints(self) -> list[Path]:
+        """Return the existing checkpoints, by trial number."""
+        found = (path for path in self.trials.glob("*.npz") if re.fullmatch(r"[0-9]{4,9}", path.stem))
+        return sorted(found, key=lambda path: int(path.stem))
+
+
+@dataclass(frozen=True)
 class StudyFolder:
     """The files of one study.
 
@@ -169,6 +198,32 @@ class StudyFolder:
         return self.root / "trials"
 
     @property
+    def trainings(self) -> TrainingFolder:
+        """The trials, as trainings with logs and checkpoints."""
+        return TrainingFolder(self.trials)
+
+    @property
+    def confirm(self) -> TrainingFolder:
+        """The trainings that confirm the winner."""
+        return TrainingFolder(self.root / "confirm")
+
+    def log(self, number: int) -> Path:
+        """Return the event log of a trial."""
+        return self.trainings.log(number)
+
+    def checkpoint(self, number: int) -> Path:
+        """Return the checkpoint of an unfinished trial."""
+        return self.trainings.checkpoint(number)
+
+    def logs(self) -> list[Path]:
+        """Return the existing event logs of trials, by trial number."""
+        return self.trainings.logs()
+
+    def checkpoints(self) -> list[Path]:
+        """Return the existing checkpoints of trials, by trial number."""
+        return self.trainings.checkpoints()
+
+    @property
     def best(self) -> Path:
         """The exported best configuration."""
         return self.root / "best.toml"
@@ -177,24 +232,6 @@ class StudyFolder:
     def publisher_log(self) -> Path:
         """The log of the publisher."""
         return self.root / "publisher.log"
-
-    def log(self, number: int) -> Path:
-        """Return the event log of a trial."""
-        return self.trials / f"{number:04d}.jsonl"
-
-    def checkpoint(self, number: int) -> Path:
-        """Return the checkpoint of an unfinished trial."""
-        return self.trials / f"{number:04d}.npz"
-
-    def logs(self) -> list[Path]:
-        """Return the existing event logs, by trial number. Files with other names are not part of the study."""
-        found = (path for path in self.trials.glob("*.jsonl") if re.fullmatch(r"[0-9]{4,9}", path.stem))
-        return sorted((path for path in found if path == self.log(int(path.stem))), key=lambda path: int(path.stem))
-
-    def checkpoints(self) -> list[Path]:
-        """Return the existing checkpoints, by trial number."""
-        found = (path for path in self.trials.glob("*.npz") if re.fullmatch(r"[0-9]{4,9}", path.stem))
-        return sorted(found, key=lambda path: int(path.stem))
 
     def read_record(self) -> StudyRecord:
         """Return the record of the study.

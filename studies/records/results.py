@@ -44,11 +44,13 @@ class StudyResults:
         record: the content of `study.json`.
         trials: all trials that have started, by number.
         is_running: whether a process runs the study. If none does, a trial that has not ended is `interrupted`.
+        folder: the folder of the study, if it was read from one.
     """
 
     record: StudyRecord
     trials: tuple[TrialRecord, ...]
     is_running: bool = field(default=True, compare=False)
+    folder: StudyFolder | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -321,4 +323,4 @@ def read_results(folder: StudyFolder) -> StudyResults:
     found = (read_log(file, record.identity) for file in folder.logs())
     trials = tuple(trial for trial in found if trial is not None)
     # A study that starts or ends while it is read was running at one of the two moments.
-    return StudyResults(record, trials, is_running=was_running or folder.is_locked())
+    return StudyResults(record, trials, is_running=was_running or folder.is_locked(), folder=folder)

@@ -71,6 +71,7 @@ class StudyRecord(AbstractRecord):
         study: the [study] table, with every default.
         base: the [base] table, with every default.
         space: the [space] table, with every default.
+        confirm: the [confirm] table, with every default; empty in a record that is made by hand.
         data: the data set.
         versions: the versions of Python and of the libraries that started the study.
         machine: the processor and the BLAS library of the machine that started it; empty if unknown.
@@ -86,6 +87,7 @@ class StudyRecord(AbstractRecord):
     study: Mapping[str, Any]
     base: Mapping[str, Any]
     space: Mapping[str, Any]
+    confirm: Mapping[str, Any] = field(default_factory=dict)
     data: DataRecord
     versions: Mapping[str, str]
     machine: Mapping[str, str] = field(default_factory=dict)

@@ -22,14 +22,11 @@ lost, edited or put back to an older copy, are all made again.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mlp.config import TrainConfig
-from mlp.errors import CorruptStateError
-from mlp.state import Status, TrainingState
 from studies.errors import HistoryMismatchError
 from studies.records.files import write_atomically
 from studies.records.home import StudyFolder
@@ -185,8 +182,7 @@ class Ledger(AbstractLedger):
     def _restore(self, trial: LiveTrial, recorded: TrialRecord) -> None:
         """Restore what is known of a recorded trial: from its log if it has ended or is paused, else its checkpoint."""
         if recorded.ending is not None:
-            trial.ended_before = True
-            trial.progress, trial.failure = _outcome(recorded, recorded.ending)
+            trial.restore(recorded, recorded.ending)
             if not trial.can_be_processed and not trial.was_stopped:
                 raise self._mismatch(trial.number, "its log has no epochs")
         elif recorded.state == "paused":
@@ -196,13 +192,7 @@ class Ledger(AbstractLedger):
             self.load(trial)
 
     def load(self, trial: LiveTrial) -> None:
-        try:
-            saved = TrainingState.from_bytes(self.folder.checkpoint(trial.number).read_bytes())
-        except (FileNotFoundError, CorruptStateError):
-            saved = None
-        # Without a checkpoint the trial is computed again from its first epoch, with the same results.
-        is_of_trial = saved is not None and saved.config == trial.config.to_mapping()
-        trial.progress = Progress.of(saved) if saved is not None and is_of_trial else None
+        trial.load(self.folder.checkpoint(trial.number))
 
     def process(self, trial: LiveTrial) -> bool:
         """Process the next epoch (or the failure) of a trial; return whether the trial gives up its slot with it.
@@ -221,31 +211,20 @@ class Ledger(AbstractLedger):
 
     def _process_epoch(self, trial: LiveTrial) -> Ending | None:
         """Log and report the next epoch; return how the trial ends with it, or None if it continues or pauses."""
-        progress, epoch = trial.progress, trial.n_processed + 1
-        if progress is None or epoch > progress.epoch:
-            return trial.failure
-        metrics = {key: series[epoch - 1] for key, series in progress.history.items() if epoch <= len(series)}
-        if not metrics:
-            last = trial.reported.get(trial.n_processed)
-            return Ending("pruned", "diverged", last, progress.kept_epoch, seconds=progress.seconds)
-        value = metrics[self._metric]
-        trial.n_processed = epoch
-        trial.reported[epoch] = value
-        trial.log.epoch(self._next_step(), epoch, metrics)
-        is_last = epoch == progress.epoch and progress.status in ("finished", "stopped")
-        verdict = self.decisions.report(trial.number, value, is_last=is_last)
-        if is_last:
-            kept = trial.reported[progress.kept_epoch]
-            if math.isnan(kept):  # it must not decide: Optuna would take it for a failure
-                return Ending("pruned", "undefined", None, progress.kept_epoch, seconds=progress.seconds)
-            return Ending("complete", "", kept, progress.kept_epoch, progress.weight_digest, seconds=progress.seconds)
+        metrics = trial.next_metrics()
+        if metrics is None:
+            return trial.ending_without_epoch()
+        trial.log.epoch(self._next_step(), trial.n_processed + 1, metrics)
+        value = trial.report(metrics, self._metric)
+        ending = trial.ending_at_last_epoch()
+        verdict = self.decisions.report(trial.number, value, is_last=ending is not None)
         if verdict == "prune":
-            return _pruned(trial, "pruner")
-        if verdict == "pause":
-            trial.log.paused(self._next_step(), progress.seconds)
-            trial.progress = replace(progress, state=b"")  # many trials may be paused; the checkpoint has it
+            return trial.pruned("pruner")
+        if verdict == "pause" and trial.progress is not None:
+            trial.log.paused(self._next_step(), trial.progress.seconds)
+            trial.progress = replace(trial.progress, state=b"")  # many trials may be paused; the checkpoint has it
             self._paused[trial.number] = trial
-        return None
+        return ending
 
     def close_next(self, live: Sequence[LiveTrial]) -> LiveTrial | None:
         """End one of the trials that cannot continue: a paused one, or, if the search is over, one that is running.
@@ -260,7 +239,7 @@ class Ledger(AbstractLedger):
         trial = min(waiting, key=lambda trial: trial.number, default=None)
         if trial is not None:
             reason = "not_promoted" if self._paused.pop(trial.number, None) else "stopped"
-            self._end(trial, _pruned(trial, reason))
+            self._end(trial, trial.pruned(reason))
         return trial
 
     def _end(self, trial: LiveTrial, ending: Ending) -> None:
@@ -295,28 +274,3 @@ class Ledger(AbstractLedger):
 
     def _mismatch(self, number: int, problem: str) -> HistoryMismatchError:
         return HistoryMismatchError(f'study "{self.spec.study.name}", trial {number}', problem)
-
-
-def _pruned(trial: LiveTrial, reason: str) -> Ending:
-    """Return the end of a trial that is stopped after its last processed epoch."""
-    value = trial.reported.get(trial.n_processed)
-    shown = None if value is None or math.isnan(value) else value
-    return Ending("pruned", reason, shown, trial.n_processed, seconds=trial.progress.seconds if trial.progress else 0.0)
-
-
-def _outcome(recorded: TrialRecord, ending: Ending) -> tuple[Progress, Ending | None]:
-    """Return the progress and the failure of a trial that has ended, as if they had just been computed."""
-    status: Status = "finished" if ending.state == "complete" or ending.reason == "undefined" else "running"
-    n_epochs = recorded.n_epochs
-    if ending.reason == "diverged":
-        status, n_epochs = "diverged", n_epochs + 1  # the epoch that diverged has no value
-    progress = Progress(
-        state=b"",
-        history=recorded.history,
-        epoch=n_epochs,
-        status=status,
-        kept_epoch=ending.kept_epoch,
-        weight_digest=ending.weight_digest,
-        seconds=ending.seconds,
-    )
-    return progress, ending if ending.state == "failed" else None

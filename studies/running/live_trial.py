@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlp.config import TrainConfig
+from mlp.errors import CorruptStateError
+from mlp.state import Status, TrainingState
 from studies.records.trial_log import TrialLog
-from studies.records.trial_record import Ending
+from studies.records.trial_record import Ending, TrialRecord
 from studies.running.segments import Progress
 
 
@@ -75,6 +79,62 @@ class LiveTrial:
         has_ended = self.progress is not None and self.progress.status != "running"
         return has_ended or self.failure is not None or self.ended_before or self.n_computed >= self.stop
 
+    def next_metrics(self) -> dict[str, float] | None:
+        """Return the metrics of the next epoch to be processed; None if it diverged or the trial has failed."""
+        progress, epoch = self.progress, self.n_processed + 1
+        if progress is None or epoch > progress.epoch:
+            return None
+        return {key: series[epoch - 1] for key, series in progress.history.items() if epoch <= len(series)} or None
+
+    def report(self, metrics: dict[str, float], metric: str) -> float:
+        """Note that the next epoch has been processed, and return the metric that decides."""
+        self.n_processed += 1
+        self.reported[self.n_processed] = metrics[metric]
+        return metrics[metric]
+
+    def ending_without_epoch(self) -> Ending | None:
+        """Return how the trial ends if there are no metrics of its next epoch."""
+        if self.progress is None or self.n_processed >= self.progress.epoch:
+            return self.failure
+        last = self.reported.get(self.n_processed)
+        return Ending("pruned", "diverged", last, self.progress.kept_epoch, seconds=self.progress.seconds)
+
+    def ending_at_last_epoch(self) -> Ending | None:
+        """Return how the trial ends if the epoch that was processed is its last one, otherwise None."""
+        progress = self.progress
+        if progress is None or self.n_processed < progress.epoch or progress.status not in ("finished", "stopped"):
+            return None
+        kept = self.reported[progress.kept_epoch]
+        if math.isnan(kept):  # it must not decide: Optuna would take it for a failure
+            return Ending("pruned", "undefined", None, progress.kept_epoch, seconds=progress.seconds)
+        return Ending("complete", "", kept, progress.kept_epoch, progress.weight_digest, seconds=progress.seconds)
+
+    def pruned(self, reason: str) -> Ending:
+        """Return how the trial ends if it is stopped after its last processed epoch."""
+        value = self.reported.get(self.n_processed, math.nan)
+        seconds = self.progress.seconds if self.progress else 0.0
+        return Ending("pruned", reason, None if math.isnan(value) else value, self.n_processed, seconds=seconds)
+
+    def restore(self, recorded: TrialRecord, ending: Ending) -> None:
+        """Restore a trial that an earlier launch has ended, as if its epochs had just been computed."""
+        status: Status = "finished" if ending.state == "complete" or ending.reason == "undefined" else "running"
+        n_epochs = recorded.n_epochs
+        if ending.reason == "diverged":
+            status, n_epochs = "diverged", n_epochs + 1  # the epoch that diverged has no value
+        kept, digest = ending.kept_epoch, ending.weight_digest
+        self.progress = Progress(b"", recorded.history, n_epochs, status, kept, digest, ending.seconds)
+        self.failure = ending if ending.state == "failed" else None
+        self.ended_before = True
+
+    def load(self, checkpoint: Path) -> None:
+        """Restore the progress from a checkpoint; without one, the trial is computed again, with the same results."""
+        try:
+            saved = TrainingState.from_bytes(checkpoint.read_bytes())
+        except (FileNotFoundError, CorruptStateError):
+            saved = None
+        is_of_trial = saved is not None and saved.config == self.config.to_mapping()
+        self.progress = Progress.of(saved) if saved is not None and is_of_trial else None
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -92,6 +152,7 @@ class Snapshot:
         epochs: epochs of all trials that were processed.
         most_epochs: the most epochs of all trials together; None without such a limit.
         best: number and value of the best complete trial.
+        stage: `search`, or `confirm` for trainings after it.
     """
 
     total: int | None
@@ -105,6 +166,7 @@ class Snapshot:
     epochs: int
     most_epochs: int | None
     best: tuple[int, float] | None
+    stage: str = "search"
 
 
 class AbstractLedger(ABC):

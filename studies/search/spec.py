@@ -1,4 +1,6 @@
-"""The study file: how to search (`[study]`), around which configuration (`[base]`), and what to vary (`[space]`)."""
+"""The study file: how to search (`[study]`), around which configuration (`[base]`), what to vary (`[space]`), and how
+to confirm the winner (`[confirm]`).
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,13 @@ from mlp.untrusted import check_size
 from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
 from studies.records.limits import Limits
+from studies.search.confirm_config import ConfirmConfig
 from studies.search.pruners import AbstractPruner, NoPruner
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
 
 AUTO = "auto"
-SECTIONS = ("study", "base", "space")
+SECTIONS = ("study", "base", "space", "confirm")
 USUAL_BUDGET = 20.0  # trainings
 MAX_OVERRIDE = 10_000  # characters of one `--set`
 
@@ -83,11 +86,13 @@ class StudySpec:
         study: the settings of the search.
         base: the configuration of trial 0, which all others vary.
         space: the searched parameters.
+        confirm: how the winner is confirmed.
     """
 
     study: StudyConfig
     base: TrainConfig
     space: Space
+    confirm: ConfirmConfig = ConfirmConfig()
 
     @property
     def direction(self) -> Direction:
@@ -125,8 +130,13 @@ class StudySpec:
         return flatten(parts)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the three tables of the study file, every default included."""
-        return {"study": self.study.to_mapping(), "base": self.base.to_mapping(), "space": self.space.to_mapping()}
+        """Return the tables of the study file, every default included."""
+        return {
+            "study": self.study.to_mapping(),
+            "base": self.base.to_mapping(),
+            "space": self.space.to_mapping(),
+            "confirm": self.confirm.to_mapping(),
+        }
 
 
 def read_spec(
@@ -162,7 +172,7 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     """Return the study that the tables of a study file describe.
 
     Args:
-        tables: `study`, `base` and, optionally, `space`.
+        tables: `study`, `base` and, optionally, `space` and `confirm`.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
 
     Raises:
@@ -180,13 +190,14 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     searched = {path: entry for path, entry in space_table.items() if not _is_fixed(path, changes, base)}
     with errors_in("[space]"):
         space = Space(searched, base)
+    confirm = ConfirmConfig.from_mapping(tables.get("confirm", {}))
     for config in (base, *(example.config for example in space.examples)):
         _check_data(study, base, config)
-    return StudySpec(study, base, space)
+    return StudySpec(study, base, space, confirm)
 
 
 def _check_sections(tables: Mapping[str, Any]) -> None:
-    sections = "A study file has [study], [base] and [space]."
+    sections = "A study file has [study], [base], [space] and, if you like, [confirm]."
     for key, table in tables.items():
         if key not in SECTIONS:
             raise ConfigError(f"[{key}] is not a section of a study file.{did_you_mean(key, SECTIONS)} {sections}")

@@ -27,6 +27,9 @@ parallelism = 3
 sampler = {{ name = "tpe", startup_trials = 3 }}
 pruner = {{ name = "median", startup_trials = 2 }}
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 3
 batch_size = 128

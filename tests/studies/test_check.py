@@ -17,8 +17,9 @@ from mlp import ConfigError
 from studies import plan, run_study
 from studies.check import check_study
 from studies.errors import DamagedDatabaseError, RecordError, StorageError
+from studies.evidence.winner import export_trial
 from studies.launch import Launch
-from studies.models.export import export_trial, read_config
+from studies.models.export import read_config
 from studies.records.home import Home, StudyFolder
 from studies.records.results import load_study
 from studies.records.trial_log import TrialLog
@@ -33,6 +34,9 @@ trials = 4
 parallelism = 2
 sampler = "random"
 pruner = { name = "median", startup_trials = 1 }
+
+[confirm]
+enabled = false
 
 [base]
 epochs = 2
@@ -213,7 +217,7 @@ def test_a_complete_study_with_an_unfinished_row_and_no_export_is_completed(plac
 def test_an_edited_export_is_written_again(place: Place) -> None:
     text = place.folder.best.read_text()
     place.folder.best.write_text(text.replace("epochs = 2", "epochs = 3"))
-    assert place.differences() == [f"{place.folder.best} is not the export of the best trial"]
+    assert place.differences() == [f"{place.folder.best} is not the export of the winner"]
     place.run()
     assert place.folder.best.read_text() == text
 

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from mlp.model_io import load_model
 from studies.commands.app import app
+from studies.evidence.winner import export_trial
 from studies.launch import run_study
 from studies.models.evaluate import evaluate_model
-from studies.models.export import export_trial, read_config
+from studies.models.export import read_config
 from studies.models.retrain import retrain
 from studies.objective import Objective
 from studies.plan import plan_study
@@ -26,6 +27,9 @@ name = "own"
 trials = 2
 parallelism = 1
 sampler = "random"
+
+[confirm]
+enabled = false
 
 [base]
 {BASE}

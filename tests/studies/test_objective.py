@@ -25,6 +25,9 @@ STUDY_FILE = """
 name = "file"
 metric = "validation/loss"
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 2
 data = { name = "digits" }

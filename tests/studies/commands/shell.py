@@ -34,6 +34,9 @@ parallelism = 2
 sampler = { name = "tpe", startup_trials = 3 }
 pruner = { name = "median", startup_trials = 1 }
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 3
 batch_size = 128
@@ -52,6 +55,9 @@ LONG = """
 name = "long"
 trials = 40
 parallelism = 2
+
+[confirm]
+enabled = false
 
 [base]
 epochs = 100

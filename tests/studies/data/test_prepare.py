@@ -135,6 +135,9 @@ trials = 2
 parallelism = 1
 sampler = "random"
 
+[confirm]
+enabled = false
+
 [base]
 epochs = 3
 batch_size = 4

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 
 from mlp import ConfigError, TrainConfig
-from studies.models.export import Provenance, export_trial, read_config
+from studies.evidence.winner import export_trial
+from studies.models.export import Provenance, read_config
 from studies.models.machine import machine, versions
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study

@@ -23,7 +23,8 @@ from mlp.paths import merge
 from mlp.schedules import ReduceOnPlateau
 from mlp.training import train
 from studies.data.prepare import open_dataset
-from studies.models.export import Provenance, export_trial, read_config
+from studies.evidence.winner import export_trial
+from studies.models.export import Provenance, read_config
 from studies.models.machine import machine, versions
 from studies.models.retrain import retrain
 from studies.records.results import StudyResults

@@ -14,6 +14,7 @@ from mlp.training import TrainingState
 from studies.errors import HistoryMismatchError
 from studies.launch import run_study
 from studies.records.chained_lines import chain_start, sealed_line
+from studies.records.limits import Limits
 from studies.records.trial_log import read_lines, trial_number
 from tests.studies.running.ledger_data import (
     complete_fixture,  # noqa: F401 - a fixture
@@ -166,12 +167,13 @@ def test_trials_whose_logs_are_lost_are_computed_again_at_their_place(
 def test_a_lost_trial_that_was_asked_after_the_total_was_raised_is_asked_there_again(
     tmp_path: Path, digits: Path
 ) -> None:
-    for total in (4, 7):
-        run(small_study({"trials": total}), tmp_path, digits)
+    step = run(small_study({"trials": 4}), tmp_path, digits).step
+    limits = [Limits(trials=4), Limits(step=step, trials=7)]
+    run(small_study(), tmp_path, digits, limits=limits)
     reference = tables(tmp_path)
     for number in (4, 3):
         study_folder(tmp_path).log(number).unlink()
-        run(small_study(), tmp_path, digits)
+        run(small_study(), tmp_path, digits, limits=limits)
         assert tables(tmp_path) == reference
 
 
@@ -278,6 +280,9 @@ def test_a_metric_that_is_undefined_decides_nothing_and_a_resumed_study_agrees(t
 name   = "undefined"
 trials = 3
 metric = "validation/precision"
+[confirm]
+enabled = false
+
 [base]
 epochs  = 2
 metrics = ["precision"]

@@ -71,7 +71,7 @@ def test_the_experiments_are_found() -> None:
 def test_the_mapping_of_a_study_can_be_written_as_json(tmp_path: Path) -> None:
     mapping = spec(tmp_path).to_mapping()
     assert json.loads(json.dumps(mapping)) == mapping
-    assert list(mapping) == ["study", "base", "space"]
+    assert list(mapping) == ["study", "base", "space", "confirm"]
 
 
 def test_name_and_trials_can_be_replaced(tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def test_the_error_of_an_unquoted_path_says_to_quote_it(tmp_path: Path, lines: s
         ({"space": "[spaces]\n"}, '[spaces] is not a section of a study file. Did you mean "space"?'),
         (
             {"space": "[extra]\n"},
-            "[extra] is not a section of a study file. A study file has [study], [base] and [space].",
+            "[extra] is not a section of a study file. A study file has [study], [base], [space] and, if you like, ",
         ),
         ({"study": "study = 3\n"}, "[study] must be a table, got 3."),
         ({"study": "space = 3\n" + STUDY, "space": ""}, "[space] must be a table, got 3."),
-        ({"base": ""}, "has no [base]. A study file has [study], [base] and [space]."),
+        ({"base": ""}, "has no [base]. A study file has [study], [base], [space] and, if you like, [confirm]."),
         ({"study": ""}, '[study] "name": is missing and has no default.'),
         ({"study": "[study]\n"}, '[study] "name": is missing and has no default.'),
         ({"study": '[study]\nname = "a b"\n'}, '[study] "name": must consist of ASCII letters, digits, dots, dash'),

@@ -1,0 +1,175 @@
+"""The confirmation of a study's winner: the best configurations and base, trained again on fresh seeds and splits.
+
+The result is a pure function of the study and of the logs of these trainings, so a confirmation that was interrupted
+continues where it was, and readers need nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlp.config import TrainConfig
+from studies.evidence.statistics import overlap_of
+from studies.evidence.verdict import Candidate, Role, Verdict, judge, missing
+from studies.records.results import StudyResults, rank
+from studies.records.trial_log import read_log
+from studies.records.trial_record import TrialRecord
+from studies.running.driver import Driver
+from studies.running.fixed_trainings import FixedTraining, FixedTrainings
+from studies.search.confirm_config import ConfirmConfig
+
+MOST_PAIRS = 100  # the number of a training is that of its trial, times this, plus that of its pair
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The state of a confirmation.
+
+    Attributes:
+        candidates: the configurations with their values so far: the best ones of the search, base, the best pruned one.
+        missing: the trainings to be done next, as trial and pair; empty if it is complete.
+        verdict: what it says; None as long as it is not complete, or if every candidate has failed.
+    """
+
+    candidates: tuple[Candidate, ...]
+    missing: tuple[tuple[int, int], ...]
+    verdict: Verdict | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no training is missing."""
+        return not self.missing
+
+    @property
+    def n_trainings(self) -> int:
+        """How many trainings have been done."""
+        return sum(len(candidate.values) for candidate in self.candidates)
+
+    def candidate(self, trial: int) -> Candidate:
+        """Return the candidate that a trial found."""
+        return next(candidate for candidate in self.candidates if candidate.trial == trial)
+
+
+def confirm_config(results: StudyResults) -> ConfirmConfig:
+    """Return the section [confirm] of a study."""
+    return ConfirmConfig.from_mapping(results.record.confirm)
+
+
+def pair_seed(study_seed: int, pair: int) -> int:
+    """Return the seed of a pair, from which its split, its initialisation and the order of its batches follow."""
+    digest = hashlib.sha256(f"confirm {study_seed} {pair}".encode()).digest()
+    return int.from_bytes(digest[:4])
+
+
+def identity_of(results: StudyResults) -> str:
+    """Return the identity with which the logs of a study's confirmation begin."""
+    return f"{results.record.identity}/confirm"
+
+
+def training_of(results: StudyResults, trial: int, pair: int) -> FixedTraining:
+    """Return the training of a trial's configuration on a pair."""
+    seed = pair_seed(int(results.record.study["seed"]), pair)
+    config = replace(results.config(trial), seed=seed)
+    return FixedTraining(trial * MOST_PAIRS + pair, config, {"trial": trial, "pair": pair})
+
+
+def read_training(results: StudyResults, trial: int, pair: int) -> TrialRecord | None:
+    """Return the training of a trial's configuration on a pair as far as it is logged; None before it has started.
+
+    Raises:
+        RecordError: if its log is damaged.
+    """
+    if results.folder is None:
+        return None
+    return read_log(results.folder.confirm.log(trial * MOST_PAIRS + pair), identity_of(results))
+
+
+def read_confirmation(results: StudyResults) -> Confirmation | None:
+    """Return the confirmation of a study so far; None if it has none, or its search is not complete.
+
+    Raises:
+        RecordError: if a log is damaged.
+    """
+    config = confirm_config(results)
+    if not config.enabled or not results.is_complete or not results.record.confirm:
+        return None
+    candidates = list(_candidates(results, config))
+    for candidate in candidates:
+        for pair in range(config.seeds):
+            trial = read_training(results, candidate.trial, pair)
+            if trial is not None and trial.ending is not None:
+                candidate.values[pair] = trial.value if trial.state == "complete" else None
+    sign = 1.0 if results.direction == "maximize" else -1.0
+    todo = missing(candidates, config, sign=sign)
+    verdict = None if todo else judge(candidates, config, sign=sign, overlap=_overlap(results))
+    return Confirmation(tuple(candidates), tuple(todo), verdict)
+
+
+def confirm_winner(
+    results: StudyResults,
+    epoch_cost: Callable[[TrainConfig], int],
+    machine: Mapping[str, str],
+    parallelism: int,
+    run: Callable[[FixedTrainings], Driver],
+) -> Confirmation | None:
+    """Do the trainings that are missing, stage by stage; return the confirmation, which is incomplete after a stop.
+
+    Args:
+        results: the study, as read from its folder.
+        epoch_cost: returns the virtual cost of one epoch of a configuration.
+        machine: the machine that computes, as logs name it.
+        parallelism: how many trainings run at the same time; the result does not depend on it.
+        run: returns a driver for the trainings of a stage.
+    """
+    while True:
+        confirmation = read_confirmation(results)
+        if confirmation is None or confirmation.is_complete or results.folder is None:
+            return confirmation
+        trainings = [training_of(results, trial, pair) for trial, pair in confirmation.missing]
+        identity = identity_of(results)
+        stage = FixedTrainings(
+            trainings, results.folder.confirm, results.metric, epoch_cost, identity, machine, parallelism
+        )
+        if not run(stage).run():
+            return read_confirmation(results)
+
+
+def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candidate]:
+    """Yield the best distinct configurations, base, and the best trial that was pruned."""
+    pruned = [trial for trial in results.trials if _is_pruned(trial)]
+    pruned.sort(key=lambda trial: rank(results.metric, trial.number, trial.value or 0.0))
+    groups: list[tuple[Role, Sequence[TrialRecord], int]] = [
+        ("base", results.trials[:1], 1),
+        ("best", [trial for trial in results.ranked() if trial.number > 0], config.top),
+        ("pruned", pruned, 1),
+    ]
+    found: list[dict[str, Any]] = []
+    for role, trials, most in groups:
+        n_found = 0
+        for trial in trials:
+            content = {name: value for name, value in trial.config.items() if name != "seed"}
+            if n_found < most and content not in found:
+                found.append(content)
+                n_found += 1
+                yield Candidate(trial.number, role, trial.value, trial.place.epoch_cost * int(trial.config["epochs"]))
+
+
+def _is_pruned(trial: TrialRecord) -> bool:
+    return trial.ending is not None and trial.ending.reason in ("pruner", "not_promoted") and trial.value is not None
+
+
+def _overlap(results: StudyResults) -> float:
+    data, config = results.record.data, results.config(0).data
+    is_drawn = not isinstance(config.validation, str) and not config.order
+    return overlap_of(data.n_train, data.n_validation, len(config.by_fold()), is_drawn=is_drawn)
+
+
+def mean_of(candidate: Candidate) -> float:
+    """Return the mean of a candidate's values; NaN if it has none."""
+    values = [value for value in candidate.values.values() if value is not None]
+    return float(np.mean(values)) if values else float("nan")
