@@ -8,12 +8,13 @@ computed again, because it may not happen a second time; it is taken from Optuna
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlp.errors import ConfigError
 from studies.errors import RecordError
+from studies.evidence.conclusion import is_confirmation_written, write_confirmation
 from studies.evidence.winner import export_trial, is_winner_exported
 from studies.hints import command_line
 from studies.records.databases import DamagedError
@@ -67,8 +68,9 @@ def check_study(home: Home, name: str, *, repair: bool = False) -> Report:
             return report
         if repair:
             report.repairs += _repair_logs(home, folder, record, spec)
+            report.repairs += _repair_confirmation_logs(folder, record)
             report.repairs += _repair_rows(home, folder, record, spec)
-            report.repairs += _repair_export(folder)
+            report.repairs += _repair_conclusion(folder)
         is_readable = _check_files(home, folder, record, spec, report)
     if is_readable:
         # Without the lock, because publishing looks at it to find out whether a driver is running.
@@ -87,6 +89,11 @@ def _check_files(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
             continue
         if trial is not None:
             trials[trial.number] = trial
+    for file in folder.confirm.logs():
+        try:
+            read_log(file, record.confirm_identity)
+        except RecordError as error:
+            report.differences.append(str(error))
     if report.differences:
         report.notes.append("Optuna's rows and MLflow were not compared, because a log is damaged.")
         return False
@@ -95,6 +102,8 @@ def _check_files(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
             report.differences.append(f"trial {number}: its log is lost. The next run computes it again.")
     report.differences += _row_differences(home, spec, trials)
     results = read_results(folder)
+    if not is_confirmation_written(results, folder):
+        report.differences.append(f"{folder.confirmation} is not what the logs of the confirmation say")
     if results.is_complete and not is_winner_exported(results, folder.best):
         report.differences.append(f"{folder.best} is not the export of the winner")
     return True
@@ -134,24 +143,36 @@ def _check_mlflow(home: Home, folder: StudyFolder, report: Report, *, repair: bo
 
 
 def _repair_logs(home: Home, folder: StudyFolder, record: StudyRecord, spec: StudySpec) -> Iterator[str]:
-    """Cut damaged logs at their first damaged line; what is cut off is kept in another file."""
-    for file in folder.logs():
-        try:
-            lines = read_lines(file, record.identity)
-        except RecordError:
-            kept = _aside(file)
-            file.rename(kept)
-            yield f"{file} was moved to {kept}. The next run computes its trial again."
-            continue
-        if lines is None or not lines.damage:
-            continue
-        kept = _aside(file)
-        kept.write_bytes(cut_log(file, lines))
-        done = f"{file} was cut after line {len(lines.contents)}; the rest is in {kept}."
-        if _restore_failure(home, folder, record, spec, trial_number(file)):
+    """Cut damaged logs of trials; a failure that was cut off is restored from Optuna's row."""
+    for file, done in _cut_logs(folder.logs(), record.identity):
+        if file.exists() and _restore_failure(home, folder, record, spec, trial_number(file)):
             yield f"{done} Its trial failed, as Optuna's row says."
         else:
             yield f"{done} The next run computes the rest of its trial again."
+
+
+def _repair_confirmation_logs(folder: StudyFolder, record: StudyRecord) -> Iterator[str]:
+    for _, done in _cut_logs(folder.confirm.logs(), record.confirm_identity):
+        yield f"{done} The next run computes the rest of its training again."
+
+
+def _cut_logs(logs: Iterable[Path], identity: str) -> Iterator[tuple[Path, str]]:
+    """Cut damaged logs at their first damaged line; yield each with what was done.
+
+    What is cut off is kept in another file. A log that cannot be read at all is moved there.
+    """
+    for file in logs:
+        try:
+            lines = read_lines(file, identity)
+        except RecordError:
+            kept = _aside(file)
+            file.rename(kept)
+            yield file, f"{file} was moved to {kept}."
+            continue
+        if lines is not None and lines.damage:
+            kept = _aside(file)
+            kept.write_bytes(cut_log(file, lines))
+            yield file, f"{file} was cut after line {len(lines.contents)}; the rest is in {kept}."
 
 
 def _restore_failure(home: Home, folder: StudyFolder, record: StudyRecord, spec: StudySpec, number: int) -> bool:
@@ -201,8 +222,12 @@ def _repair_rows(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
         yield f"Optuna's rows were made again from the logs: {damage}."
 
 
-def _repair_export(folder: StudyFolder) -> Iterator[str]:
+def _repair_conclusion(folder: StudyFolder) -> Iterator[str]:
+    """Write the verdict and the export again, if they do not follow from the logs."""
     results = read_results(folder)
+    if not is_confirmation_written(results, folder):
+        write_confirmation(results, folder)
+        yield f"{folder.confirmation} was {'written again' if folder.confirmation.exists() else 'removed'}."
     if results.is_complete and not is_winner_exported(results, folder.best):
         export_trial(results, None, folder.best)
         yield f"{folder.best} was written again."

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mlp.errors import ConfigError, listed
 from studies.errors import WaitInterruptedError
+from studies.evidence.conclusion import write_confirmation
 from studies.evidence.confirmation import confirm_winner, read_confirmation
 from studies.evidence.winner import export_trial
 from studies.hints import command_line
@@ -141,6 +142,7 @@ def run_study(
                     notify(notice_of_damage(damage))
                 for checkpoint in folder.checkpoints():
                     checkpoint.unlink()
+                write_confirmation(results, folder)
                 export = export_trial(results, None, folder.best) if results.best else None
                 is_late = publish and results.is_complete and not is_published(runs, folder, results)
                 if is_late:
@@ -192,6 +194,7 @@ def run_study(
             finished = False
         opened.shutdown()
         results = replace(read_results(folder), is_running=False)
+        write_confirmation(results, folder)
         export = export_trial(results, None, folder.best) if results.best else None
         if publisher is not None and finished:
             pending = _finish_publishing(publisher, stop, notify)

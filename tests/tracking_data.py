@@ -16,7 +16,9 @@ from filelock import FileLock
 
 from mlp.paths import merge
 from studies.records import trial_log
+from studies.records.confirmation_record import CandidateRecord, ConfirmationRecord
 from studies.records.home import Home, StudyFolder
+from studies.records.results import read_results
 from studies.records.study_record import StudyRecord
 from studies.records.trial_log import TrialLog, read_log
 from studies.records.trial_record import Ending
@@ -76,11 +78,11 @@ class FakeStudy:
         self.settings = RECORD["study"] | {"name": name, "metric": metric, "trials": trials}
         self.write_record()
 
-    def write_record(self, **changes: Any) -> None:
-        """Write `study.json`, with some settings of the search changed."""
+    def write_record(self, *, confirm: dict[str, Any] | None = None, **changes: Any) -> None:
+        """Write `study.json`, with some settings of the search changed, and possibly those of the confirmation."""
         self.settings |= changes
         tables = {"study": self.settings, "base": BASE, "space": SPACE}
-        limits = {"limits": [{"trials": self.settings["trials"]}], "is_searched": False}
+        limits = {"limits": [{"trials": self.settings["trials"]}], "is_searched": False, "confirm": confirm or {}}
         self.record = StudyRecord.from_mapping(RECORD | {"name": self.settings["name"]} | tables | limits)
         self._update_record()
 
@@ -126,9 +128,43 @@ class FakeStudy:
                 last = log.record.history.get(key, [None])[-1] if log.record else None
                 kept = {"kept_epoch": epochs, "weight_digest": f"{number:064x}"} if ending.state == "complete" else {}
                 final = None if ending.state == "failed" else last if value is None else value
-                log.ended(1000, replace(ending, value=final, **kept))
+                log.ended(1000 + number, replace(ending, value=final, **kept))
                 self._update_record()
         return log
+
+    def confirm(self, trial: int, pair: int, epochs: int, ending: Ending | None = None) -> TrialLog:
+        """Log a training that confirms a trial up to an epoch and, if given, its ending."""
+        number = trial * 100 + pair
+        config = self.config(trial) | {"seed": 1000 + pair}
+        folder = self.folder.confirm
+        folder.trials.mkdir(exist_ok=True)
+        log = TrialLog(folder.log(number), self.folder.read_record().confirm_identity)
+        with patch.object(trial_log, "time", SimpleNamespace(time=self.tick)):
+            log.asked(0, number, {}, config, attributes={"trial": trial, "pair": pair})
+            for epoch in range(1, epochs + 1):
+                log.epoch(epoch, epoch, self.metrics(number, epoch))
+            if ending is not None:
+                value = self.metrics(number, epochs)[self.settings["metric"]] if epochs else None
+                kept = {"kept_epoch": epochs, "weight_digest": f"{number:064x}"} if ending.state == "complete" else {}
+                log.ended(epochs + 1, replace(ending, value=None if ending.state == "failed" else value, **kept))
+        return log
+
+    def conclude(self, outcome: str = "better", winner: int | None = 0) -> None:
+        """Write `confirmation.json`, as if the confirmation were complete."""
+        results = read_results(self.folder)
+        candidates = (
+            CandidateRecord(trial=0, role="base", n_pairs=2, mean=0.9, search_value=0.95),
+            CandidateRecord(trial=1, role="pruned", n_pairs=0),
+        )
+        confirmed = ConfirmationRecord(
+            step=results.next_step,
+            confirm=results.record.confirm,
+            outcome=outcome,
+            winner=winner,
+            sentences=(f"The verdict is {outcome}.",),
+            candidates=candidates,
+        )
+        self.folder.confirmation.write_text(confirmed.to_file(), encoding="utf-8")
 
     @staticmethod
     def metrics(number: int, epoch: int) -> dict[str, float]:

@@ -66,11 +66,6 @@ def pair_seed(study_seed: int, pair: int) -> int:
     return int.from_bytes(digest[:4])
 
 
-def identity_of(results: StudyResults) -> str:
-    """Return the identity with which the logs of a study's confirmation begin."""
-    return f"{results.record.identity}/confirm"
-
-
 def training_of(results: StudyResults, trial: int, pair: int) -> FixedTraining:
     """Return the training of a trial's configuration on a pair."""
     seed = pair_seed(int(results.record.study["seed"]), pair)
@@ -86,7 +81,7 @@ def read_training(results: StudyResults, trial: int, pair: int) -> TrialRecord |
     """
     if results.folder is None:
         return None
-    return read_log(results.folder.confirm.log(trial * MOST_PAIRS + pair), identity_of(results))
+    return read_log(results.folder.confirm.log(trial * MOST_PAIRS + pair), results.record.confirm_identity)
 
 
 def read_confirmation(results: StudyResults) -> Confirmation | None:
@@ -131,10 +126,8 @@ def confirm_winner(
         if confirmation is None or confirmation.is_complete or results.folder is None:
             return confirmation
         trainings = [training_of(results, trial, pair) for trial, pair in confirmation.missing]
-        identity = identity_of(results)
-        stage = FixedTrainings(
-            trainings, results.folder.confirm, results.metric, epoch_cost, identity, machine, parallelism
-        )
+        folder, identity = results.folder.confirm, results.record.confirm_identity
+        stage = FixedTrainings(trainings, folder, results.metric, epoch_cost, identity, machine, parallelism)
         if not run(stage).run():
             return read_confirmation(results)
 

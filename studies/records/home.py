@@ -229,6 +229,11 @@ class StudyFolder:
         return self.root / "best.toml"
 
     @property
+    def confirmation(self) -> Path:
+        """What the confirmation of the winner says, `confirmation.json`."""
+        return self.root / "confirmation.json"
+
+    @property
     def publisher_log(self) -> Path:
         """The log of the publisher."""
         return self.root / "publisher.log"

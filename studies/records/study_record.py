@@ -154,6 +154,11 @@ class StudyRecord(AbstractRecord):
         """The SHA-256 of everything that decides the trial table, with which the logs of the study's trials begin."""
         return _digest({"name": self.name, "fingerprint": dict(self.fingerprint)})
 
+    @property
+    def confirm_identity(self) -> str:
+        """The identity with which the logs of the trainings begin that confirm the winner."""
+        return f"{self.identity}/confirm"
+
     def differences_to(self, other: StudyRecord) -> list[str]:
         """Return how the settings that decide the trial table differ from those of another record, a clause each."""
         was, now = self.fingerprint, other.fingerprint

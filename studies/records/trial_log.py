@@ -178,7 +178,7 @@ class TrialLog:
             was, now = (json.dumps(content.get(key), sort_keys=True) for content in (logged, computed))
             if was != now:
                 problem = f"{key}{of} is recorded as {shown(logged.get(key))}, but would be {shown(computed.get(key))}"
-                place = f'study "{self.file.parents[1].name}", trial {trial_number(self.file)}'
+                place = f'study "{self.file.parents[1].name}", {log_title(self.file)}'
                 raise HistoryMismatchError(place, problem)
 
     def _append(self, event: str, step: int, content: dict[str, Any], *, sync: bool = False) -> dict[str, Any]:
@@ -200,6 +200,12 @@ class TrialLog:
 def trial_number(log: Path) -> int:
     """Return the number of the trial that a log belongs to, from its name."""
     return int(log.stem)
+
+
+def log_title(log: Path) -> str:
+    """Return what messages call the trial or the other training that a log belongs to."""
+    number, folder = trial_number(log), log.parent.name
+    return f"trial {number}" if folder == "trials" else f"training {number} of the folder {folder}"
 
 
 def read_log(file: Path, identity: str) -> TrialRecord | None:
@@ -228,7 +234,7 @@ def read_lines(file: Path, identity: str) -> ChainedLines | None:
         return None
     except (OSError, ConfigError) as error:
         problem = error.problem if isinstance(error, ConfigError) else f"cannot be read: {error.strerror}."
-        raise RecordError(f"{file}: {problem} It is the log of trial {trial_number(file)}.") from None
+        raise RecordError(f"{file}: {problem} It is the log of {log_title(file)}.") from None
 
 
 def cut_log(file: Path, lines: ChainedLines) -> bytes:
@@ -261,7 +267,7 @@ def _trial(file: Path, lines: ChainedLines) -> TrialRecord | None:
             break
     if damage:
         raise RecordError(
-            f"{file}: line {len(lines.contents) + 1} {damage}. It belongs to trial {trial_number(file)}. Cut the log "
+            f"{file}: line {len(lines.contents) + 1} {damage}. It belongs to {log_title(file)}. Cut the log "
             f"there with `studies check {file.parents[1].name} --repair`; the next run computes the rest again."
         )
     return record

@@ -6,29 +6,32 @@ import math
 from collections.abc import Sequence
 
 from studies.records.results import StudyResults
-from studies.records.trial_record import TrialRecord
-from studies.tracking.projection import INTERRUPTED, KEY, STATUSES, study_key, trial_key
+from studies.tracking.projection import INTERRUPTED, KEY, STATUSES, ChildRun, study_key
 from studies.tracking.store import Run, Store
 
 
-def differences(results: StudyResults, runs: Sequence[Run]) -> list[str]:
+def differences(
+    results: StudyResults, children: Sequence[ChildRun], runs: Sequence[Run], *, is_finished: bool
+) -> list[str]:
     """Return what the store lacks or shows differently, one line for each difference.
 
     A run that a person deleted counts as published, because it stays deleted.
 
     Args:
         results: the study.
+        children: everything that has a run below the study's own.
         runs: all runs of the study in the store.
+        is_finished: whether nothing of the study is left to do.
     """
     found = {run.tags.get(KEY): run for run in runs if run.is_deleted}
     found |= {run.tags.get(KEY): run for run in runs if not run.is_deleted}
     n_active = sum(not run.is_deleted for run in runs)
-    lines = _of_run("the study", found.get(study_key(results.record)), "FINISHED" if results.is_complete else "")
-    for trial in results.trials:
-        run = found.get(trial_key(results.record, trial.number))
-        lines += _of_run(f"trial {trial.number}", run, STATUSES.get(trial.state, ""))
+    lines = _of_run("the study", found.get(study_key(results.record)), "FINISHED" if is_finished else "")
+    for child in children:
+        run = found.get(child.key)
+        lines += _of_run(child.title, run, STATUSES.get(child.training.state, ""))
         if run is not None and not run.is_deleted:
-            lines += _of_last_epoch(trial, run)
+            lines += _of_last_epoch(child, run)
     if n_active > len({run.tags.get(KEY) for run in runs if not run.is_deleted}):
         lines.append("MLflow has two runs with the same key")
     return lines
@@ -49,32 +52,33 @@ def _of_run(what: str, run: Run | None, status: str) -> list[str]:
     return []
 
 
-def _of_last_epoch(trial: TrialRecord, run: Run) -> list[str]:
-    """Return the metrics of a trial whose last epoch is not in the store."""
+def _of_last_epoch(child: ChildRun, run: Run) -> list[str]:
+    """Return the metrics of a training whose last epoch is not in the store."""
+    trial = child.training
     steps = {key: run.last_steps.get(key, 0) for key in trial.history}
     late = [key for key, step in steps.items() if step < len(trial.history[key])]
     if not late:
         return []
-    return [f"trial {trial.number}: MLflow has {steps[late[0]]} of {trial.n_epochs} epochs of {late[0]}"]
+    return [f"{child.title}: MLflow has {steps[late[0]]} of {trial.n_epochs} epochs of {late[0]}"]
 
 
-def missing_epochs(results: StudyResults, runs: Sequence[Run], store: Store) -> list[str]:
-    """Return the epochs whose metrics are missing or different in the store, one line for each metric of a trial.
+def missing_epochs(children: Sequence[ChildRun], runs: Sequence[Run], store: Store) -> list[str]:
+    """Return the epochs whose metrics are missing or different in the store, one line for each metric of a training.
 
     Every metric is read in full, with one call each. Metrics whose last epoch is missing belong to `differences`.
     """
     found = {run.tags.get(KEY): run for run in runs if not run.is_deleted}
     lines = []
-    for trial in results.trials:
-        run = found.get(trial_key(results.record, trial.number))
-        if run is None or _of_last_epoch(trial, run):
+    for child in children:
+        run = found.get(child.key)
+        if run is None or _of_last_epoch(child, run):
             continue
-        for key, values in trial.history.items():
+        for key, values in child.training.history.items():
             published = store.history(run.id, key)
             epochs = [epoch for epoch, value in enumerate(values, 1) if not _is_same(published.get(epoch), value)]
             if epochs:
                 numbers = ", ".join(map(str, epochs[:5])) + (", ..." if len(epochs) > 5 else "")
-                lines.append(f"trial {trial.number}: MLflow differs from the log in {key}, epochs {numbers}")
+                lines.append(f"{child.title}: MLflow differs from the log in {key}, epochs {numbers}")
     return lines
 
 

@@ -1,5 +1,7 @@
 """The mirror: compares the logs of a study with its runs in the tracking store, and publishes the difference.
 
+Each trial has a run below the study's own run, and so has each training that confirms the winner.
+
 Publishing is idempotent. Every run carries a tag with a key that follows from the study and the trial number, and is
 looked up by it before it is created. Every event carries the time at which it was logged. So the same runs result
 whoever publishes, however often, and after any crash.
@@ -17,19 +19,29 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from studies.errors import NotPublishedError, RefusedError
+from studies.records.confirmation_record import ConfirmationRecord, is_finished, read_confirmation_record
 from studies.records.home import StudyFolder
 from studies.records.results import StudyResults
 from studies.records.trial_log import read_log
 from studies.records.trial_record import TrialRecord
 from studies.tracking import comparison, projection
-from studies.tracking.projection import BEST_SO_FAR, INTERRUPTED, KEY, STATUSES, STUDY_KEY, Point
+from studies.tracking.projection import (
+    BEST_SO_FAR,
+    CONFIRMATION_TAGS,
+    INTERRUPTED,
+    KEY,
+    STATUSES,
+    STUDY_KEY,
+    ChildRun,
+    Point,
+)
 from studies.tracking.store import Run, Store
 
 ARTIFACTS, NOTE = "studies.artifacts", "mlflow.note.content"
@@ -60,8 +72,10 @@ class Mirror:
         self._key = projection.study_key(self.results.record)
         self._runs: dict[str, Run] = {}
         self._trials: dict[int, TrialRecord] = {}
-        self._log_sizes: dict[int, int] = {}
-        self._unpublished: dict[int, TrialRecord] = {}
+        self._trainings: dict[int, TrialRecord] = {}  # those that confirm the winner
+        self._confirmed: ConfirmationRecord | None = None
+        self._log_sizes: dict[Path, int] = {}
+        self._unpublished: set[str] = set()  # keys of runs
 
     def connect(self) -> Store:
         """Return the store; on the first call, and after `forget`, find the runs that exist in it."""
@@ -82,7 +96,7 @@ class Mirror:
     def forget(self) -> None:
         """Forget the content of the store, because after a failed call it is unknown which part had an effect."""
         self._store = None
-        self._unpublished = dict(self._trials)
+        self._unpublished = {child.key for child in self._children()}
 
     def publish(
         self,
@@ -91,12 +105,12 @@ class Mirror:
         may_continue: Callable[[], bool] = lambda: True,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> bool:
-        """Publish what is in the logs and not yet in the store, several trials at once if the store is a server.
+        """Publish what is in the logs and not yet in the store, several runs at once if the store is a server.
 
         Args:
             live: whether a driver is running the study; runs that were marked as interrupted are then running again.
-            may_continue: called before each trial; publishing stops when it returns False.
-            on_progress: called with the number of trials that are left, before the first and after each one.
+            may_continue: called before each run below the study's own; publishing stops when it returns False.
+            on_progress: called with the number of runs that are left, before the first and after each one.
 
         Returns:
             Whether everything is published.
@@ -106,17 +120,17 @@ class Mirror:
         parent = self._publish_study(store, live)
         on_progress(len(self._unpublished))
 
-        def publish_one(trial: TrialRecord) -> bool:
+        def publish_one(child: ChildRun) -> bool:
             if not may_continue():
                 return False
-            with _refusals_logged(f"trial {trial.number}"):
-                self._publish_trial(store, trial, parent, live)
-            del self._unpublished[trial.number]
+            with _refusals_logged(child.title):
+                self._publish_child(store, child, parent, live)
+            self._unpublished.remove(child.key)
             on_progress(len(self._unpublished))
             return True
 
-        waiting = [trial for _, trial in sorted(self._unpublished.items())]
-        # Trials write to different runs. After a failure, `all` ends the iteration, and that cancels what is left.
+        waiting = [child for child in self._children() if child.key in self._unpublished]
+        # Children write to different runs. After a failure, `all` ends the iteration, and that cancels what is left.
         with ThreadPoolExecutor(store.n_connections) as pool:
             if not all((map if store.n_connections == 1 else pool.map)(publish_one, waiting)):
                 return False
@@ -126,17 +140,18 @@ class Mirror:
     def differences(self) -> list[str]:
         """Read the runs back from the store; return what it lacks or shows differently, one line each."""
         runs = list(self.connect().runs(self.experiment_id, (STUDY_KEY, self._key)))
-        return comparison.differences(self.results, runs)
+        return comparison.differences(self.results, self._children(), runs, is_finished=self._is_finished)
 
     def close(self, *, artifacts: bool, is_published: bool = True) -> None:
-        """Leave no run open: the study's run is finished if all trials have ended, other open runs were interrupted.
+        """Leave no run open: the study's run is finished if everything has ended, other open runs were interrupted.
 
         Args:
             artifacts: whether to upload plots, the table of trials and the best configuration, if they have changed.
-            is_published: whether every trial was published. If not, the study's run is marked as interrupted.
+            is_published: whether all runs below it were published. If not, it is marked as interrupted.
         """
         store, parent = self.connect(), self._runs[self._key]
-        ends = {self._trial_key(trial.number): trial.last_event for trial in self.results.trials}
+        ends = {child.key: child.training.last_event for child in self._children()}
+        ended = max([self.results.last_event, *ends.values()])
         for key, run in self._runs.items():
             if run is not parent and run.status == "RUNNING" and not run.is_deleted:
                 self._interrupt(store, key, ends.get(key, time.time()))
@@ -147,29 +162,49 @@ class Mirror:
             self._publish_summary(store, parent)
             if artifacts:
                 self._upload_artifacts(store, parent)
-            if not (self.results.is_complete and is_published):
-                self._interrupt(store, self._key, self.results.last_event)
+            if not (self._is_finished and is_published):
+                self._interrupt(store, self._key, ended)
             else:
                 self._remove_interruption(store, parent)
                 if parent.status != "FINISHED":
-                    self._set_status(store, self._key, "FINISHED", self.results.last_event)
+                    self._set_status(store, self._key, "FINISHED", ended)
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether the study is complete, and so is the confirmation of its winner if that was begun."""
+        return is_finished(self.results, self._trainings.values(), self._confirmed)
+
+    def _children(self) -> list[ChildRun]:
+        return projection.child_runs(self.results, [training for _, training in sorted(self._trainings.items())])
 
     def _read_logs(self) -> None:
         """Read the record of the study, and the logs that have grown since the last call."""
-        self.results = replace(self.results, record=self._folder.read_record())
-        for file in self._folder.logs():
+        record = self._folder.read_record()
+        trials = self._read_grown(self._folder.logs(), record.identity, self._trials)
+        known = tuple(trial for _, trial in sorted(self._trials.items()))
+        self.results = replace(self.results, record=record, trials=known)
+        trainings = self._read_grown(self._folder.confirm.logs(), record.confirm_identity, self._trainings)
+        self._confirmed = read_confirmation_record(self._folder, self.results)
+        self._unpublished |= {projection.trial_key(record, number) for number in trials}
+        self._unpublished |= {projection.confirm_key(record, number) for number in trainings}
+
+    def _read_grown(self, logs: Iterable[Path], identity: str, known: dict[int, TrialRecord]) -> list[int]:
+        """Read the logs that have grown since the last call, into the known trainings; return their numbers."""
+        grown = []
+        for file in logs:
             size, number = file.stat().st_size, int(file.stem)
-            if self._log_sizes.get(number) == size:
+            if self._log_sizes.get(file) == size:
                 continue
-            self._log_sizes[number] = size
+            self._log_sizes[file] = size
             try:
-                trial = read_log(file, self.results.record.identity)
+                training = read_log(file, identity)
             except (ValueError, LookupError) as error:
                 logger.warning("%s cannot be read: %s", file, error)
                 continue
-            if trial is not None:
-                self._trials[number] = self._unpublished[number] = trial
-        self.results = replace(self.results, trials=tuple(trial for _, trial in sorted(self._trials.items())))
+            if training is not None:
+                known[number] = training
+                grown.append(number)
+        return grown
 
     def _publish_study(self, store: Store, live: bool) -> Run:
         """Return the study's own run; create it, describe it, or set it running again if necessary."""
@@ -180,17 +215,17 @@ class Mirror:
             run = self._create(store, self._key, record.name, record.created, tags)
         if not run.is_deleted:
             with _refusals_logged("the study's own run"):
-                if live and run.status != "RUNNING" and not self.results.is_complete:
+                if live and run.status != "RUNNING" and not self._is_finished:
                     self._resume(store, self._key)
                 self._log(store, self._key, [], {} if run.described else projection.study_parameters(record), total)
         return run
 
-    def _publish_trial(self, store: Store, trial: TrialRecord, parent: Run, live: bool) -> None:
-        key = self._trial_key(trial.number)
+    def _publish_child(self, store: Store, child: ChildRun, parent: Run, live: bool) -> None:
+        key, trial = child.key, child.training
         run = self._runs.get(key)
         if run is None:
-            tags = projection.trial_tags(self.results.record, trial) | {"mlflow.parentRunId": parent.id}
-            run = self._create(store, key, f"trial {trial.number:04d}", trial.started, tags)
+            tags = child.tags() | {"mlflow.parentRunId": parent.id}
+            run = self._create(store, key, child.name, trial.started, tags)
         elif run.is_deleted or _is_final(run, trial):
             return
         if INTERRUPTED in run.tags and (live or trial.ending):
@@ -199,7 +234,7 @@ class Mirror:
             # The metrics of an epoch are written in order of their keys, so the last key is there if all are there.
             run.n_steps = max(store.history(run.id, max(trial.history)), default=0) if trial.history else 0
         points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial)
-        parameters = {} if run.described else projection.trial_parameters(trial)
+        parameters = {} if run.described else child.parameters()
         self._log(store, key, points, parameters, projection.ending_tags(trial))
         run.n_steps = trial.n_epochs
         if trial.ending is not None:
@@ -216,15 +251,22 @@ class Mirror:
             parent.n_steps = points[-1].step + 1
 
     def _publish_summary(self, store: Store, parent: Run) -> None:
-        best, note = self.results.best, {NOTE: projection.note(self.results)}
-        if parent.tags.get(NOTE) != note[NOTE]:
-            tags = note | ({"best_trial": str(best.number)} if best else {})
-            self._log(store, self._key, projection.total_points(self.results), {}, tags)
+        best, confirmed = self.results.best, self._confirmed
+        note = {NOTE: projection.note(self.results, confirmed)}
+        if parent.tags.get(NOTE) == note[NOTE]:
+            return
+        verdict = projection.confirmation_tags(confirmed)
+        for name in (name for name in CONFIRMATION_TAGS if name in parent.tags and name not in verdict):
+            self._remove_tag(store, parent, name)  # of a search that has been extended since
+        points = projection.total_points(self.results) + projection.confirmation_points(self.results, confirmed)
+        tags = verdict | ({"best_trial": str(best.number)} if best else {})
+        self._log(store, self._key, points, {}, tags | note)
 
     def _upload_artifacts(self, store: Store, parent: Run) -> None:
         """Upload the artifacts, unless those in the store are up to date."""
         best = self._folder.best.read_bytes() if self._folder.best.exists() else b""
-        digest = projection.artifacts_digest(self.results, best)
+        confirmed = self._confirmed.to_file().encode() if self._confirmed else b""
+        digest = projection.artifacts_digest(self.results, best, confirmed)
         if parent.tags.get(ARTIFACTS) == digest:
             return
         from studies.tracking.plots import draw_plots
@@ -234,14 +276,13 @@ class Mirror:
             (draft / "trials.csv").write_text(projection.trials_csv(self.results), encoding="utf-8")
             if best:
                 (draft / "best.toml").write_bytes(best)
+            if confirmed:
+                (draft / "confirmation.json").write_bytes(confirmed)
             (draft / "plots").mkdir()
             for plot, content in draw_plots(self.results).items():
                 (draft / "plots" / plot).write_bytes(content)
             store.upload(parent.id, draft)
         self._log(store, self._key, [], {}, {ARTIFACTS: digest})
-
-    def _trial_key(self, number: int) -> str:
-        return projection.trial_key(self.results.record, number)
 
     def _create(self, store: Store, key: str, name: str, started: float, tags: dict[str, str]) -> Run:
         user = os.environ.get("USER", "studies")
@@ -285,8 +326,12 @@ class Mirror:
 
     def _remove_interruption(self, store: Store, run: Run) -> None:
         if INTERRUPTED in run.tags:
-            store.delete_tag(run.id, INTERRUPTED)
-            del run.tags[INTERRUPTED]
+            self._remove_tag(store, run, INTERRUPTED)
+
+    @staticmethod
+    def _remove_tag(store: Store, run: Run, name: str) -> None:
+        store.delete_tag(run.id, name)
+        del run.tags[name]
 
 
 def confirm_published(mirror: Mirror) -> None:

@@ -22,6 +22,7 @@ from mlp.errors import ConfigError
 from studies.errors import NotPublishedError, RefusedError, StudyLockedError
 from studies.processes import child_environment
 from studies.records.addresses import MaskingFormatter, mask_secrets, sqlite_url
+from studies.records.confirmation_record import is_finished, read_confirm_trainings, read_confirmation_record
 from studies.records.databases import create_database
 from studies.records.home import Home, StudyFolder
 from studies.records.results import read_results
@@ -30,7 +31,7 @@ from studies.tracking.comparison import differences, missing_epochs
 from studies.tracking.explanation import explain
 from studies.tracking.mirror import Mirror, confirm_published
 from studies.tracking.own_store import own_store, relocate
-from studies.tracking.projection import STUDY_KEY, Point, milliseconds, study_key
+from studies.tracking.projection import STUDY_KEY, Point, child_runs, milliseconds, study_key
 from studies.tracking.publication import mark_published
 from studies.tracking.store import Run
 
@@ -247,6 +248,7 @@ def compare(home: Home, folder: StudyFolder) -> list[str]:
         ConfigError: if the tracking store or a file of the study cannot be read.
     """
     results = read_results(folder)
+    trainings = read_confirm_trainings(folder, results)
     nothing = [f'MLflow has no experiment "{folder.name}"']
     if home.tracking_uri == own_store(home) and not home.mlflow_db.exists():
         return nothing
@@ -256,7 +258,9 @@ def compare(home: Home, folder: StudyFolder) -> list[str]:
         if experiment is None or experiment.lifecycle_stage == "deleted":
             return nothing
         runs = list(store.runs(str(experiment.experiment_id), (STUDY_KEY, study_key(results.record))))
-        return differences(results, runs) + missing_epochs(results, runs, store)
+        children = child_runs(results, trainings)
+        is_over = is_finished(results, trainings, read_confirmation_record(folder, results))
+        return differences(results, children, runs, is_finished=is_over) + missing_epochs(children, runs, store)
 
 
 def experiment_id(home: Home, name: str) -> str | None:

@@ -10,13 +10,14 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from mlp.paths import flatten
 from mlp.records import label
+from studies.records.confirmation_record import ConfirmationRecord
 from studies.records.results import OPEN, StudyResults
 from studies.records.study_record import StudyRecord
 from studies.records.trial_record import TrialRecord
@@ -24,6 +25,7 @@ from studies.records.trial_record import TrialRecord
 VALUE_LENGTH = 5000  # MLflow accepts 6000 characters in a parameter and 8000 in a tag
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set
 BEST_SO_FAR = "best_value"
+CONFIRMATION_TAGS = ("verdict", "confirmed_trial")
 KEY, STUDY_KEY, INTERRUPTED = "studies.key", "studies.study", "interrupted"  # tags
 NOT_PARAMETERS = ("name", "budget", "trials", "target", "patience", "seconds")  # of the study file
 STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -121,15 +123,42 @@ def _limits(record: StudyRecord) -> str:
     return f"at most {' and '.join(trials + trainings)}"
 
 
-def note(results: StudyResults) -> str:
-    """Return the description of a study and its results in Markdown; MLflow shows it above the study's run."""
+def note(results: StudyResults, confirmed: ConfirmationRecord | None) -> str:
+    """Return the description of a study and its results in Markdown; MLflow shows it above the study's run.
+
+    Args:
+        results: the study.
+        confirmed: what the confirmation of its winner says, if it is complete.
+    """
     best, counts = results.best, results.counts()
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state not in OPEN)
     lines = [introduction(results.record), "", f"{results.spent}: {states}."]
     if best is not None:
         lines += ["", f"Best: trial {best.number} with **{best.value:.6g}**.", "", "| parameter | value |", "|---|---|"]
         lines += [f"| `{path}` | {value} |" for path, value in as_texts(best.params).items()]
+    if confirmed is not None:
+        lines += ["", "**Confirmation.** " + " ".join(confirmed.sentences)]
+        lines += ["", "| candidate | | in the search | confirmed mean | trainings |", "|---|---|---|---|---|"]
+        for of in confirmed.candidates:
+            values = ("" if value is None else f"{value:.6g}" for value in (of.search_value, of.mean))
+            lines.append(f"| trial {of.trial} | {of.role} | {' | '.join(values)} | {of.n_pairs} |")
     return "\n".join(lines)
+
+
+def confirmation_tags(confirmed: ConfirmationRecord | None) -> dict[str, str]:
+    """Return the tags of the study's own run that say what the confirmation of its winner says."""
+    if confirmed is None:
+        return {}
+    outcome = confirmed.outcome or "every candidate has failed"
+    winner = {} if confirmed.winner is None else {"confirmed_trial": str(confirmed.winner)}
+    return {"verdict": outcome} | winner
+
+
+def confirmation_points(results: StudyResults, confirmed: ConfirmationRecord | None) -> list[Point]:
+    """Return the mean value of the confirmed winner, by which studies can be sorted."""
+    if confirmed is None or confirmed.value is None:
+        return []
+    return [Point("confirmed_value", confirmed.value, results.n_ended, milliseconds(results.last_event))]
 
 
 def trials_csv(results: StudyResults) -> str:
@@ -158,7 +187,7 @@ def artifacts_digest(results: StudyResults, *files: bytes) -> str:
     return hashlib.sha256(b"\0".join([trials_csv(results).encode(), *files])).hexdigest()[:16]
 
 
-# The run of a trial
+# The runs of trainings
 
 
 def trial_key(record: StudyRecord, number: int) -> str:
@@ -166,20 +195,78 @@ def trial_key(record: StudyRecord, number: int) -> str:
     return f"{study_key(record)}/trial/{number}"
 
 
-def trial_tags(record: StudyRecord, trial: TrialRecord) -> dict[str, str]:
-    """Return the tags that a trial's run has from its start."""
-    seed = {"seed": as_text(trial.config["seed"])} if "seed" in trial.config else {}
-    config = as_text(json.dumps(trial.config))
-    return {"trial": str(trial.number), "config": config, **seed, **_origin_tags(record)}
+def confirm_key(record: StudyRecord, number: int) -> str:
+    """Return the key of the run of a training that confirms the winner."""
+    return f"{study_key(record)}/confirm/{number}"
 
 
-def trial_parameters(trial: TrialRecord) -> dict[str, str]:
-    """Return the searched parameters by dotted path.
+@dataclass(frozen=True)
+class ChildRun:
+    """A training that has a run of its own: a trial, or a training that confirms the winner.
 
-    The other settings are those of base: they are parameters of the study's own run, and part of the tag `config`.
-    A trial 0 outside the space has no searched parameters, so its complete configuration is returned.
+    Attributes:
+        record: the study.
+        training: the training as logged.
+        params: the searched parameters by dotted path.
+        confirms: the trial whose configuration it confirms, and the number of its seed and split; None for a trial.
     """
-    return as_texts(trial.params or flatten(trial.config))
+
+    record: StudyRecord
+    training: TrialRecord
+    params: Mapping[str, Any]
+    confirms: tuple[int, int] | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of the run."""
+        key_of = trial_key if self.confirms is None else confirm_key
+        return key_of(self.record, self.training.number)
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        if self.confirms is None:
+            return f"trial {self.training.number}"
+        return f"confirmation {self.confirms[1]} of trial {self.confirms[0]}"
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        if self.confirms is None:
+            return f"trial {self.training.number:04d}"
+        return f"confirm {self.confirms[0]:04d}-{self.confirms[1]:02d}"
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that the run has from its start."""
+        config = self.training.config
+        seed = {"seed": as_text(config["seed"])} if "seed" in config else {}
+        place = {"trial": str(self.training.number)}
+        if self.confirms is not None:
+            place = {"confirm": "true", "candidate": str(self.confirms[0]), "pair": str(self.confirms[1])}
+        return {**place, "config": as_text(json.dumps(config)), **seed, **_origin_tags(self.record)}
+
+    def parameters(self) -> dict[str, str]:
+        """Return the searched parameters by dotted path.
+
+        The other settings are those of base: they are parameters of the study's own run, and part of the tag `config`.
+        A trial 0 outside the space has no searched parameters, so its complete configuration is returned.
+        """
+        return as_texts(self.params or flatten(self.training.config))
+
+
+def child_runs(results: StudyResults, trainings: Iterable[TrialRecord]) -> list[ChildRun]:
+    """Return everything that has a run below the study's own: the trials, then the trainings that confirm the winner.
+
+    Args:
+        results: the study.
+        trainings: the trainings that confirm the winner.
+    """
+    params = {trial.number: trial.params for trial in results.trials}
+    runs = [ChildRun(results.record, trial, trial.params) for trial in results.trials]
+    for training in trainings:
+        trial, pair = int(training.attributes["trial"]), int(training.attributes["pair"])
+        runs.append(ChildRun(results.record, training, params.get(trial, {}), (trial, pair)))
+    return runs
 
 
 def ending_tags(trial: TrialRecord) -> dict[str, str]:

@@ -35,7 +35,7 @@ def is_published(home: Home, folder: StudyFolder, results: StudyResults) -> bool
 
 def mark_published(home: Home, folder: StudyFolder, results: StudyResults) -> None:
     """Record that these results are in the current tracking store. If the mark is lost, they are published again."""
-    content = {"digest": _digest(home, folder, results), "runs": len(results.trials) + 1}
+    content = {"digest": _digest(home, folder, results), "runs": len(results.trials) + len(folder.confirm.logs()) + 1}
     try:
         write_atomically(_mark(folder), json.dumps(content) + "\n")
     except OSError as error:
@@ -50,5 +50,8 @@ def _digest(home: Home, folder: StudyFolder, results: StudyResults) -> str:
     # The home's own store is not named by its path, because it moves with the home.
     store = "own" if home.tracking_uri == own_store(home) else home.tracking_uri
     best = folder.best.read_bytes() if folder.best.is_file() else b""
-    parts = [store, study_key(results.record), str(len(results.trials)), artifacts_digest(results, best)]
+    confirmed = folder.confirmation.read_bytes() if folder.confirmation.is_file() else b""
+    sizes = ",".join(str(file.stat().st_size) for file in folder.confirm.logs())
+    content = artifacts_digest(results, best, confirmed, sizes.encode())
+    parts = [store, study_key(results.record), str(len(results.trials)), content]
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()

@@ -14,7 +14,7 @@ End of input without an order means that the driver died; the publisher then doe
 The publisher writes its state to its standard output whenever the state changes, one JSON object per line:
 
     {"state": "starting"}                           MLflow is being imported
-    {"state": "publishing", "left": ...}            the store has been reached, so many trials have unpublished events
+    {"state": "publishing", "left": ...}            the store has been reached, so many runs have unpublished events
     {"state": "pending", "error": ...}              the last attempt failed; it is repeated
     {"state": "closing"}                            the trials are published; the study's own run is completed
     {"state": "drained"}                            everything is published and was read back; the exit code will be 0
@@ -141,7 +141,7 @@ class Publisher:
 
     def _progress(self) -> str:
         if "left" in self.state:
-            return f"Publishing to MLflow: {self.state['left']} trials left."
+            return f"Publishing to MLflow: {self.state['left']} runs left."
         if self.state["state"] in ("closing", "drained"):
             return "Publishing to MLflow: all trials are there, the summary and the artifacts follow."
         return "Publishing to MLflow: waiting for its first answer."

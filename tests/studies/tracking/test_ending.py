@@ -174,7 +174,7 @@ def test_a_slow_server_gets_a_study_in_few_calls_while_the_driver_waits_and_is_t
     assert counts["runs/log-batch"] <= 24 + 5
     assert len(proxy.calls) <= 4 * 24 + 25, counts
     assert seconds < 60, f"{len(proxy.calls)} calls"
-    assert any("trials left" in text and "Ctrl-C" in text for text in told)
+    assert any("runs left" in text and "Ctrl-C" in text for text in told)
     assert len(content(server)) == 25
 
 
