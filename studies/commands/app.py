@@ -15,6 +15,7 @@ import typer
 
 from mlp.errors import ConfigError, one_line
 from studies.commands.data_commands import data
+from studies.commands.evidence_commands import reproduce
 from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
 from studies.commands.study_commands import check, delete, export, list_studies, run, show, sync, ui
@@ -43,7 +44,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help texts contain [base]; plain pages also need half the time
 )
-for command in (data, init, run, list_studies, show, ui, export, train, predict, evaluate, check, sync, delete):
+for command in (
+    data,
+    init,
+    run,
+    list_studies,
+    show,
+    ui,
+    export,
+    reproduce,
+    train,
+    predict,
+    evaluate,
+    check,
+    sync,
+    delete,
+):
     app.command(command.__name__.partition("_")[0], cls=PlainCommand)(accept_places(command))
 
 

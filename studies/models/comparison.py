@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mlp.data import Dataset
@@ -45,7 +45,8 @@ def compare(
     if not is_same:
         return Comparison(warnings=data)
     result = tuple(_result_differences(training, provenance))
-    environment = tuple(_environment_differences(provenance))
+    recorded = {"cpu": provenance.cpu, "blas": provenance.blas, **provenance.versions}
+    environment = tuple(environment_differences(recorded))
     # Another machine explains another result, but not other data.
     if result and environment and not data:
         return Comparison(False, warnings=result + environment)
@@ -67,12 +68,14 @@ def _result_differences(training: Training | CrossValidation, provenance: Proven
             yield _difference(name, value, recorded)
 
 
-def _environment_differences(provenance: Provenance) -> Iterator[str]:
+def environment_differences(recorded: Mapping[str, str]) -> Iterator[str]:
     """Yield differences of processor, library and versions, which explain different last bits.
 
     The order of summation and the approximation of functions depend on them.
+
+    Args:
+        recorded: the recorded `cpu` and `blas`, and the versions of libraries by name.
     """
-    recorded = {"cpu": provenance.cpu, "blas": provenance.blas, **provenance.versions}
     for name, value in {**machine(), **versions()}.items():
         if name in recorded and recorded[name] != value:
             yield f"{_difference(name, value, recorded[name])} The last bits may differ."
