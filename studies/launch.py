@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from studies.records.home import Home
 from studies.records.results import StudyResults, read_results
 from studies.records.study_record import StudyRecord
 from studies.running.driver import Driver
-from studies.running.engines import AbstractEngine, EngineName, open_engine
+from studies.running.engines import AbstractEngine, EngineName, n_cores, open_engine
 from studies.running.fixed_trainings import FixedTrainings
 from studies.running.ledger import Ledger
 from studies.running.live_trial import Snapshot
@@ -151,7 +150,7 @@ def run_study(
                 seconds = time.monotonic() - started
                 return Launch(results, "already complete", 0, export, pending, seconds, published_late=is_late)
         # What takes long to start comes first: the processes start up while this one reads its databases.
-        n_workers = min(workers or _n_cores(), spec.study.parallelism)
+        n_workers = min(workers or n_cores(), spec.study.parallelism)
         opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
         stack.callback(opened.shutdown)
         environment = {**plan.record.machine, "numpy": plan.record.versions["numpy"]}
@@ -244,7 +243,7 @@ def _confirm(
     def driver(trainings: FixedTrainings) -> Driver:
         return Driver(trainings, engine, plan.data, on_change=on_change, should_stop=stop.is_due)
 
-    confirmation = confirm_winner(results, plan.epoch_cost, environment, engine.n_workers, driver)
+    confirmation = confirm_winner(results, environment, engine.n_workers, driver)
     return confirmation is None or confirmation.is_complete
 
 
@@ -273,7 +272,3 @@ def _finish_publishing(publisher: Publisher, stop: StopRequest, notify: Callable
 
 def _ignore(_: str) -> None:
     """Drop a notice that nobody wants."""
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,7 @@ import typer
 
 from mlp.errors import ConfigError, one_line
 from studies.commands.data_commands import data
-from studies.commands.evidence_commands import reproduce
+from studies.commands.evidence_commands import audit, reproduce
 from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
 from studies.commands.study_commands import check, delete, export, list_studies, run, show, sync, ui
@@ -53,6 +53,7 @@ for command in (
     ui,
     export,
     reproduce,
+    audit,
     train,
     predict,
     evaluate,

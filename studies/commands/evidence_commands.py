@@ -1,4 +1,4 @@
-"""The commands about what to believe of a study: `reproduce`, `audit`."""
+"""The commands about what to believe of a study: `reproduce` and `audit`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.options import DataDirOption, HomeOption, StudyArgument
+from studies.commands.options import DataDirOption, HomeOption, StudyArgument, in_range
 from studies.commands.terminal import open_console, print_line
 
 
@@ -33,3 +33,47 @@ def reproduce(
     epochs = f"{found.n_epochs} epoch{'s' if found.n_epochs != 1 else ''}"
     value = "" if found.value is None else f", value {found.value!r}"
     print_line(console, f"Reproduced exactly: {epochs}{value}.{weights}", style="green")
+
+
+def audit(
+    name: StudyArgument,
+    trials: Annotated[
+        int, typer.Option(metavar="N", callback=in_range(1), help="How many of the pruned trials are trained.")
+    ] = 20,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", callback=in_range(1), help="Worker processes. Default: one per core.")
+    ] = None,
+    home: HomeOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Train a sample of the pruned trials to the end: would any have beaten the best one?"""
+    from studies.commands.progress import progress
+    from studies.commands.views import duration
+    from studies.evidence.audit import audit as train_sample
+    from studies.records.results import load_study
+
+    console = open_console()
+    results = load_study(name, home)
+    with progress(console) as shown:
+        found = train_sample(results, trials=trials, workers=workers, data_dir=data_dir, on_change=shown.update)
+    share, low, high = found.share_better()
+    number, value = found.best
+    n = len(found.values)
+    print_line(console, f"{n} of {found.n_pruned} pruned trials were trained to the end.")
+    interval = "" if n >= found.n_pruned else f" (95 % interval: {100 * low:.0f} to {100 * high:.0f} %)"
+    print_line(
+        console,
+        f"{len(found.better)} of them, {100 * share:.0f} %{interval}, are better than trial {number}, "
+        f"the best of the search with {value:.4f}.",
+    )
+    if found.better:
+        best = found.better[0]
+        print_line(console, f"The best of them is trial {best}, which is better by {found.regret:.4f}.")
+    print_line(
+        console,
+        f"Pruning saved {found.saved_epochs} epochs, about {duration(found.saved_seconds)} of compute time, "
+        f"and the search has trained {results.n_epochs}.",
+    )
+    if not found.is_complete:
+        print_line(console, "The audit was interrupted. Run it again to complete it.", style="yellow")
+        raise typer.Exit(130)

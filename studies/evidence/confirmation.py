@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mlp.config import TrainConfig
 from studies.evidence.statistics import overlap_of
 from studies.evidence.verdict import Candidate, Role, Verdict, judge, missing
 from studies.records.results import StudyResults, rank
@@ -70,7 +69,8 @@ def training_of(results: StudyResults, trial: int, pair: int) -> FixedTraining:
     """Return the training of a trial's configuration on a pair."""
     seed = pair_seed(int(results.record.study["seed"]), pair)
     config = replace(results.config(trial), seed=seed)
-    return FixedTraining(trial * MOST_PAIRS + pair, config, {"trial": trial, "pair": pair})
+    cost = results.trial(trial).place.epoch_cost
+    return FixedTraining(trial * MOST_PAIRS + pair, config, cost, {"trial": trial, "pair": pair})
 
 
 def read_training(results: StudyResults, trial: int, pair: int) -> TrialRecord | None:
@@ -107,7 +107,6 @@ def read_confirmation(results: StudyResults) -> Confirmation | None:
 
 def confirm_winner(
     results: StudyResults,
-    epoch_cost: Callable[[TrainConfig], int],
     machine: Mapping[str, str],
     parallelism: int,
     run: Callable[[FixedTrainings], Driver],
@@ -116,7 +115,6 @@ def confirm_winner(
 
     Args:
         results: the study, as read from its folder.
-        epoch_cost: returns the virtual cost of one epoch of a configuration.
         machine: the machine that computes, as logs name it.
         parallelism: how many trainings run at the same time; the result does not depend on it.
         run: returns a driver for the trainings of a stage.
@@ -127,7 +125,7 @@ def confirm_winner(
             return confirmation
         trainings = [training_of(results, trial, pair) for trial, pair in confirmation.missing]
         folder, identity = results.folder.confirm, results.record.confirm_identity
-        stage = FixedTrainings(trainings, folder, results.metric, epoch_cost, identity, machine, parallelism)
+        stage = FixedTrainings(trainings, folder, results.metric, identity, machine, parallelism)
         if not run(stage).run():
             return read_confirmation(results)
 

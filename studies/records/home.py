@@ -207,6 +207,11 @@ class StudyFolder:
         """The trainings that confirm the winner."""
         return TrainingFolder(self.root / "confirm")
 
+    @property
+    def audit(self) -> TrainingFolder:
+        """The pruned trials that an audit has trained to their end."""
+        return TrainingFolder(self.root / "audit")
+
     def log(self, number: int) -> Path:
         """Return the event log of a trial."""
         return self.trainings.log(number)

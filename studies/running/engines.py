@@ -160,6 +160,11 @@ def open_engine(name: EngineName, n_workers: int) -> AbstractEngine:
     return InProcess() if name == "in-process" else LocalProcesses(n_workers)
 
 
+def n_cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def failure_class(error: BaseException) -> str:
     """Return the reason that is recorded for a failed trial: `worker_lost`, `out_of_memory` or an exception's name."""
     if isinstance(error, WorkerLostError):

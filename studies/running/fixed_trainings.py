@@ -6,7 +6,7 @@ study has, and is resumed from them; the steps of a log count its own events onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +26,13 @@ class FixedTraining:
     Attributes:
         number: its number, which names its log.
         config: its configuration.
+        epoch_cost: the virtual cost of one epoch.
         attributes: what else its log says of it.
     """
 
     number: int
     config: TrainConfig
+    epoch_cost: int
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -41,7 +43,6 @@ class FixedTrainings(AbstractLedger):
         trainings: the trainings.
         folder: the folder of their logs and checkpoints.
         metric: the metric that decides.
-        epoch_cost: returns the virtual cost of one epoch of a configuration.
         identity: the identity with which their logs begin.
         machine: the machine that computes new epochs, as logs name it.
         parallelism: how many of them run at the same time.
@@ -56,7 +57,6 @@ class FixedTrainings(AbstractLedger):
         trainings: Sequence[FixedTraining],
         folder: TrainingFolder,
         metric: str,
-        epoch_cost: Callable[[TrainConfig], int],
         identity: str,
         machine: Mapping[str, str],
         parallelism: int,
@@ -66,7 +66,6 @@ class FixedTrainings(AbstractLedger):
         self.parallelism = parallelism
         self._folder = folder
         self._metric = metric
-        self._epoch_cost = epoch_cost
         self._identity = identity
         self._machine = machine
         self._stage = stage
@@ -80,7 +79,7 @@ class FixedTrainings(AbstractLedger):
         if not self._waiting:
             return None
         training = self._waiting.pop(0)
-        config, cost = training.config, self._epoch_cost(training.config)
+        config, cost = training.config, training.epoch_cost
         log = TrialLog(self._folder.log(training.number), self._identity, self._machine)
         trial = LiveTrial(training.number, config, now, cost, log, config.epochs)
         was_started = log.record is not None
