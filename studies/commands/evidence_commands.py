@@ -16,7 +16,7 @@ def reproduce(
     home: HomeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Train a trial again and compare every metric and the weights with its record."""
+    """Train a trial again and compare it with its record."""
     from studies.evidence.reproduce import reproduce as train_again
     from studies.records.results import load_study
 
@@ -46,7 +46,7 @@ def audit(
     home: HomeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Train a sample of the pruned trials to the end: would any have beaten the best one?"""
+    """Train pruned trials to the end to see what was missed."""
     from studies.commands.progress import progress
     from studies.commands.views import duration
     from studies.evidence.audit import audit as train_sample
