@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from studies.check import check_study
+from studies.records.confirmation_record import read_confirm_trainings
 from studies.records.home import Home
 from studies.records.results import load_study
 from tests.kill_points import LAST
@@ -30,7 +31,8 @@ sampler = {{ name = "tpe", startup_trials = 3 }}
 pruner = {{ name = "asha", min_epochs = 1, factor = 2 }}
 
 [confirm]
-enabled = false
+top = 1
+seeds = 2
 
 [base]
 epochs = 2
@@ -58,9 +60,10 @@ def kill_at(mode: str, source: Path, folder: Path, first: int) -> list[dict[str,
 
 def table(home: Home) -> list[Any]:
     """Return everything that the logs record, except times, and that Optuna's rows are the same is in `check_study`."""
+    results = load_study("digits", home.root)
     return [
         (trial.number, trial.params, trial.state, trial.value, trial.history, trial.place, trial.attributes)
-        for trial in load_study("digits", home.root).trials
+        for trial in (*results.trials, *read_confirm_trainings(home.study("digits"), results))
     ]
 
 
@@ -73,14 +76,16 @@ def test_a_study_that_is_killed_at_a_durable_write_and_run_again_is_the_undistur
     (tmp_path / "study.toml").write_text(STUDY)
     kills = kill_at("run", tmp_path / "study.toml", tmp_path / "homes", first)
     undisturbed = table(Home(tmp_path / "homes" / "undisturbed"))
+    verdict = Home(tmp_path / "homes" / "undisturbed").study("digits").confirmation.read_bytes()
     assert {trial[2] for trial in undisturbed} >= {"complete", "failed"}
     for kill in kills:
         assert kill["then"] in ("complete", "already complete"), kill
         home = Home(tmp_path / "homes" / str(kill["number"]))
         assert table(home) == undisturbed, kill
         assert check_study(home, "digits").differences == [], kill
-        assert home.study("digits").best.exists(), kill
-        left = [path.name for path in home.study("digits").trials.iterdir() if path.suffix == ".npz"]
+        assert home.study("digits").best.is_file(), kill
+        assert home.study("digits").confirmation.read_bytes() == verdict, kill
+        left = [path.name for path in home.study("digits").root.rglob("*.npz")]
         assert left == [], kill
 
 
