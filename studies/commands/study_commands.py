@@ -151,6 +151,20 @@ def _show_confirmation(console: Console, results: StudyResults) -> None:
         console.print()
 
 
+def _show_advice(console: Console, results: StudyResults) -> None:
+    from studies.evidence.advice import LEAST_FOR_IMPORTANCE, advice
+    from studies.evidence.confirmation import read_confirmation
+    from studies.tracking.plots import parameter_importances
+
+    n_complete = results.counts()["complete"]
+    importances = parameter_importances(results) if n_complete >= LEAST_FOR_IMPORTANCE else {}
+    found = advice(results, read_confirmation(results), importances)
+    for piece in found:
+        print_line(console, f"- {piece.text}")
+    if found:
+        console.print()
+
+
 def _progress_made(launch: Launch) -> str:
     """Return what a study that stopped early keeps; and that the time was too short, if it has computed nothing."""
     if launch.status == "out of time" and not launch.n_epochs:
@@ -221,6 +235,7 @@ def show(
         console.print(study_view(results, top, console.width))
         console.print()
         _show_confirmation(console, results)
+        _show_advice(console, results)
         _point_to_first_trial(console, results, Home.find(home))
     else:
         console.print(trial_view(results, results.trial(trial)))

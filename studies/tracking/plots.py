@@ -46,7 +46,7 @@ def history_figure(results: StudyResults) -> Figure:
     figure, axes = _figure(f"{results.name}: {results.metric} by trial", HEIGHT)
     groups = {
         "complete": [trial for trial in results.trials if trial.state == "complete"],
-        "pruned": [trial for trial in results.trials if _is_pruned(trial, "pruner")],
+        "pruned": [trial for trial in results.trials if _is_pruned(trial, "pruner", "not_promoted", "stopped")],
         "diverged": [trial for trial in results.trials if _is_pruned(trial, "diverged")],
         "undefined": [trial for trial in results.trials if _is_pruned(trial, "undefined")],
         "failed": [trial for trial in results.trials if trial.state == "failed"],
@@ -197,8 +197,8 @@ def _draw_best(axes: Axes, results: StudyResults) -> None:
         axes.plot(steps, values, drawstyle="steps-post", color=BEST, linewidth=1.6, label=text, zorder=2)
 
 
-def _is_pruned(trial: TrialRecord, reason: str) -> bool:
-    return trial.ending is not None and trial.state == "pruned" and trial.ending.reason == reason
+def _is_pruned(trial: TrialRecord, *reasons: str) -> bool:
+    return trial.ending is not None and trial.state == "pruned" and trial.ending.reason in reasons
 
 
 def _values(trials: Sequence[TrialRecord]) -> list[float]:
