@@ -57,7 +57,7 @@ def search(spec: StudySpec, dataset: Dataset, *, trainings: int) -> TrainConfig:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction=spec.direction,
-        sampler=spec.study.sampler.build(spec.study.seed, 0, 1),
+        sampler=spec.study.sampler.build(spec.space, spec.study.seed, 0, 1),
         pruner=spec.study.pruner.build(),
     )
     study.enqueue_trial(dict(spec.space.params_of_base() or {}))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -26,11 +24,7 @@ from studies.running.ledger import Ledger
 from studies.running.live_trial import Snapshot
 from studies.running.storage import StudyTable, open_storage
 from studies.search.pruners import NoPruner, pruners
-from studies.search.samplers import AbstractSampler, samplers, trial_seed
 from studies.search.spec import StudySpec, make_spec
-
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
 
 NAME = "small"
 IDENTITY = "the identity of the small study"
@@ -61,35 +55,6 @@ PRUNING = [name for name in pruners if pruners.lookup(name) is not NoPruner]
 STOPPING = [name for name in PRUNING if not pruners.decode(name).rungs(100)]  # without pauses, by Optuna's own rules
 
 Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class QuasiRandom(AbstractSampler):
-    """A sampler with a memory: the next point of a scrambled Sobol sequence, whose position is kept by the study."""
-
-    def build(self, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
-        """Return a sampler whose sequence is the study's; what is outside the sequence is drawn for each trial."""
-        return sobol_sampler(study_seed, trial_seed(study_seed, trial))
-
-
-def sobol_sampler(sequence_seed: int, independent_seed: int) -> BaseSampler:
-    """Return Optuna's sampler of a scrambled Sobol sequence."""
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import QMCSampler, RandomSampler
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        independent = RandomSampler(seed=independent_seed)
-        return QMCSampler(
-            scramble=True, seed=sequence_seed, independent_sampler=independent, warn_independent_sampling=False
-        )
-
-
-@pytest.fixture
-def quasi_random(monkeypatch: pytest.MonkeyPatch) -> AbstractSampler:
-    """A sampler with a memory, registered for one test."""
-    monkeypatch.setattr(samplers, "_parts", dict(samplers._parts))
-    return samplers.register("quasi_random_for_tests")(QuasiRandom)()
 
 
 def most_eager(pruner: str) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class StudyView:
 
     def _sampler(self, number: int) -> BaseSampler:
         study = self._spec.study
-        return study.sampler.build(study.seed, number, study.parallelism)
+        return study.sampler.build(self._spec.space, study.seed, number, study.parallelism)
 
     def _snapshot(self, *new: FrozenTrial) -> _Snapshot:
         direction = StudyDirection.MAXIMIZE if self._spec.direction == "maximize" else StudyDirection.MINIMIZE

@@ -6,8 +6,9 @@ such as `leaky_relu(slope=0.1)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mlp.errors import ConfigError, shown
@@ -60,6 +61,25 @@ class Range:
         """Return the values that are checked before a study begins: both ends."""
         return (self.low, self.high)
 
+    def n_points(self) -> int | None:
+        """Return the number of values, or None if there is no end of them."""
+        step = self.step or (1 if self.is_int else None)
+        if step is None:
+            return 1 if self.low == self.high else None
+        return round((self.high - self.low) / step) + 1
+
+    def points(self, n: int | None = None) -> Sequence[Label]:
+        """Return all values in ascending order; of a range without step, `n` values at equal distances."""
+        n_values = self.n_points() or n
+        if self.is_int:
+            return range(int(self.low), int(self.high) + 1, int(self.step or 1))
+        if self.step is not None and n_values is not None:
+            low, step = Decimal(str(self.low)), Decimal(str(self.step))  # 0.3 instead of 0.1 + 0.1 + 0.1
+            return [float(low + i * step) for i in range(n_values)]
+        if n_values is None:
+            raise ValueError("a range without step needs the number of values.")
+        return values_between(self.low, self.high, n_values, log=self.log)
+
     def value_of(self, label: Label) -> Any:
         """Return the value of a label: the same number."""
         return label
@@ -106,6 +126,14 @@ class Choices:
         """Return the labels that are checked before a study begins: all of them."""
         return tuple(self.values)
 
+    def n_points(self) -> int:
+        """Return the number of choices."""
+        return len(self.values)
+
+    def points(self, n: int | None = None) -> Sequence[Label]:
+        """Return the labels of all choices, whatever `n` is."""
+        return tuple(self.values)
+
     def value_of(self, label: Label) -> Any:
         """Return the choice with this label."""
         return self.values[label]
@@ -125,6 +153,15 @@ class Choices:
     def to_mapping(self) -> dict[str, Any]:
         """Return the choices as the study file writes them."""
         return {"choices": list(self.values.values())}
+
+
+def values_between(low: float, high: float, n: int, *, log: bool) -> list[float]:
+    """Return `n` values from `low` to `high` at equal distances, on a logarithmic scale if `log` is true."""
+    if log:
+        between = [low * (high / low) ** (i / (n - 1)) for i in range(1, n - 1)]
+    else:
+        between = [low + (high - low) * (i / (n - 1)) for i in range(1, n - 1)]
+    return [low, *between, high][:n]
 
 
 def part_name(value: Any) -> str | None:

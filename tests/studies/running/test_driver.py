@@ -16,7 +16,6 @@ from sqlalchemy import event
 from studies.running.driver import Driver
 from studies.running.engines import InProcess, LocalProcesses
 from studies.running.live_trial import Snapshot
-from studies.search.samplers import AbstractSampler, samplers
 from studies.search.spec import StudySpec
 from tests.studies.running.driver_data import (
     TRIALS,
@@ -28,7 +27,6 @@ from tests.studies.running.driver_data import (
 )
 from tests.study_data import (
     PRUNING,
-    STUDY,
     most_eager,
     open_ledger,
     rows,
@@ -110,17 +108,9 @@ def check_resume(spec: StudySpec, root: Path, digits: Path) -> None:
     assert trial_table(root / "stopped") == trial_table(root / "at once")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in samplers if name != STUDY["sampler"]["name"]])
-def test_a_stopped_study_resumes_with_any_sampler(tmp_path: Path, digits: Path, name: str) -> None:
-    check_resume(small_study({"sampler": name, "trials": 5}), tmp_path, digits)
-
-
-def test_a_stopped_study_continues_the_sequence_of_a_sampler_with_a_memory(
-    tmp_path: Path, digits: Path, quasi_random: AbstractSampler
-) -> None:
+def test_a_stopped_study_continues_the_sequence_of_a_sampler_with_a_memory(tmp_path: Path, digits: Path) -> None:
     rates = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.3, "log": True}}
-    check_resume(small_study({"sampler": quasi_random, "trials": 5}, space=rates), tmp_path, digits)
+    check_resume(small_study({"sampler": "quasi_random", "trials": 5}, space=rates), tmp_path, digits)
     positions = [row.system_attrs.get("study_attributes", {}).values() for row in rows(tmp_path / "stopped")]
     assert [list(changes) for changes in positions] == [[], [0], [1], [2], [3]]
 

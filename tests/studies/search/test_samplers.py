@@ -1,52 +1,53 @@
-"""The contract of samplers and pruners: the seed decides, no trial is pruned too early, and a bad one is pruned."""
+"""The contract of samplers: the seed decides, and a finite space ends."""
 
 from __future__ import annotations
 
-import random
+import sys
+from typing import Any
 
 import optuna
 import pytest
 
 from mlp.errors import ConfigError
-from studies.search.pruners import AbstractPruner, Median, NoPruner, SuccessiveHalving, pruners
-from studies.search.samplers import AbstractSampler, Tpe, samplers, trial_seed
-from tests.study_data import STOPPING
-
-EPOCHS = 8
+from studies.search.points import Points, point_key
+from studies.search.samplers import (
+    AbstractSampler,
+    Auto,
+    BruteForce,
+    Gp,
+    Grid,
+    Random,
+    Tpe,
+    samplers,
+    trial_seed,
+)
+from tests.studies.search.sampler_data import (
+    CONDITIONAL,
+    CONDITIONAL_FINITE,
+    FLAT,
+    FLAT_FINITE,
+    SAMPLERS,
+    space_of,
+    suitable,
+)
+from tests.study_data import small_study
 
 
 def suggestions(
     sampler: AbstractSampler, seed: int, *, parallelism: int = 1, trials: int = 15
 ) -> list[dict[str, float]]:
     """Return what a sampler suggests on a fixed surface; it is built for each trial, as in a study."""
+    space = space_of(suitable(sampler, FLAT, FLAT_FINITE))
     study = optuna.create_study(direction="maximize")
     for number in range(trials):
-        study.sampler = sampler.build(seed, number, parallelism)
+        study.sampler = sampler.build(space, seed, number, parallelism)
         trial = study.ask()
-        x, kind = trial.suggest_float("x", 0.0, 1.0), trial.suggest_categorical("kind", ["a", "b"])
-        study.tell(trial, -((x - 0.3) ** 2) + (kind == "a"))
+        params = space.suggest(trial)
+        study.tell(trial, -((2 * params["network.dropout"] - 0.3) ** 2) + (params["network.activation"] == "relu"))
     return [trial.params for trial in study.trials]
 
 
-def study_with(pruner: AbstractPruner, direction: str) -> optuna.Study:
-    return optuna.create_study(
-        direction=direction, pruner=pruner.build(), sampler=samplers.decode("random").build(0, 0, 1)
-    )
-
-
-def run_trial(study: optuna.Study, curve: list[float]) -> int | None:
-    """Report a curve, epochs counted from 1; return the epoch at which the trial was pruned, if it was."""
-    trial = study.ask()
-    for epoch, value in enumerate(curve, start=1):
-        trial.report(value, epoch)
-        if trial.should_prune():
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            return epoch
-    study.tell(trial, curve[-1])
-    return None
-
-
-@pytest.mark.parametrize("name", list(samplers))
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_the_seed_of_the_study_decides_what_a_sampler_suggests(name: str) -> None:
     sampler = samplers.decode(name)
     assert suggestions(sampler, 1) == suggestions(sampler, 1)
@@ -59,21 +60,23 @@ def test_trials_have_independent_seeds() -> None:
     assert trial_seed(0, 1) == 673228719  # recorded trial tables depend on it
 
 
-@pytest.mark.parametrize("name", list(samplers))
+@pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("parallelism", [1, 4])
 def test_a_sampler_suggests_while_other_trials_are_running(name: str, parallelism: int) -> None:
+    sampler = samplers.decode(name)
+    space = space_of(suitable(sampler, CONDITIONAL, CONDITIONAL_FINITE))
     study = optuna.create_study()
     for number in range(16):
-        study.sampler = samplers.decode(name).build(0, number, parallelism)
+        study.sampler = sampler.build(space, 0, number, parallelism)
         trial = study.ask()
-        assert 1e-4 <= trial.suggest_float("x", 1e-4, 1.0, log=True) <= 1.0
+        assert space.configure(space.suggest(trial)).network.dropout <= 0.5
         if number % 3:
             study.tell(trial, number)
 
 
 def test_tpe_starts_to_learn_after_its_startup_trials() -> None:
     def good(sampler: AbstractSampler) -> int:
-        return sum(params["kind"] == "a" for params in suggestions(sampler, 5, trials=40)[10:])
+        return sum(params["network.activation"] == "relu" for params in suggestions(sampler, 7, trials=40)[10:])
 
     assert suggestions(Tpe(startup_trials=15), 5) == suggestions(Tpe(startup_trials=50), 5)
     assert good(samplers.decode("random")) <= 20 < 23 <= good(Tpe(startup_trials=4))
@@ -82,75 +85,116 @@ def test_tpe_starts_to_learn_after_its_startup_trials() -> None:
 def test_tpe_avoids_what_running_trials_try() -> None:
     """With a constant liar, running trials count as bad ones, so simultaneous suggestions differ more."""
     spread = {}
+    space = space_of({"network.dropout": {"low": 0.0, "high": 0.5}})
     for parallelism in (1, 8):
         study = optuna.create_study()
         for number in range(20):
-            study.sampler = Tpe(startup_trials=5).build(0, number, parallelism)
+            study.sampler = Tpe(startup_trials=5).build(space, 0, number, parallelism)
             trial = study.ask()
             study.tell(trial, (trial.suggest_float("x", 0.0, 1.0) - 0.3) ** 2)
         asked = []
         for number in range(20, 28):
-            study.sampler = Tpe(startup_trials=5).build(0, number, parallelism)
+            study.sampler = Tpe(startup_trials=5).build(space, 0, number, parallelism)
             asked.append(study.ask().suggest_float("x", 0.0, 1.0))
         spread[parallelism] = max(asked) - min(asked)
     assert spread[8] > spread[1]
 
 
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("min_epochs", [1, 2, 3, 5])
-@pytest.mark.parametrize("name", STOPPING)
-def test_no_trial_is_pruned_before_the_minimum_of_epochs(name: str, min_epochs: int, direction: str) -> None:
-    dice = random.Random(min_epochs)
-    study = study_with(pruners.decode({"name": name, "min_epochs": min_epochs}), direction)
-    levels = [dice.random() for _ in range(60)]
-    pruned_at = [run_trial(study, [level + 0.1 * dice.random() for _ in range(EPOCHS)]) for level in levels]
-    assert min(epoch for epoch in pruned_at if epoch is not None) == min_epochs
+FINITE = [name for name in samplers if samplers.decode(name).most_trials(space_of(FLAT_FINITE)) is not None]
 
 
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("name", STOPPING)
-def test_a_clearly_bad_trial_is_pruned_and_a_clearly_good_one_is_not(name: str, direction: str) -> None:
-    sign = 1.0 if direction == "maximize" else -1.0
-    study = study_with(pruners.decode({"name": name, "min_epochs": 2}), direction)
-    for number in range(12):
-        run_trial(study, [sign * (0.5 + 0.01 * number + 0.01 * epoch) for epoch in range(EPOCHS)])
-    assert run_trial(study, [sign * -1.0] * EPOCHS) == 2
-    assert run_trial(study, [sign * 2.0] * EPOCHS) is None
+@pytest.mark.parametrize("name", FINITE)
+def test_a_finite_sampler_tries_every_configuration_once(name: str) -> None:
+    sampler = samplers.decode(name)
+    asked = suggestions(sampler, 0, trials=22)
+    assert len({repr(sorted(params.items())) for params in asked}) == 22
+    assert sampler.most_trials(space_of(FLAT_FINITE), given=()) == 22
 
 
-def test_the_pruner_none_lets_every_trial_finish() -> None:
-    study = study_with(NoPruner(), "maximize")
-    assert [run_trial(study, [-float(number)] * EPOCHS) for number in range(12)] == [None] * 12
+def test_the_points_of_a_space_are_counted_as_they_are_listed() -> None:
+    for table, n_values in ((FLAT_FINITE, None), (CONDITIONAL_FINITE, None), (CONDITIONAL, 3), (FLAT, 2)):
+        points = Points(space_of(table), n_values)
+        listed = list(points)
+        assert points.count() == len(listed) == len({point_key(point) for point in listed})
+        assert all(point in points for point in listed)
+    assert Points(space_of(CONDITIONAL_FINITE)).count() == 3 * 2 * (1 + 3)
+    assert Points(space_of(FLAT)).endless == ["network.dropout"]
 
 
-def test_the_median_pruner_waits_for_complete_trials() -> None:
-    study = study_with(Median(startup_trials=3, min_epochs=1), "maximize")
-    assert [run_trial(study, [-float(number)] * EPOCHS) for number in range(6)] == [None, None, None, 1, 1, 1]
+def test_trials_that_are_given_count_once() -> None:
+    space, on_point = space_of(FLAT_FINITE), {"network.dropout": 0.25, "network.activation": "relu"}
+    assert Grid().most_trials(space, [on_point]) == 22
+    assert Grid().most_trials(space, [on_point, on_point]) == 23
+    assert Grid().most_trials(space, [None]) == 23
+    assert Grid(points=3).most_trials(space_of(FLAT), [on_point]) == 6
+    assert Grid(points=2).most_trials(space_of(FLAT), [on_point]) == 5
+    assert Random().most_trials(space, [on_point]) is None
 
 
-def test_successive_halving_keeps_one_in_factor_at_each_rung() -> None:
-    study = study_with(SuccessiveHalving(min_epochs=1, factor=2), "maximize")
-    values = random.Random(0).sample(range(1000), 200)
-    pruned_at = [run_trial(study, [float(value)] * EPOCHS) for value in values]
-    rungs = [epoch for epoch in pruned_at if epoch is not None]
-    assert set(rungs) == {1, 2, 4, 8}
-    past = [sum(epoch is None or epoch > rung for epoch in pruned_at) for rung in (1, 2, 4)]
-    assert 80 <= past[0] <= 120
-    assert past == sorted(past, reverse=True)
+def test_a_grid_has_the_ends_of_each_range() -> None:
+    points = list(Points(space_of(CONDITIONAL), 3))
+    assert {point["network.dropout"] for point in points} == {0.0, 0.25, 0.5}
+    rates = sorted({point["optimizer.learning_rate"] for point in points})
+    assert (rates[0], rates[-1]) == (1e-4, 0.3)
+    assert rates[1] == pytest.approx((1e-4 * 0.3) ** 0.5)
 
 
 @pytest.mark.parametrize(
-    ("family", "value", "problem"),
+    ("sampler", "table", "problem"),
     [
-        (samplers, "tpf", 'there is no sampler called "tpf". Did you mean "tpe"? Available: '),
-        (samplers, {"name": "tpe", "startup_trials": 0}, '"startup_trials": must be at least 1, got 0.'),
-        (pruners, "mean", 'there is no pruner called "mean".'),
-        (pruners, {"name": "median", "min_epochs": 0}, '"min_epochs": must be at least 1, got 0.'),
-        (pruners, {"name": "successive_halving", "factor": 1}, '"factor": must be at least 2, got 1.'),
-        (pruners, {"name": "none", "min_epochs": 1}, '"min_epochs": is not a field of the pruner "none".'),
+        (Grid(), FLAT, 'the sampler "grid" needs a finite space, but "network.dropout" has no step. Give it a step'),
+        (BruteForce(), FLAT, 'the sampler "brute_force" needs a finite space, but "network.dropout" has no step.'),
+        (
+            Grid(),
+            {"batch_size": {"low": 1, "high": 1000}, "epochs": {"low": 1, "high": 1000}},
+            'the sampler "grid" may have at most 100000 points, and this space has 1000000.',
+        ),
     ],
 )
-def test_an_unknown_name_or_a_wrong_option_is_an_error(family: object, value: object, problem: str) -> None:
+def test_a_space_that_a_sampler_cannot_search_is_an_error(sampler: AbstractSampler, table: Any, problem: str) -> None:
     with pytest.raises(ConfigError) as error:
-        family.decode(value)
+        sampler.check(space_of(table))
+    assert str(error.value).startswith(problem)
+
+
+def test_a_sampler_is_checked_when_the_study_file_is_read() -> None:
+    with pytest.raises(ConfigError, match=r'^\[study\] "sampler": the sampler "grid" needs a finite space'):
+        small_study({"sampler": "grid"})
+
+
+def test_a_gaussian_process_without_pytorch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match="needs PyTorch: pip install torch"):
+        Gp().check(space_of(FLAT))
+
+
+@pytest.mark.slow
+def test_a_gaussian_process_leaves_the_number_of_threads_as_it_was() -> None:
+    torch = pytest.importorskip("torch")
+    n_threads = torch.get_num_threads()
+    suggestions(Gp(startup_trials=3), 0, trials=5)
+    assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize(
+    ("table", "resolved"),
+    [(FLAT, Tpe()), (FLAT_FINITE, Tpe()), ({"network.activation": ["relu", "tanh"]}, Grid())],
+)
+def test_auto_is_a_grid_for_small_spaces_only(table: Any, resolved: AbstractSampler) -> None:
+    assert Auto().resolve(space_of(table)) == resolved
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("tpf", 'there is no sampler called "tpf". Did you mean "tpe"? Available: '),
+        ({"name": "tpe", "startup_trials": 0}, '"startup_trials": must be at least 1, got 0.'),
+        ({"name": "tpe", "candidates": 0}, '"candidates": must be at least 1, got 0.'),
+        ({"name": "grid", "points": 1}, '"points": must be at least 2 and at most 1000, got 1.'),
+        ({"name": "nsga2", "population": 1}, '"population": must be at least 2, got 1.'),
+    ],
+)
+def test_an_unknown_name_or_a_wrong_option_is_an_error(value: object, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        samplers.decode(value)
     assert str(error.value).startswith(problem)

@@ -1,4 +1,4 @@
-"""Samplers: how the next configuration of a study is chosen.
+"""What a sampler is: it chooses the next configuration of a study.
 
 A study builds a new sampler for each trial, so that a resumed study needs nothing but its record. What a sampler has to
 remember from one trial to the next, it keeps where Optuna provides for it: in the system attributes of the study or of
@@ -8,23 +8,25 @@ a trial. Both are recorded and restored.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlp.records import number
 from mlp.registry import AbstractPart, Registry
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from studies.search.domains import Params
+    from studies.search.space import Space
 
 
 class AbstractSampler(AbstractPart):
     """Chooses the next configuration, given the trials so far."""
 
     @abstractmethod
-    def build(self, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
+    def build(self, space: Space, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
         """Return Optuna's sampler for one trial.
 
         A sampler that draws each trial independently takes `trial_seed(study_seed, trial)` as its seed. A sampler that
@@ -32,10 +34,29 @@ class AbstractSampler(AbstractPart):
         another sequence.
 
         Args:
+            space: what is searched.
             study_seed: the seed of the study, the same for all trials.
             trial: the number of the trial.
             parallelism: how many trials may run at the same time.
         """
+
+    def check(self, space: Space) -> None:
+        """Check before a study starts that the sampler can search a space.
+
+        Raises:
+            ConfigError: if it cannot, or if a package that it needs is not installed.
+        """
+        return
+
+    def most_trials(self, space: Space, given: Sequence[Params | None] = (None,)) -> int | None:
+        """Return the number of trials after which every configuration has been tried, or None if there is no end.
+
+        Args:
+            space: what is searched.
+            given: the parameters of the trials that the sampler does not choose, such as base; None for a trial
+                outside the space.
+        """
+        return None
 
 
 def trial_seed(study_seed: int, trial: int) -> int:
@@ -45,36 +66,3 @@ def trial_seed(study_seed: int, trial: int) -> int:
 
 samplers: Registry[AbstractSampler] = Registry("sampler")
 AbstractSampler.family = samplers
-
-
-@samplers.register("random")
-@dataclass(frozen=True)
-class Random(AbstractSampler):
-    """Independent uniform draws: the baseline for every other sampler."""
-
-    def build(self, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
-        from optuna.samplers import RandomSampler
-
-        return RandomSampler(seed=trial_seed(study_seed, trial))
-
-
-@samplers.register("tpe")
-@dataclass(frozen=True)
-class Tpe(AbstractSampler):
-    """The multivariate tree-structured Parzen estimator of Bergstra et al. 2011 and Falkner et al. 2018.
-
-    Attributes:
-        startup_trials: trials drawn at random before the estimator is used.
-    """
-
-    startup_trials: int = number(10, at_least=1)
-
-    def build(self, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
-        from optuna.samplers import TPESampler
-
-        return TPESampler(
-            n_startup_trials=self.startup_trials,
-            multivariate=True,
-            constant_liar=parallelism > 1,
-            seed=trial_seed(study_seed, trial),
-        )

@@ -1,0 +1,22 @@
+"""Samplers: how the next configuration of a study is chosen."""
+
+from studies.search.samplers.auto import Auto
+from studies.search.samplers.drawn import QuasiRandom, Random
+from studies.search.samplers.finite import BruteForce, Grid
+from studies.search.samplers.learning import CmaEs, Gp, Nsga2, Tpe
+from studies.search.samplers.sampler import AbstractSampler, samplers, trial_seed
+
+__all__ = [
+    "AbstractSampler",
+    "Auto",
+    "BruteForce",
+    "CmaEs",
+    "Gp",
+    "Grid",
+    "Nsga2",
+    "QuasiRandom",
+    "Random",
+    "Tpe",
+    "samplers",
+    "trial_seed",
+]
