@@ -52,6 +52,7 @@ class Decisions:
     Args:
         spec: the study.
         limits: the limits of the search.
+        view: asks sampler and pruner; a replay on kept curves brings its own.
 
     Attributes:
         limits: the limits that hold now; the ledger replaces them when they are raised.
@@ -60,14 +61,14 @@ class Decisions:
         best: number and value of the best complete trial; of equal values the lowest number.
     """
 
-    def __init__(self, spec: StudySpec, limits: Limits) -> None:
+    def __init__(self, spec: StudySpec, limits: Limits, view: StudyView | None = None) -> None:
         self.limits = limits
         self.n_asked = 0
         self.n_epochs = 0
         self.best: tuple[int, float] | None = None
         self._spec = spec
         self._pruner = spec.study.pruner
-        self._view = StudyView(spec)
+        self._view = StudyView(spec) if view is None else view
         self._rungs = Rungs(spec.direction)
         self._courses: dict[int, Course] = {}  # of the trials that have not ended
         self._paused: dict[int, int] = {}  # the rung at which each paused trial waits
