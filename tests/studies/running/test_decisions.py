@@ -156,3 +156,17 @@ def test_a_diverged_trial_counts_as_the_worst_at_the_rung_it_did_not_reach() -> 
         decisions.end(trial.number, TrialState.PRUNED, None)
     study.levels = [0.5]
     assert [study.step(), study.step()] == [3, 3]  # the best of four, so it is promoted at once
+
+
+@pytest.mark.parametrize(("base_width", "n_trials"), [(8, 4), (5, 5)])
+def test_no_trial_is_asked_when_every_point_of_a_grid_has_been_tried(base_width: int, n_trials: int) -> None:
+    """Base is one of the points, or comes before them."""
+    space = {"network.activation": ["relu", "tanh"], "network.hidden": [[8], [16]]}
+    spec = small_study({"sampler": "grid", "trials": 100}, {"network": {"hidden": [base_width]}}, space)
+    decisions = Decisions(spec, spec.limits)
+    asked = []
+    while decisions.next_start() is not None:
+        trial = decisions.ask()
+        decisions.begin(trial, EPOCHS)
+        asked.append(str(trial.params))
+    assert len(set(asked)) == len(asked) == n_trials
