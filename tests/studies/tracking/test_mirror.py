@@ -153,6 +153,7 @@ def test_a_study_published_in_small_steps_looks_like_one_published_at_once(new_h
     at_once = FakeStudy(other)
     for log in study.folder.logs():
         at_once.folder.log(int(log.stem)).write_bytes(log.read_bytes())
+    at_once.folder.write_record(study.folder.read_record())
     sync(other, at_once.folder)
     assert content(home) == content(other)
 
