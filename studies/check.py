@@ -17,6 +17,7 @@ from studies.errors import RecordError
 from studies.evidence.conclusion import is_confirmation_written, write_confirmation
 from studies.evidence.winner import export_trial, is_winner_exported
 from studies.hints import command_line
+from studies.records.confirmation_record import is_finished, read_confirmation_record
 from studies.records.databases import DamagedError
 from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
@@ -89,11 +90,14 @@ def _check_files(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
             continue
         if trial is not None:
             trials[trial.number] = trial
+    trainings: list[TrialRecord] = []
     for file in folder.confirm.logs():
         try:
-            read_log(file, record.confirm_identity)
+            training = read_log(file, record.confirm_identity)
         except RecordError as error:
             report.differences.append(str(error))
+            continue
+        trainings += [] if training is None else [training]
     if report.differences:
         report.notes.append("Optuna's rows and MLflow were not compared, because a log is damaged.")
         return False
@@ -104,7 +108,9 @@ def _check_files(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
     results = read_results(folder)
     if not is_confirmation_written(results, folder):
         report.differences.append(f"{folder.confirmation} is not what the logs of the confirmation say")
-    if results.is_complete and not is_winner_exported(results, folder.best):
+    confirmed = read_confirmation_record(folder, results)
+    # As long as the winner is not known, a killed study leaves an export of an earlier one, or none.
+    if is_finished(results, trainings, confirmed) and not is_winner_exported(results, folder.best):
         report.differences.append(f"{folder.best} is not the export of the winner")
     return True
 

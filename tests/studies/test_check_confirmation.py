@@ -116,6 +116,17 @@ def test_a_log_that_is_no_file_is_moved_away_and_its_training_computed_again(roo
     assert content(root) == content(original)
 
 
+def test_a_confirmation_that_was_killed_has_no_differences_and_is_completed(root: Path, original: Path) -> None:
+    folder = home_in(root).study("small")
+    log = folder.confirm.logs()[-1]
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))
+    folder.confirmation.unlink()
+    folder.best.unlink()
+    assert check_study(home_in(root), "small").differences == []
+    assert run(root).status == "complete"
+    assert content(root) == content(original)
+
+
 def test_a_confirmed_study_is_deleted_in_full(root: Path) -> None:
     folder = home_in(root).study("small")
     delete_study(home_in(root), "small")
