@@ -58,7 +58,7 @@ def search(spec: StudySpec, dataset: Dataset, *, trainings: int) -> TrainConfig:
     study = optuna.create_study(
         direction=spec.direction,
         sampler=spec.study.sampler.build(spec.space, spec.study.seed, 0, 1),
-        pruner=spec.study.pruner.build(),
+        pruner=spec.study.pruner.build(spec.base.epochs),
     )
     study.enqueue_trial(dict(spec.space.params_of_base() or {}))
     left = trainings * spec.base.epochs

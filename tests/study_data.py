@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -51,16 +52,24 @@ SPACE: dict[str, Any] = {
     "optimizer.nesterov": {"choices": [False, True], "when": {"optimizer": "sgd"}},
 }
 
-PRUNING = [name for name in pruners if pruners.lookup(name) is not NoPruner]
-STOPPING = [name for name in PRUNING if not pruners.decode(name).rungs(100)]  # without pauses, by Optuna's own rules
+NEEDED: dict[str, dict[str, Any]] = {"threshold": {"lower": 0.3}}  # options of pruners that have no default
+ON_FOLDS = [name for name in pruners if pruners.lookup(name).needs_folds]
+PRUNING = [name for name in pruners if pruners.lookup(name) is not NoPruner and name not in ON_FOLDS]
+STOPPING = [  # without pauses, by comparing values; such a pruner has the option min_epochs
+    name
+    for name in PRUNING
+    if "min_epochs" in field_types(pruners.lookup(name))
+    and not pruners.decode({"name": name} | NEEDED.get(name, {})).rungs(100)
+]
 
 Row = tuple[Any, ...]
 
 
 def most_eager(pruner: str) -> dict[str, Any]:
     """Return a pruner with every option at its lower bound, so that it prunes as early and as often as it can."""
-    options = {name: bounds.at_least for name, (_, bounds) in field_types(pruners.lookup(pruner)).items()}
-    return {"name": pruner, **options}
+    bounds = {name: bounds.at_least for name, (_, bounds) in field_types(pruners.lookup(pruner)).items()}
+    options = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+    return {"name": pruner, **options, **NEEDED.get(pruner, {})}
 
 
 @pytest.fixture(scope="session", name="digits")

@@ -44,7 +44,7 @@ class StudyView:
 
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
-        self._pruner = spec.study.pruner.build()
+        self._pruner = spec.study.pruner.build(spec.base.epochs)
         self._trials: list[FrozenTrial] = []
         self._attributes: dict[str, Any] = {}
 

@@ -190,6 +190,8 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
     searched = {path: entry for path, entry in space_table.items() if not _is_fixed(path, changes, base)}
     with errors_in("[space]"):
         space = Space(searched, base)
+    with errors_in('[study] "pruner":'):
+        study.pruner.check(base, study.metric)
     with errors_in('[study] "sampler":'):
         study.sampler.check(space)
     confirm = ConfirmConfig.from_mapping(tables.get("confirm", {}))

@@ -68,7 +68,7 @@ def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path: Path, digits: Path,
     space = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.03, "log": True}}  # base is at the bad end
     run(small_study({"pruner": most_eager(pruner)}, base, space), tmp_path, digits)
     found = rows(tmp_path)
-    assert sum(row.state == TrialState.PRUNED for row in found) >= 2
+    assert sum(row.state == TrialState.PRUNED for row in found) >= 1
     assert (found[0].state, list(found[0].intermediate_values)) == (TrialState.COMPLETE, list(range(1, 9)))
     assert min(row.value for row in found if row.state == TrialState.COMPLETE) == found[0].value
 

@@ -253,7 +253,10 @@ def test_a_pruner_decides_as_in_optunas_own_study(name: str) -> None:
     spec = study_with(samplers.decode("random"), most_eager(name), SQUARE)
     view = StudyView(spec)
     study = optuna.create_study(
-        direction=spec.direction, pruner=pruners.decode(most_eager(name)).build(), sampler=RandomSampler(seed=0)
+        study_name=spec.study.name,  # it decides the brackets of hyperband
+        direction=spec.direction,
+        pruner=pruners.decode(most_eager(name)).build(spec.base.epochs),
+        sampler=RandomSampler(seed=0),
     )
     rng = np.random.default_rng(0)
     pruned = 0
