@@ -15,7 +15,9 @@ class ConfirmConfig(AbstractRecord):
         enabled: whether they are.
         top: how many of the best configurations are candidates; base and the best pruned one are candidates too.
         seeds: on how many seeds and splits those are trained that are not clearly worse. With fewer than eight, a
-            comparison of five candidates can hardly find anything.
+            comparison of five candidates can hardly find anything. With eight, a difference of 1.5 standard deviations
+            between pairs is found in 86 % of confirmations if all seeds share one validation part. If each seed draws
+            its own fifth of the examples, these overlap, and it takes 30 seeds to find it in 80 % (eight: 55 %).
         equivalence: differences up to this, in units of the metric, count as none.
     """
 

@@ -13,23 +13,32 @@ N_STUDIES = 150
 NOISE = 0.01  # the standard deviation of the paired differences
 
 
-def confirmed(levels: list[float], seed: int, *, sign: float = 1.0, config: ConfirmConfig = CONFIG) -> Verdict:
-    """Race candidates with given true levels to the end: base first, each one cheaper than the one before."""
-    dice = np.random.default_rng(seed)
-    values = sign * (np.array(levels)[:, None] + dice.normal(0, NOISE / np.sqrt(2), (len(levels), config.seeds)))
+def confirmed(
+    levels: list[float], seed: int, *, sign: float = 1.0, config: ConfirmConfig = CONFIG, overlap: float = 0.0
+) -> Verdict:
+    """Race candidates with given true levels to the end: base first, each one cheaper than the one before.
+
+    If splits overlap, their values are correlated by what Nadeau & Bengio expect: the share of validation examples.
+    """
+    dice, shared = np.random.default_rng(seed), overlap / (1 + overlap)
+    own = dice.normal(0, NOISE / np.sqrt(2), (len(levels), config.seeds))
+    common = dice.normal(0, NOISE / np.sqrt(2), (len(levels), 1))
+    noise = np.sqrt(1 - shared) * own + np.sqrt(shared) * common
+    values = sign * (np.array(levels)[:, None] + noise)
     candidates = [
         Candidate(number, "base" if number == 0 else "best", None, cost=100 - number) for number in range(len(levels))
     ]
     while todo := missing(candidates, config, sign=sign):
         for trial, pair in todo:
             candidates[trial].values[pair] = float(values[trial, pair])
-    verdict = judge(candidates, config, sign=sign, overlap=0.0)
+    verdict = judge(candidates, config, sign=sign, overlap=overlap)
     assert verdict is not None
     return verdict
 
 
-def test_two_equal_configurations_are_called_a_tie() -> None:
-    outcomes = [confirmed([0.5, 0.9, 0.9], seed).outcome for seed in range(N_STUDIES)]
+@pytest.mark.parametrize("overlap", [0.0, 0.25])
+def test_two_equal_configurations_are_called_a_tie(overlap: float) -> None:
+    outcomes = [confirmed([0.5, 0.9, 0.9], seed, overlap=overlap).outcome for seed in range(N_STUDIES)]
     assert outcomes.count("tie") >= 0.95 * N_STUDIES
 
 
@@ -40,6 +49,18 @@ def test_a_difference_of_one_and_a_half_noise_deviations_is_found(sign: float, n
     verdicts = [confirmed(levels, seed, sign=sign) for seed in range(N_STUDIES)]
     found = [verdict for verdict in verdicts if verdict.outcome == "better" and verdict.winner == 1]
     assert len(found) >= 0.8 * N_STUDIES
+
+
+@pytest.mark.slow
+def test_where_splits_overlap_it_takes_thirty_seeds_to_find_it() -> None:
+    shares = {}
+    for seeds in (8, 30):
+        config = ConfirmConfig(seeds=seeds)
+        levels = [0.9, 0.9 + 1.5 * NOISE, 0.88, 0.88, 0.88]
+        outcomes = [confirmed(levels, seed, config=config, overlap=0.25).outcome for seed in range(2 * N_STUDIES)]
+        shares[seeds] = outcomes.count("better") / len(outcomes)
+    assert 0.45 < shares[8] < 0.65
+    assert shares[30] >= 0.8
 
 
 @pytest.mark.parametrize("levels", [[0.9, 0.9, 0.9, 0.9, 0.9], [0.9, 0.88, 0.87, 0.9]])
