@@ -14,7 +14,7 @@ from mlp.config import TrainConfig
 from mlp.data import Split
 from mlp.epochs import EpochMetrics, OnEpoch, run_epoch, run_epochs
 from mlp.errors import CorruptStateError, DivergedError
-from mlp.scores import SPREAD
+from mlp.scores import SPREAD, fold_key
 from mlp.state import History, Status, TrainingState
 from mlp.training import Training
 
@@ -22,8 +22,9 @@ from mlp.training import Training
 class CrossValidation:
     """Trainings of one configuration on several splits, which run in lockstep.
 
-    An epoch is one epoch of each training. The history has the mean of each metric over the trainings, and the spread
-    of each validation metric: `validation/loss_std` is the standard deviation of `validation/loss`. Every training
+    An epoch is one epoch of each training. The history has the mean of each metric over the trainings, and of each
+    validation metric the spread and the values: `validation/loss_std` is the standard deviation of `validation/loss`,
+    and `validation/loss@fold1` is its value on the first fold. Every training
     records these means as its own history, so that early stopping, a schedule that watches a metric, and the choice of
     the kept epoch depend on the mean, and are the same for all.
 
@@ -58,7 +59,7 @@ class CrossValidation:
         run_epochs(self, epochs, on_epoch)
 
     def run_epoch(self) -> EpochMetrics:
-        """Train for one epoch on each split and return the mean of its metrics.
+        """Train for one epoch on each split and return its metrics.
 
         Raises:
             RuntimeError: if the trainings have ended.
@@ -66,13 +67,13 @@ class CrossValidation:
         return run_epoch(self)
 
     def compute_epoch(self) -> dict[str, float]:
-        """Train for one epoch on each split, and return the mean of each metric; empty if any training diverged."""
+        """Train for one epoch on each split, and return the metrics; empty if any training diverged."""
         values = []
         for training in self.trainings:
             values.append(training.compute_epoch())
             if not values[-1]:
                 return {}
-        return mean_values(values)
+        return mean_values(values) | values_of_folds(values)
 
     def record_epoch(self, values: Mapping[str, float]) -> None:
         """Add the mean metrics of the computed epoch to the history of each training."""
@@ -96,7 +97,7 @@ class CrossValidation:
 
     @property
     def history(self) -> History:
-        """The mean of each metric by epoch, and the spread of validation metrics, by key."""
+        """The mean of each metric by epoch, and of validation metrics the spread and the values on folds, by key."""
         return self.trainings[0].history
 
     @property
@@ -173,6 +174,20 @@ def mean_values(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
         if key.startswith("validation/"):
             means[key + SPREAD] = float(defined.std()) if len(defined) else math.nan
     return means
+
+
+def values_of_folds(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each metric of the validation part on each fold, by key.
+
+    Args:
+        values: the metrics on each of k folds, by key.
+    """
+    return {
+        fold_key(key, fold): each[key]
+        for key in values[0]
+        if key.startswith("validation/")
+        for fold, each in enumerate(values, start=1)
+    }
 
 
 def open_training(config: TrainConfig, splits: Sequence[Split]) -> Training | CrossValidation:

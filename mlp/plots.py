@@ -16,7 +16,7 @@ from mlp.arrays import Array
 from mlp.config import TrainConfig
 from mlp.errors import ConfigError
 from mlp.metrics import confusion_matrix
-from mlp.scores import PARTS, SPREAD
+from mlp.scores import PARTS, SPREAD, without_folds
 from mlp.state import History
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plot_history(history: History, config: TrainConfig, *, kept_epoch: int = 0) 
         config: the configuration of the training; its schedule gives the learning rates.
         kept_epoch: the epoch to mark as kept, counted from 1; 0 to mark none.
     """
-    scored = [key for key in history if key.split("/")[0] in PARTS and not key.endswith(SPREAD)]
+    scored = [key for key in without_folds(history) if key.split("/")[0] in PARTS and not key.endswith(SPREAD)]
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in scored))
     figure, axes = _grid(len(names) + 1, columns=2 if len(names) == 3 else 3, cell=(4.6, 3.3))
     for name, panel in zip(names, axes, strict=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from mlp.arrays import Array
 from mlp.errors import ConfigError, errors_in, nearest_word, shortened
@@ -20,8 +21,10 @@ from mlp.metrics import (
 )
 from mlp.targets import TargetScaling
 
+Value = TypeVar("Value")
 PARTS = ("train", "validation")
 SPREAD = "_std"  # ends the key of a standard deviation over folds: `validation/loss_std`
+FOLD = "@fold"  # in the key of a metric on one fold, counted from 1: `validation/loss@fold1`
 PART_WORDS = re.compile(
     r"(?:(train|training|val|valid|validation|test|best|final)[/_.-])+", re.I
 )  # as other programs write
@@ -121,8 +124,26 @@ def check_metric(key: str) -> None:
 
 
 def scores_at(epoch: int, history: Mapping[str, list[float]]) -> dict[str, float]:
-    """Return every metric of one epoch, counted from 1, by key."""
-    return {key: values[epoch - 1] for key, values in history.items()}
+    """Return every metric of one epoch, counted from 1, by key, without those of single folds."""
+    return {key: values[epoch - 1] for key, values in without_folds(history).items()}
+
+
+def without_folds(metrics: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what belongs to each metric, without the metrics of single folds."""
+    return {key: value for key, value in metrics.items() if FOLD not in key}
+
+
+def fold_key(key: str, fold: int) -> str:
+    """Return the key of a metric on one fold, counted from 1."""
+    return f"{key}{FOLD}{fold}"
+
+
+def on_folds(key: str, metrics: Mapping[str, Value]) -> tuple[Value, ...]:
+    """Return what belongs to a metric on each fold, in order; empty without folds."""
+    found: list[Value] = []
+    while (fold := fold_key(key, len(found) + 1)) in metrics:
+        found.append(metrics[fold])
+    return tuple(found)
 
 
 def best_epoch(key: str, history: Mapping[str, list[float]]) -> int:

@@ -15,7 +15,7 @@ from rich.text import Text
 from mlp.epochs import EpochMetrics
 from mlp.paths import flatten
 from mlp.records import label
-from mlp.scores import SPREAD, score_text, scores_at
+from mlp.scores import SPREAD, score_text, scores_at, without_folds
 from studies.evidence.verdict import FIRST_PAIRS
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
@@ -214,7 +214,7 @@ def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
 def score_texts(scores: Mapping[str, float]) -> dict[str, str]:
     """Return how metrics are shown, by key; the spread over folds follows its mean: `0.9297 ±0.0517`."""
     texts = {}
-    for key, value in scores.items():
+    for key, value in without_folds(scores).items():
         if not key.endswith(SPREAD):
             texts[key] = score_text(value)
         elif not math.isnan(value):

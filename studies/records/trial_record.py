@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mlp.scores import PARTS, SPREAD, best_epoch
+from mlp.scores import PARTS, SPREAD, best_epoch, without_folds
 
 State = Literal["running", "paused", "complete", "pruned", "failed"]
 Start = Literal["asked", "promoted"]
@@ -132,8 +132,13 @@ class TrialRecord:
         """The time of the last event, in seconds since 1970."""
         return max(self.started, *self.epoch_times[-1:], self.ended or 0.0)
 
+    @property
+    def averages(self) -> dict[str, list[float]]:
+        """The history without the metrics of single folds."""
+        return without_folds(self.history)
+
     def summary(self) -> dict[str, float]:
         """Return `best/...` and `final/...` of every metric: its value at its own best epoch, and at the last epoch."""
-        scored = [key for key in self.history if key.split("/")[0] in PARTS and not key.endswith(SPREAD)]
+        scored = [key for key in self.averages if key.split("/")[0] in PARTS and not key.endswith(SPREAD)]
         best = {f"best/{key}": self.history[key][best_epoch(key, self.history) - 1] for key in scored}
-        return {f"final/{key}": values[-1] for key, values in self.history.items()} | best
+        return {f"final/{key}": values[-1] for key, values in self.averages.items()} | best

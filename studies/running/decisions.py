@@ -12,6 +12,7 @@ trained to their end as long as the budget lasts, the highest rung first. What i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,19 +162,20 @@ class Decisions:
         del self._paused[number]
         self._view.resume(number)
 
-    def report(self, number: int, value: float, *, is_last: bool) -> Verdict:
+    def report(self, number: int, value: float, *, is_last: bool, folds: Sequence[float] = ()) -> Verdict:
         """Process the value of a trial's next epoch, and return whether the trial continues.
 
         Args:
             number: the trial.
             value: the metric of the study; it may be NaN.
             is_last: whether the training has ended with this epoch; then the trial is neither paused nor pruned.
+            folds: the metric of the study on each fold; empty without folds.
         """
         course = self._courses[number]
         course.n_processed += 1
         self.n_epochs += 1
         if course.is_known:
-            self._view.report(number, course.n_processed, value)
+            self._view.report(number, course.n_processed, value, folds)
         if course.n_processed in course.rungs:
             self._rungs.add(course.n_processed, number, value)
         if is_last or number == 0:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mlp.config import TrainConfig
+from mlp.scores import on_folds
 from studies.errors import HistoryMismatchError
 from studies.records.files import write_atomically
 from studies.records.home import StudyFolder
@@ -217,7 +218,8 @@ class Ledger(AbstractLedger):
         trial.log.epoch(self._next_step(), trial.n_processed + 1, metrics)
         value = trial.report(metrics, self._metric)
         ending = trial.ending_at_last_epoch()
-        verdict = self.decisions.report(trial.number, value, is_last=ending is not None)
+        folds = on_folds(self._metric, metrics)
+        verdict = self.decisions.report(trial.number, value, is_last=ending is not None, folds=folds)
         if verdict == "prune":
             return trial.pruned("pruner")
         if verdict == "pause" and trial.progress is not None:

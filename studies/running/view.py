@@ -24,6 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from studies.search.domains import Params
+from studies.search.pruners.wilcoxon import FOLD_VALUES
 from studies.search.spec import StudySpec
 
 STUDY_ATTRIBUTES = "study_attributes"  # the system attribute of a trial that records how its ask changed the study's
@@ -83,9 +84,18 @@ class StudyView:
         self._trials.append(trial)
         return trial
 
-    def report(self, number: int, epoch: int, value: float) -> None:
-        """Add the value of one epoch to a running trial."""
+    def report(self, number: int, epoch: int, value: float, folds: Sequence[float] = ()) -> None:
+        """Add the value of one epoch to a running trial.
+
+        Args:
+            number: the trial.
+            epoch: the epoch, counted from 1.
+            value: the metric of the study.
+            folds: the same on each fold; empty without folds.
+        """
         self._trials[number].intermediate_values[epoch] = value
+        if folds:
+            self._trials[number].user_attrs.setdefault(FOLD_VALUES, {})[epoch] = tuple(folds)
 
     def pause(self, number: int) -> None:
         """Show a running trial to the sampler as one that was pruned at its last epoch, because Optuna has no pause."""

@@ -55,7 +55,7 @@ def _of_run(what: str, run: Run | None, status: str) -> list[str]:
 def _of_last_epoch(child: ChildRun, run: Run) -> list[str]:
     """Return the metrics of a training whose last epoch is not in the store."""
     trial = child.training
-    steps = {key: run.last_steps.get(key, 0) for key in trial.history}
+    steps = {key: run.last_steps.get(key, 0) for key in trial.averages}
     late = [key for key, step in steps.items() if step < len(trial.history[key])]
     if not late:
         return []
@@ -73,7 +73,7 @@ def missing_epochs(children: Sequence[ChildRun], runs: Sequence[Run], store: Sto
         run = found.get(child.key)
         if run is None or _of_last_epoch(child, run):
             continue
-        for key, values in child.training.history.items():
+        for key, values in child.training.averages.items():
             published = store.history(run.id, key)
             epochs = [epoch for epoch, value in enumerate(values, 1) if not _is_same(published.get(epoch), value)]
             if epochs:

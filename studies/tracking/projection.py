@@ -288,7 +288,7 @@ def epoch_points(trial: TrialRecord, after: int) -> list[Point]:
     return [
         Point(key, trial.history[key][epoch - 1], epoch, milliseconds(trial.epoch_times[epoch - 1]))
         for epoch in range(after + 1, trial.n_epochs + 1)
-        for key in sorted(trial.history)
+        for key in sorted(trial.averages)
     ]
 
 

@@ -24,6 +24,7 @@ from mlp import (
     train,
 )
 from mlp.folds import mean_values, open_training, resume_training
+from mlp.scores import fold_key, on_folds
 from tests.mlp_data import blobs, small_config
 
 EARLY = {"early_stopping": {"patience": 2, "metric": "validation/accuracy"}, "epochs": 30}
@@ -170,3 +171,15 @@ def test_training_one_network_refuses_an_open_fold_and_says_what_to_do() -> None
     with pytest.raises(ConfigError) as caught:
         train(folds_config({"data.repeats": 2}), blobs())
     assert str(caught.value) == expected
+
+
+def test_the_history_has_the_values_of_validation_metrics_on_each_fold() -> None:
+    together = start(folds_config())
+    together.run()
+    for fold in range(3):
+        alone = train(folds_config({"data.fold": fold}), blobs(noise=120))
+        for key in alone.history:
+            on_fold = together.history.get(fold_key(key, fold + 1))
+            assert on_fold == (alone.history[key] if key.startswith("validation/") else None)
+    assert len(on_folds("validation/loss", together.history)) == 3
+    assert not [key for key in together.kept_scores() if "@" in key]

@@ -25,6 +25,7 @@ from studies.records.home import Home
 from studies.records.results import load_study
 from studies.running.engines import InProcess
 from studies.running.live_trial import Snapshot
+from studies.tracking.projection import epoch_points
 from tests.studies.launch_data import (
     Run,
     file_fixture,  # noqa: F401 - a fixture
@@ -221,6 +222,9 @@ def test_a_study_with_folds_has_the_same_table_after_a_kill_and_its_export_is_re
     best = launch.results.best
     assert best is not None
     assert best.history["validation/accuracy_std"]
+    assert best.history["validation/accuracy@fold1"]
+    published = {point.key for point in epoch_points(best, 0)} | best.summary().keys()
+    assert not [key for key in published if "@" in key]
     again = retrain(launch.export)
     assert again.reproduced
     assert (again.n_folds, again.n_refit) == (3, 0)
