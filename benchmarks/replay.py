@@ -31,7 +31,6 @@ from replay_study import Strategy, replay
 
 from studies.search.pruners import Median, NoPruner, pruners
 from studies.search.samplers import Random, Tpe, samplers
-from studies.search.spec import StudyConfig
 
 BUDGETS = (5, 10, 20, 40)  # trainings
 RANDOM, OPTUNA, DEFAULTS = "random search", "Optuna's defaults", "our defaults"
@@ -47,6 +46,7 @@ def main() -> int:
         "--pruners", nargs="*", default=["none", "median", "successive_halving", "asha"], metavar="NAME"
     )
     parser.add_argument("--seeds", type=int, default=50, metavar="N", help="studies of each strategy (default 50)")
+    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), metavar="N", help="of studies")
     parser.add_argument("--quick", action="store_true", help="the defaults and the baselines only, 10 studies each")
     parser.add_argument("--configurations", type=int, default=N_CONFIGURATIONS, metavar="N")
     parser.add_argument("--cache", type=Path, default=user_cache_path("mlp-studies") / "replay")
@@ -62,7 +62,10 @@ def main() -> int:
     results = Results({})
     for name, strategy in strategies(combined).items():
         start = time.perf_counter()
-        run(results, name, strategy, kept, min(options.seeds, 10) if options.quick else options.seeds)
+        for each in kept:
+            for seed in range(min(options.seeds, 10) if options.quick else options.seeds):
+                for budget, regret in regrets(each, strategy, options.budgets, seed).items():
+                    results.add(name, each.name, budget, regret)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     results.write(options.cache / "replay.json")
     table = markdown(results, kept)
@@ -75,37 +78,43 @@ def main() -> int:
     return 0 if all(holds for _, holds in checked) else 1
 
 
-def strategies(combined: list[tuple[str, str]]) -> dict[str, Strategy]:
+def strategies(combined: list[tuple[str, str]]) -> dict[str, Strategy | None]:
     """Return the baselines, the defaults, and every combination of a sampler and a pruner, by name.
 
     Args:
         combined: the names of samplers and pruners.
 
+    Returns:
+        None stands for what the study file of each set says.
+
     Raises:
         ConfigError: if there is no such sampler or pruner.
     """
-    default = StudyConfig("replay")
-    named = {
+    named: dict[str, Strategy | None] = {
         RANDOM: Strategy(Random(), NoPruner(), parallelism=1, is_script=True),
         OPTUNA: Strategy(Tpe(), Median(), parallelism=1, is_script=True),
-        DEFAULTS: Strategy(default.sampler, default.pruner, default.parallelism),
+        DEFAULTS: None,
     }
     for sampler, pruner in combined:
         named[f"{sampler}, {pruner}"] = Strategy(samplers.lookup(sampler)(), pruners.lookup(pruner)())
     return named
 
 
-def run(results: Results, name: str, strategy: Strategy, kept: list[KeptSet], n_seeds: int) -> None:
-    """Replay a strategy on every set with every budget."""
-    for each in kept:
-        for seed in range(n_seeds):
-            if strategy.is_script:  # it does not know its budget, so a long one has all the shorter ones in it
-                outcome = replay(each, strategy, BUDGETS[-1], seed)
-                regrets = [outcome.regret(each, budget * each.spec.base.epochs) for budget in BUDGETS]
-            else:
-                regrets = [replay(each, strategy, budget, seed).regret(each) for budget in BUDGETS]
-            for budget, regret in zip(BUDGETS, regrets, strict=True):
-                results.add(name, each.name, budget, regret)
+def regrets(kept: KeptSet, strategy: Strategy | None, budgets: list[int], seed: int) -> dict[int, float]:
+    """Return the regret by budget.
+
+    Args:
+        kept: the set.
+        strategy: how to search; None for what the study file of the set says.
+        budgets: the budgets of studies. A script does not know its budget, so one run has all of `BUDGETS` in it.
+        seed: the seed of the studies.
+    """
+    study = kept.spec.study
+    strategy = strategy or Strategy(study.sampler, study.pruner, study.parallelism)
+    if not strategy.is_script:
+        return {budget: replay(kept, strategy, budget, seed).regret(kept) for budget in budgets}
+    outcome = replay(kept, strategy, BUDGETS[-1], seed)
+    return {budget: outcome.regret(kept, budget * kept.spec.base.epochs) for budget in BUDGETS}
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def bounds(results: Results, ours: str, random: str, optuna: str) -> list[tuple[
 
 def markdown(results: Results, kept: Sequence[KeptSet]) -> str:
     """Return a table of the mean regret by strategy and budget."""
-    budgets = results.budgets(next(iter(results.regrets)))
+    budgets = sorted({budget for strategy in results.regrets for budget in results.budgets(strategy)})
     lines = [
         f"Mean regret over {', '.join(each.name for each in kept)}, with 95 % intervals over the study seeds.",
         "",
@@ -68,8 +68,9 @@ def markdown(results: Results, kept: Sequence[KeptSet]) -> str:
         f"|---|{'---|' * len(budgets)}",
     ]
     for strategy in results.regrets:
-        cells = [results.mean(strategy, budget) for budget in budgets]
-        lines.append(f"| {strategy} | {' | '.join(f'{mean:.3f} ± {half:.3f}' for mean, half in cells)} |")
+        known = results.budgets(strategy)
+        cells = ["{:.3f} ± {:.3f}".format(*results.mean(strategy, b)) if b in known else "" for b in budgets]
+        lines.append(f"| {strategy} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
