@@ -64,7 +64,7 @@ class CmaEs(AbstractSampler):
     """
 
     startup_trials: int = number(1, at_least=1)
-    population: int | None = number(None, at_least=2)
+    population: int | None = number(None, at_least=4)  # with fewer, cmaes divides by zero
     learn_from_pruned: bool = True
 
     def build(self, space: Space, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
