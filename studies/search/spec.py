@@ -22,7 +22,7 @@ from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
 from studies.records.limits import Limits
 from studies.search.confirm_config import ConfirmConfig
-from studies.search.pruners import AbstractPruner, NoPruner
+from studies.search.pruners import AbstractPruner, Asha
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
 
@@ -63,7 +63,7 @@ class StudyConfig(AbstractRecord):
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     parallelism: int = number(4, at_least=1, at_most=4096)
     sampler: AbstractSampler = Tpe()
-    pruner: AbstractPruner = NoPruner()
+    pruner: AbstractPruner = Asha()
 
     @classmethod
     def error_name(cls) -> str:

@@ -279,6 +279,7 @@ def test_a_metric_that_is_undefined_decides_nothing_and_a_resumed_study_agrees(t
 [study]
 name   = "undefined"
 trials = 3
+pruner = "none"
 metric = "validation/precision"
 [confirm]
 enabled = false

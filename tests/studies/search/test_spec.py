@@ -13,7 +13,7 @@ from mlp.errors import ConfigError
 from mlp.optimizers import Adam, Sgd
 from mlp.records import field_types
 from mlp.schedules import schedules
-from studies.search.pruners import Median, NoPruner
+from studies.search.pruners import Median, Asha
 from studies.search.samplers import Tpe
 from studies.search.spec import (
     StudySpec,
@@ -46,7 +46,7 @@ def test_a_file_describes_study_base_and_space(tmp_path: Path) -> None:
 def test_omitted_settings_have_their_defaults(tmp_path: Path) -> None:
     read = spec(tmp_path, study='[study]\nname = "small"\n', base='[base]\ndata = { name = "digits" }\n', space="")
     assert (read.study.trials, read.study.budget, read.study.seed, read.study.parallelism) == (None, 20.0, 0, 4)
-    assert (read.study.sampler, read.study.pruner) == (Tpe(), NoPruner())
+    assert (read.study.sampler, read.study.pruner) == (Tpe(), Asha())
     assert (read.base.optimizer, len(read.space)) == (Adam(), 0)
 
 
