@@ -17,11 +17,13 @@ def verdict_sentences(confirmation: Confirmation) -> list[str]:
     if verdict is None:
         return ["Nothing could be confirmed, because every candidate has diverged or failed."]
     sentences = [_outcome(confirmation, verdict)]
+    base = next(candidate for candidate in confirmation.candidates if candidate.role == "base")
     if verdict.winner != verdict.leader:
         sentences.append(
             f"Trial {verdict.winner} is chosen, because it is the cheapest within one standard error of the leader."
         )
-    base = next(candidate for candidate in confirmation.candidates if candidate.role == "base")
+    elif verdict.outcome == "no better than base" and verdict.winner != base.trial:
+        sentences.append(f"Trial {verdict.winner} is chosen all the same: base is not within one standard error of it.")
     if verdict.outcome == "no better than base" and base.trial in verdict.comparisons:
         detectable = verdict.comparisons[base.trial].detectable
         sentences.append(f"A difference of {detectable:.2g} would have been found with a probability of 80 %.")

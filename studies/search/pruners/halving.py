@@ -77,7 +77,7 @@ class Asha(AbstractPruner):
 
     min_epochs: int = number(1, at_least=1)
     factor: int = number(3, at_least=2)
-    finish: float = number(0.25, at_least=0, below=1)
+    finish: float = number(0.5, at_least=0, below=1)
 
     def build(self, epochs: int) -> BasePruner:
         from optuna.pruners import NopPruner

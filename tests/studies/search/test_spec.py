@@ -13,7 +13,7 @@ from mlp.errors import ConfigError
 from mlp.optimizers import Adam, Sgd
 from mlp.records import field_types
 from mlp.schedules import schedules
-from studies.search.pruners import Median, Asha
+from studies.search.pruners import Asha, Median
 from studies.search.samplers import Tpe
 from studies.search.spec import (
     StudySpec,

@@ -14,6 +14,7 @@ from mlp.data_config import DataConfig
 from mlp.errors import ConfigError
 from mlp.folds import open_training
 from studies.records.files import parse_toml
+from studies.search.pruners import NoPruner
 from studies.search.spec import StudySpec, make_spec
 from studies.search.starter import FEW_ROWS, SIZES, Starter, study_name, write_starter
 
@@ -70,10 +71,11 @@ def test_more_rows_mean_longer_steps_and_no_more_epochs(size: tuple[int, int, in
     assert (base.batch_size, base.epochs) == (batch_size, epochs)
 
 
-def test_the_pruner_compares_trials_before_the_last_epoch() -> None:
+def test_trials_on_many_rows_pause_before_the_last_epoch_and_those_on_folds_never() -> None:
     for n_train, _, epochs in SIZES:
-        pruner = read(replace(starter(table()), n_train=n_train).text()).study.pruner
-        assert 4 * pruner.to_mapping()["min_epochs"] < epochs
+        pruner = read(replace(starter(table(n=FEW_ROWS)), n_train=n_train).text()).study.pruner
+        assert len(pruner.rungs(epochs)) == 3
+    assert read(starter(table()).text()).study.pruner == NoPruner()
 
 
 def test_options_of_the_data_are_kept() -> None:
