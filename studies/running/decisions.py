@@ -5,9 +5,9 @@ workers that have not been processed yet. The ledger records these decisions and
 `benchmarks/replay.py` makes them on kept learning curves.
 
 A trial pauses at each rung of its pruner and gives up its slot. A free slot goes to a paused trial in the best 1/factor
-of its rung, or else to a new trial. A new trial is only asked if what it is certain to train fits into the budget, and
-if the sampler has points that have not been tried. When no trial may be asked any more, the best paused trials are
-trained to their end as long as the budget lasts, the highest rung first. What is still paused then is pruned.
+of its rung, or else to a new trial. A new trial is only asked if what it is certain to train fits into the budget. When
+no trial may be asked any more, the best paused trials are trained to their end as long as the budget lasts, the highest
+rung first. What is still paused then is pruned.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class Decisions:
         self._courses: dict[int, Course] = {}  # of the trials that have not ended
         self._paused: dict[int, int] = {}  # the rung at which each paused trial waits
         self._n_asked_at_best = 0
-        self._most_trials = spec.study.sampler.most_trials(spec.space, [spec.space.params_of_base()])
 
     @property
     def paused(self) -> list[int]:
@@ -110,8 +109,7 @@ class Decisions:
 
     def _may_ask(self) -> bool:
         limits = self.limits
-        most_trials = [most for most in (limits.trials, self._most_trials) if most is not None]
-        if most_trials and self.n_asked >= min(most_trials):
+        if limits.trials is not None and self.n_asked >= limits.trials:
             return False
         if self.n_asked == 0:
             return True

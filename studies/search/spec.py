@@ -101,10 +101,12 @@ class StudySpec:
 
     @property
     def limits(self) -> Limits:
-        """The limits of the search, except that of its time."""
+        """The limits of the search, except that of its time; a finite space has no more trials than points."""
         study = self.study
         epochs = None if study.budget is None else round(study.budget * self.base.epochs)
-        return Limits(trials=study.trials, epochs=epochs, target=study.target, patience=study.patience)
+        most = [study.trials, study.sampler.most_trials(self.space, [self.space.params_of_base()])]
+        trials = min((number for number in most if number is not None), default=None)
+        return Limits(trials=trials, epochs=epochs, target=study.target, patience=study.patience)
 
     def with_metric_for(self, task: Task) -> StudySpec:
         """Return the study with the metric that `auto` means for a task."""

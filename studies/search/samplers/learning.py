@@ -85,7 +85,7 @@ class CmaEs(AbstractSampler):
 @samplers.register("gp")
 @dataclass(frozen=True)
 class Gp(AbstractSampler):
-    """Expected improvement under a Gaussian process: Optuna's `GPSampler`, which needs PyTorch.
+    """Expected improvement under a Gaussian process: Optuna's `GPSampler`, which needs PyTorch and greenlet.
 
     It models the parameters that all trials have, and learns from complete trials only. A parameter with a `when` that
     some trials do not meet is drawn at random.
@@ -98,10 +98,11 @@ class Gp(AbstractSampler):
 
     def check(self, space: Space) -> None:
         try:
+            import greenlet  # noqa: F401 - without it Optuna takes another way, whose last bits are different
             import torch  # noqa: F401
         except (ImportError, OSError):
-            command = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-            raise ConfigError(f'the sampler "gp" needs PyTorch: {command}. Or choose "tpe".') from None
+            problem = 'the sampler "gp" needs PyTorch and greenlet'
+            raise ConfigError(f'{problem}: pip install torch greenlet. Or choose "tpe".') from None
 
     def build(self, space: Space, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
         from studies.search.samplers.gaussian_process import OneThreadGpSampler

@@ -18,13 +18,17 @@ from studies.search.pruners import pruners
 from studies.search.samplers import samplers
 from studies.search.spec import StudySpec
 from tests.studies.running.driver_data import Shuffled, tables
-from tests.studies.search.sampler_data import CONDITIONAL, CONDITIONAL_FINITE, suitable
+from tests.studies.search.sampler_data import CONDITIONAL, CONDITIONAL_FINITE, SAMPLERS, suitable
 from tests.study_data import most_eager, rows, run, run_until, small_study
 
 FAST = [("cma_es", "asha"), ("quasi_random", "hyperband"), ("nsga2", "wilcoxon")]  # memory, pauses, brackets and folds
 PAIRS = [
-    pytest.param(sampler, pruner, marks=() if (sampler, pruner) in FAST else pytest.mark.slow)
-    for sampler in samplers
+    pytest.param(
+        *sampler.values,
+        pruner,
+        marks=[*sampler.marks, *((pytest.mark.slow,) if (*sampler.values, pruner) not in FAST else ())],
+    )
+    for sampler in SAMPLERS
     for pruner in pruners
 ]
 EARLY = {"startup_trials": 3, "population": 4}
@@ -98,7 +102,7 @@ def test_every_pruner_prunes_in_these_studies(tmp_path: Path, digits: Path, prun
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", list(samplers))
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_raised_number_of_trials_changes_none_of_the_trials_before(
     tmp_path: Path, digits: Path, sampler: str
 ) -> None:

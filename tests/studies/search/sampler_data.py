@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -30,7 +31,14 @@ CONDITIONAL_FINITE: dict[str, Any] = {
 }
 
 
-SAMPLERS = [pytest.param(name, marks=pytest.mark.slow if name == "gp" else ()) for name in samplers]  # it loads PyTorch
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    if name != "gp":
+        return []
+    is_missing = not all(find_spec(package) for package in ("torch", "greenlet"))
+    return [pytest.mark.slow, pytest.mark.skipif(is_missing, reason="gp needs torch and greenlet")]
+
+
+SAMPLERS = [pytest.param(name, marks=_marks(name)) for name in samplers]
 
 
 def space_of(table: Mapping[str, Any]) -> Space:

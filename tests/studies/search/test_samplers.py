@@ -162,9 +162,10 @@ def test_a_sampler_is_checked_when_the_study_file_is_read() -> None:
         small_study({"sampler": "grid"})
 
 
-def test_a_gaussian_process_without_pytorch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ConfigError, match="needs PyTorch: pip install torch"):
+@pytest.mark.parametrize("package", ["torch", "greenlet"])
+def test_a_gaussian_process_without_its_packages_is_an_error(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match="needs PyTorch and greenlet: pip install torch greenlet"):
         Gp().check(space_of(FLAT))
 
 
