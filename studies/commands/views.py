@@ -78,9 +78,9 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
 
 def limits_text(spec: StudySpec) -> str:
     """Return how long a search goes on: `up to 50 trials and 20 trainings (800 epochs)`."""
-    study, epochs = spec.study, spec.limits.epochs
-    trials = [f"{study.trials} trials"] if study.trials else []
-    trainings = [f"{study.budget:.3g} trainings ({epochs} epochs)"] if study.budget else []
+    study, limits = spec.study, spec.limits
+    trials = [f"{limits.trials} trials"] if limits.trials else []
+    trainings = [f"{study.budget:.3g} trainings ({limits.epochs} epochs)"] if study.budget else []
     found = [f"up to {' and '.join(trials + trainings)}"]
     if study.target is not None:
         found.append(f"until {study.metric} is {study.target:g}")
