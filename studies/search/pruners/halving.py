@@ -76,7 +76,7 @@ class Asha(AbstractPruner):
     """
 
     min_epochs: int = number(1, at_least=1)
-    factor: int = number(3, at_least=2)
+    factor: int = number(8, at_least=2)
     finish: float = number(0.5, at_least=0, below=1)
 
     def build(self, epochs: int) -> BasePruner:
