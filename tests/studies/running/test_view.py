@@ -5,6 +5,7 @@ The reference is an in-memory study of Optuna, in which a single sampler is kept
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from scipy.stats import qmc
 
 from studies.running.view import StudyView
 from studies.search.pruners import pruners
-from studies.search.samplers import AbstractSampler, QuasiRandom, samplers, trial_seed
+from studies.search.samplers import AbstractSampler, CmaEs, Grid, Nsga2, QuasiRandom, Tpe, samplers, trial_seed
 from studies.search.samplers.finite import AbstractFiniteSampler
 from studies.search.space import Space
 from studies.search.spec import StudySpec
@@ -133,6 +134,31 @@ def check_law(sampler: AbstractSampler) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samplers_built_for_each_trial_suggest_what_a_single_one_suggests(name: str) -> None:
     check_law(samplers.decode(name))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Tpe(startup_trials=4, candidates=8, group=True),
+        CmaEs(population=4, learn_from_pruned=False),
+        Nsga2(population=4),
+        Grid(points=3),
+    ],
+)
+def test_the_law_holds_with_other_options(sampler: AbstractSampler) -> None:
+    check_law(sampler)
+
+
+def test_the_state_of_cma_es_is_recorded_as_json_and_a_resumed_study_continues_from_it() -> None:
+    spec = study_with(CmaEs(population=4))
+    asked = ask_in_view(spec)
+    recorded = json.loads(json.dumps([trial.system_attrs for trial in asked]))
+    states = [number for number, attributes in enumerate(recorded) if "cma:optimizer:0" in attributes]
+    assert len(states) >= 3
+    for n_recorded in (states[0] + 1, states[-1]):
+        for trial, attributes in zip(asked[:n_recorded], recorded, strict=False):
+            trial.system_attrs = attributes
+        assert params_of(ask_in_view(spec, recorded=asked[:n_recorded])) == params_of(asked)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
