@@ -104,6 +104,29 @@ def test_a_share_of_the_budget_is_kept_for_the_best_paused_trials() -> None:
     assert len(kept.ended) > len(without.ended)
 
 
+def test_trials_wait_at_their_last_rung_until_no_more_are_asked_unless_complete_ones_are_needed() -> None:
+    levels = [0.5 + 0.3 * (n * 37 % 100) / 100 for n in range(200)]
+    study = {"budget": 12.0, "pruner": ASHA | {"finish": 0.5}}
+    order = Simulation(levels, study).run()
+    last_asked = order.index(max(order))
+    waiting = Simulation(levels, study)
+    for _ in range(last_asked + 1):
+        waiting.step()
+    assert list(waiting.ended) == [0]
+    waiting.run()
+    assert len(waiting.ended) > 3
+    impatient = Simulation(levels, study | {"target": 1.0})
+    for _ in range(last_asked + 1):
+        impatient.step()
+    assert len(impatient.ended) > 1
+
+
+def test_what_is_left_when_all_paused_trials_are_complete_is_spent_on_new_ones() -> None:
+    study = Simulation([0.3, 0.8], {"budget": 4.0, "pruner": ASHA | {"finish": 0.7}})
+    assert study.run() == [0, 1, 1, 2, 2, 3, 3]  # the search ends with base, which takes up its share
+    assert set(study.ended) == {0, 1, 2, 3}
+
+
 def test_without_a_budget_only_promotable_trials_are_finished() -> None:
     study = Simulation([0.5, 0.4, 0.3, 0.2, 0.1], {"trials": 5, "budget": None}, epochs=None)
     study.run()
