@@ -10,17 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from studies.data.prepare import open_dataset as open_dataset
+    from studies.evidence.advice import advice as advice
+    from studies.evidence.audit import audit as audit
+    from studies.evidence.confirmation import read_confirmation as read_confirmation
+    from studies.evidence.reproduce import reproduce as reproduce
     from studies.evidence.winner import export_trial as export_trial
     from studies.launch import run_study as run_study
     from studies.models.retrain import retrain as retrain
     from studies.objective import Objective as Objective
     from studies.records.results import load_study as load_study
+    from studies.search.spec import make_spec as make_spec
+    from studies.search.spec import read_spec as read_spec
 
 _PLACES = {
     "Objective": "studies.objective",
+    "advice": "studies.evidence.advice",
+    "audit": "studies.evidence.audit",
     "export_trial": "studies.evidence.winner",
     "load_study": "studies.records.results",
     "open_dataset": "studies.data.prepare",
+    "make_spec": "studies.search.spec",
+    "read_confirmation": "studies.evidence.confirmation",
+    "read_spec": "studies.search.spec",
+    "reproduce": "studies.evidence.reproduce",
     "retrain": "studies.models.retrain",
     "run_study": "studies.launch",
 }

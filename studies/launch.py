@@ -15,7 +15,7 @@ from studies.evidence.conclusion import write_confirmation
 from studies.evidence.confirmation import confirm_winner, read_confirmation
 from studies.evidence.winner import export_trial
 from studies.hints import command_line
-from studies.plan import Plan, plan_study
+from studies.plan import Plan, StudySource, plan_study
 from studies.records.failures import failures_explained
 from studies.records.home import Home
 from studies.records.results import StudyResults, read_results
@@ -68,7 +68,7 @@ class Launch:
 
 
 def run_study(
-    file: Path | str,
+    file: StudySource,
     *,
     name: str | None = None,
     trials: int | None = None,
@@ -87,7 +87,7 @@ def run_study(
     """Run the study that a file describes until its limits are reached; resume it if it has been run before.
 
     Args:
-        file: the study file.
+        file: the study file; or its tables as a mapping; or a study that `read_spec` or `make_spec` returned.
         name: replaces the name of the study.
         trials: replaces the most trials, a total over all launches.
         budget: replaces the budget, in trainings of base, a total over all launches.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
@@ -25,7 +26,9 @@ from studies.models.machine import machine, versions
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
 from studies.search.space import errors_of_choices
-from studies.search.spec import StudySpec, read_spec
+from studies.search.spec import StudySpec, make_spec, read_spec, with_changes
+
+StudySource = StudySpec | Mapping[str, Any] | Path | str
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Plan:
 
 
 def plan_study(
-    file: Path | str,
+    file: StudySource,
     *,
     name: str | None = None,
     trials: int | None = None,
@@ -92,7 +95,7 @@ def plan_study(
     """Return the study that a file describes, checked in full. Its data set is downloaded if necessary.
 
     Args:
-        file: the study file.
+        file: the study file; or its tables as a mapping; or a study that has been read.
         name: replaces the name of the study.
         trials: replaces the most trials.
         budget: replaces the budget, in trainings of base.
@@ -102,10 +105,15 @@ def plan_study(
     Raises:
         ConfigError: if the file has a mistake, the data set cannot be found, or the study does not fit the data.
     """
-    spec = read_spec(Path(file), name=name, trials=trials, budget=budget, overrides=overrides)
-    with errors_in(f"{file}:"):
+    changes = {"name": name, "trials": trials, "budget": budget}
+    if isinstance(file, Path | str):
+        spec, place, beside = read_spec(Path(file), overrides=overrides, **changes), f"{file}:", (Path(file).parent,)
+    else:
+        tables = file.to_mapping() if isinstance(file, StudySpec) else file
+        spec, place, beside = make_spec(with_changes(tables, **changes), overrides), "", ()
+    with errors_in(place):
         _check_space(spec)
-        return _plan(spec, Places((Path(file).parent,), data_dir))
+        return _plan(spec, Places(beside, data_dir))
 
 
 def _check_space(spec: StudySpec) -> None:

@@ -89,7 +89,10 @@ def test_what_a_type_checker_sees_of_mlp_is_what_is_there() -> None:
 
 
 def test_studies_exports_the_names_that_it_lists() -> None:
-    assert studies.__all__ == ["Objective", "export_trial", "load_study", "open_dataset", "retrain", "run_study"]
+    assert studies.__all__ == [
+        *("Objective", "advice", "audit", "export_trial", "load_study", "make_spec", "open_dataset"),
+        *("read_confirmation", "read_spec", "reproduce", "retrain", "run_study"),
+    ]
     assert {name: getattr(studies, name).__name__ for name in studies.__all__} == {n: n for n in studies.__all__}
     assert (studies.load_study, studies.run_study) == (load_study, run_study)
     with pytest.raises(AttributeError, match="module 'studies' has no attribute 'run_studies'"):

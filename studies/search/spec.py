@@ -161,13 +161,15 @@ def read_spec(
     Raises:
         ConfigError: if the file has a mistake; the error names the file, the key, what it got and what is allowed.
     """
-    tables = read_toml(Path(file))
-    study = tables.get("study", {})
-    if isinstance(study, dict):
-        replacements = {"name": name, "trials": trials, "budget": budget}
-        tables["study"] = study | {key: value for key, value in replacements.items() if value is not None}
+    tables = with_changes(read_toml(Path(file)), name=name, trials=trials, budget=budget)
     with errors_in(f"{file}:"):
         return make_spec(tables, overrides)
+
+
+def with_changes(tables: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
+    """Return the tables of a study file with entries of [study] replaced by those changes that are not None."""
+    study, given = tables.get("study", {}), {key: value for key, value in changes.items() if value is not None}
+    return {**tables, "study": {**study, **given}} if isinstance(study, Mapping) else tables
 
 
 def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> StudySpec:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import threading
+import tomllib
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,6 +26,7 @@ from studies.records.home import Home
 from studies.records.results import load_study
 from studies.running.engines import InProcess
 from studies.running.live_trial import Snapshot
+from studies.search.spec import make_spec
 from studies.tracking.projection import epoch_points
 from tests.studies.launch_data import (
     Run,
@@ -290,3 +292,15 @@ def test_an_error_in_a_callback_ends_the_launch_and_the_study_can_be_resumed(run
     assert not (Home(root).study(NAME).root / "owner.json").exists()
     assert run().status == "complete"
     assert len(trial_table(root)) == 8
+
+
+def test_a_study_can_be_run_from_a_mapping_or_a_spec_as_from_its_file(run: Run, root: Path, file: Path) -> None:
+    run()
+    tables = tomllib.loads(file.read_text())
+    for study in (tables, make_spec(tables)):
+        options = {"home": root, "engine": "in-process", "publish": False}
+        assert run_study(study, **options).status == "already complete"
+        assert run_study(study, name="other", trials=2, **options).results.total == 2
+        shutil.rmtree(root / "studies" / "other")
+    with pytest.raises(ConfigError, match=r'^\[base\] "epoch": is not a field'):
+        run_study({**tables, "base": {**tables["base"], "epoch": 3}}, home=root)
