@@ -105,12 +105,14 @@ def plan_study(
     Raises:
         ConfigError: if the file has a mistake, the data set cannot be found, or the study does not fit the data.
     """
-    changes = {"name": name, "trials": trials, "budget": budget}
+    beside: tuple[Path, ...] = ()
     if isinstance(file, Path | str):
-        spec, place, beside = read_spec(Path(file), overrides=overrides, **changes), f"{file}:", (Path(file).parent,)
+        spec = read_spec(Path(file), name=name, trials=trials, budget=budget, overrides=overrides)
+        place, beside = f"{file}:", (Path(file).parent,)
     else:
         tables = file.to_mapping() if isinstance(file, StudySpec) else file
-        spec, place, beside = make_spec(with_changes(tables, **changes), overrides), "", ()
+        tables = with_changes(tables, name=name, trials=trials, budget=budget)
+        spec, place = make_spec(tables, overrides), ""
     with errors_in(place):
         _check_space(spec)
         return _plan(spec, Places(beside, data_dir))
