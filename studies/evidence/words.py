@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlp.errors import listed
 from studies.evidence.confirmation import Confirmation, mean_of
-from studies.evidence.verdict import Candidate, Verdict
+from studies.evidence.verdict import FINAL_LEVEL, Candidate, Verdict
 
 DIGITS = 4
 
@@ -44,7 +44,8 @@ def _outcome(confirmation: Confirmation, verdict: Verdict) -> str:
             return f"No better than base: base has the best mean, {mean_of(base):.{DIGITS}f}."
         compared = difference_text(verdict, base)
         n, p = len(verdict.comparisons), verdict.p_values[base.trial]
-        corrected = f"p = {p:.2g}, corrected for {n} comparisons" if n > 1 else f"p = {p:.2g}"
+        corrected = f"p = {p:.2g}, corrected for {n} comparisons," if n > 1 else f"p = {p:.2g}"
+        corrected = f"{corrected} is not below {FINAL_LEVEL}" if p >= FINAL_LEVEL else corrected
         return f"No better than base: trial {leader.trial} differs by {compared}, which may be chance ({corrected})."
     compared = f" ({difference_text(verdict, base)})" if base.trial in verdict.comparisons else ""
     if verdict.outcome == "tie":
