@@ -31,6 +31,11 @@ class Results:
         """Return the budgets of a strategy, in ascending order."""
         return sorted(next(iter(self.regrets[strategy].values())))
 
+    @property
+    def all_budgets(self) -> list[int]:
+        """The budgets of all strategies, in ascending order."""
+        return sorted({budget for strategy in self.regrets for budget in self.budgets(strategy)})
+
     def mean(self, strategy: str, budget: int) -> tuple[float, float]:
         """Return the mean regret over sets and seeds, and half the width of its 95 % interval over seeds."""
         by_seed = np.mean([each[budget] for each in self.regrets[strategy].values()], axis=0)
@@ -62,7 +67,7 @@ def bounds(results: Results, ours: str, random: str, optuna: str) -> list[tuple[
 
 def markdown(results: Results, kept: Sequence[KeptSet]) -> str:
     """Return a table of the mean regret by strategy and budget."""
-    budgets = sorted({budget for strategy in results.regrets for budget in results.budgets(strategy)})
+    budgets = results.all_budgets
     lines = [
         f"Mean regret over {', '.join(each.name for each in kept)}, with 95 % intervals over the study seeds.",
         "",
@@ -86,7 +91,7 @@ def plot(results: Results, file: Path) -> None:
         means, halves = zip(*(results.mean(strategy, budget) for budget in budgets), strict=True)
         axes.errorbar(budgets, means, halves, marker="o", capsize=2, label=strategy)
     axes.set(xscale="log", xlabel="budget (full trainings)", ylabel="mean regret (1: a typical configuration)")
-    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.set_xticks(results.all_budgets, [str(budget) for budget in results.all_budgets])
     axes.minorticks_off()
     axes.legend(fontsize="small")
     figure.savefig(file, dpi=150)
