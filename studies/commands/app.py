@@ -18,6 +18,7 @@ from studies.commands.data_commands import data
 from studies.commands.evidence_commands import audit, reproduce
 from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
+from studies.commands.space_command import space
 from studies.commands.study_commands import check, delete, export, list_studies, run, show, sync, ui
 from studies.commands.table_commands import init
 from studies.commands.terminal import accept_any_character, open_console, print_line
@@ -47,6 +48,7 @@ app = typer.Typer(
 for command in (
     data,
     init,
+    space,
     run,
     list_studies,
     show,

@@ -67,13 +67,18 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),
     ):
         head.add_row(Text(name, style="bold"), value)
+    return Group(head, Text(), space_table(spec))
+
+
+def space_table(spec: StudySpec) -> Table:
+    """Return the searched parameters: base's value, what is allowed, and when."""
     table = _table("parameter", "trial 0", "allowed values", "only when", title="search space")
     point = spec.space.params_of_base() or {}
     for parameter in spec.space:
         conditions = [f"{path} is {' or '.join(map(str, values))}" for path, values in parameter.when.items()]
         base_value = short_value(point.get(parameter.path, ""))
         table.add_row(parameter.path, base_value, _allowed_values(parameter.domain), " and ".join(conditions))
-    return Group(head, Text(), table)
+    return table
 
 
 def limits_text(spec: StudySpec) -> str:
