@@ -20,6 +20,7 @@ STUDY = """
 [study]
 name = "full"
 trials = 8
+pruner = "none"
 seed = 1
 parallelism = 2
 

@@ -25,6 +25,7 @@ STUDY = f"""
 [study]
 name = "own"
 trials = 2
+pruner = "none"
 parallelism = 1
 sampler = "random"
 

@@ -55,6 +55,7 @@ LONG = """
 name = "long"
 trials = 40
 parallelism = 2
+pruner = "none"
 
 [confirm]
 enabled = false

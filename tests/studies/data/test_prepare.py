@@ -132,6 +132,7 @@ STUDY = """
 [study]
 name = "own"
 trials = 2
+pruner = "none"
 parallelism = 1
 sampler = "random"
 
