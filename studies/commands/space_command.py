@@ -43,8 +43,8 @@ def space(
 
 
 def _sampled(plan: Plan, n: int, seed: int) -> list[dict[str, Any]]:
-    """Return base and sampled configurations: layers, weights, cost relative to base, and parameters."""
-    from studies.search.sampled import Sampled, n_weights, sample
+    """Return base and sampled configurations: layers, number of parameters, cost, and the values that are searched."""
+    from studies.search.sampled import Sampled, sample
 
     data, spec = plan.record.data, plan.spec
     base_cost = plan.epoch_cost(spec.base) * spec.base.epochs
@@ -57,9 +57,9 @@ def _sampled(plan: Plan, n: int, seed: int) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "layers": "-".join(map(str, sizes)),
-                "weights": n_weights(sizes),
+                "parameters": entry.config.network.count_parameters(sizes),
                 "cost": round(cost, 3),
-                "parameters": entry.params,
+                "searched": entry.params,
             }
         )
     return rows
@@ -79,9 +79,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     from studies.commands.views import short_value
 
     table = Table(box=None, padding=(0, 2))
-    for column in ("", "layers", "weights", "cost", "parameters"):
-        table.add_column(column, justify="right" if column in ("", "weights", "cost") else "left", overflow="fold")
+    for column in ("", "layers", "parameters", "cost", "searched values"):
+        table.add_column(column, justify="right" if column in ("", "parameters", "cost") else "left", overflow="fold")
     for row in rows:
-        parameters = ", ".join(f"{path} {short_value(value)}" for path, value in row["parameters"].items())
-        table.add_row(row["name"], row["layers"], f"{row['weights']:,}", f"{row['cost']:.2f}", parameters)
+        searched = ", ".join(f"{path} {short_value(value)}" for path, value in row["searched"].items())
+        table.add_row(row["name"], row["layers"], f"{row['parameters']:,}", f"{row['cost']:.2f}", searched)
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from mlp.config import TrainConfig
 from mlp.losses import Task
@@ -26,11 +25,6 @@ class Sampled:
     def sizes(self, n_features: int, n_targets: int, task: Task) -> tuple[int, ...]:
         """Return the number of units of each layer, inputs and outputs included."""
         return self.config.layer_sizes(n_features, n_targets, task)
-
-
-def n_weights(sizes: tuple[int, ...]) -> int:
-    """Return the number of weights and biases between layers of these sizes."""
-    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
 
 
 def sample(space: Space, n: int, seed: int = 0) -> list[Sampled]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from studies.search.sampled import n_weights, sample
+from studies.search.sampled import sample
 from tests.studies.commands.shell import Shell
 from tests.study_data import small_study
 
@@ -26,7 +26,7 @@ def test_the_same_is_printed_as_json(shell: Shell) -> None:
     assert list(content["space"]) == ["network.activation", "optimizer.learning_rate"]
     assert content["n_configurations"] is None
     assert [row["name"] for row in content["sample"]] == ["base", "1", "2"]
-    assert {row["weights"] for row in content["sample"]} == {1210}
+    assert {row["parameters"] for row in content["sample"]} == {1210}
 
 
 def test_a_mistake_in_the_file_is_reported(shell: Shell) -> None:
@@ -41,7 +41,3 @@ def test_samples_are_in_the_space_and_follow_from_the_seed() -> None:
     assert [entry.params for entry in drawn] != [entry.params for entry in sample(space, 20, seed=4)]
     assert all(space.configure(entry.params) == entry.config for entry in drawn)
     assert {entry.sizes(64, 10, "classes")[1:-1] for entry in drawn} == {(), (8,), (24, 12)}
-
-
-def test_weights_and_biases_are_counted() -> None:
-    assert n_weights((64, 16, 10)) == 64 * 16 + 16 + 16 * 10 + 10
