@@ -17,8 +17,13 @@ def confirmation_view(confirmation: Confirmation) -> RenderableType:
     verdict = confirmation.verdict
     if verdict is None:
         return Group(*lines)
-    table = Table(box=None, padding=(0, 2), title="on fresh seeds and splits", title_justify="left")
-    for column in ("trial", "", "search", "mean", "pairs", "leader minus this"):
+    table = Table(
+        box=None,
+        padding=(0, 2),
+        title="on fresh seeds and splits (the intervals hold together with a confidence of 97 %)",
+        title_justify="left",
+    )
+    for column in ("trial", "", "search", "mean", "pairs", "leader is better by"):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     order = [verdict.leader, *sorted(verdict.comparisons, key=lambda trial: verdict.comparisons[trial].mean)]
     rest = [candidate.trial for candidate in confirmation.candidates if candidate.trial not in order]

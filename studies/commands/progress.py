@@ -20,6 +20,7 @@ from studies.running.live_trial import Snapshot
 LINE_SECONDS = 1.0  # at least, between two printed lines
 REDRAWS_PER_SECOND = 8
 BAR_WIDTH = 50
+MIN_SECONDS, MIN_SHARE = 3.0, 0.02  # of a search, before the time that is left can be estimated
 
 
 class Progress(Protocol):
@@ -47,7 +48,7 @@ class Pace:
     stage: str = "search"
 
     def text(self, snapshot: Snapshot) -> str:
-        """Return the time that is left until the limits of the search are reached."""
+        """Return an estimate of the time that is left until the limits of the search are reached."""
         share, seconds = done_share(snapshot), time.monotonic() - self.started
         if self.stage != snapshot.stage:
             self.started, self.share, self.stage = time.monotonic(), None, snapshot.stage
@@ -56,9 +57,9 @@ class Pace:
             self.share = share  # what an earlier launch has done
         if share >= 1:
             return "done"
-        if share <= self.share or seconds <= 0:
+        if share - self.share < MIN_SHARE or seconds < MIN_SECONDS:
             return "starting"
-        return f"{duration((1 - share) * seconds / (share - self.share))} left at most"
+        return f"about {duration((1 - share) * seconds / (share - self.share))} left"
 
 
 def done_share(snapshot: Snapshot) -> float:

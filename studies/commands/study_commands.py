@@ -17,6 +17,7 @@ from studies.commands.terminal import open_console, print_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from studies.evidence.confirmation import Confirmation
     from studies.launch import Launch
     from studies.records.home import Home
     from studies.records.results import StudyResults
@@ -28,9 +29,11 @@ def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Override the name of the study.")] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="N", help="Override the budget, in trainings of base; a total.")
+        float | None, typer.Option(metavar="N", help="Override the budget (over all launches), in full trainings.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Override the most trials; a total.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Override the maximum number of trials (over all launches).")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -100,6 +103,7 @@ def run(
 def _report(console: Console, launch: Launch, home: Path | None, *, is_published: bool) -> int:
     """Show the result of a launch and what to do next; return the exit code."""
     from studies.commands.views import duration, summary_view
+    from studies.evidence.confirmation import read_confirmation
     from studies.hints import command_line, short_path
     from studies.records.home import Home
 
@@ -115,9 +119,11 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         took = duration(launch.seconds)
         print_line(console, f"Study {launch.name}: {results.spent}, {took}.")
     console.print()
-    console.print(summary_view(results))
+    confirmation = read_confirmation(results)
+    verdict = confirmation.verdict if confirmation else None
+    console.print(summary_view(results, verdict.winner if verdict else None))
     console.print()
-    _show_confirmation(console, results)
+    _show_confirmation(console, confirmation)
     _point_to_first_trial(console, results, place)
     if launch.export:
         export = short_path(launch.export)
@@ -141,24 +147,21 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
     return 1 if all_failed else 0
 
 
-def _show_confirmation(console: Console, results: StudyResults) -> None:
+def _show_confirmation(console: Console, confirmation: Confirmation | None) -> None:
     from studies.commands.confirm_view import confirmation_view
-    from studies.evidence.confirmation import read_confirmation
 
-    confirmation = read_confirmation(results)
     if confirmation is not None and (confirmation.is_complete or confirmation.n_trainings):
         console.print(confirmation_view(confirmation))
         console.print()
 
 
-def _show_advice(console: Console, results: StudyResults) -> None:
-    from studies.evidence.advice import LEAST_FOR_IMPORTANCE, advice
-    from studies.evidence.confirmation import read_confirmation
+def _show_advice(console: Console, results: StudyResults, confirmation: Confirmation | None) -> None:
+    from studies.evidence.advice import MIN_FOR_IMPORTANCE, advice
     from studies.tracking.plots import parameter_importances
 
     n_complete = results.counts()["complete"]
-    importances = parameter_importances(results) if n_complete >= LEAST_FOR_IMPORTANCE else {}
-    found = advice(results, read_confirmation(results), importances)
+    importances = parameter_importances(results) if n_complete >= MIN_FOR_IMPORTANCE else {}
+    found = advice(results, confirmation, importances)
     for piece in found:
         print_line(console, f"- {piece.text}")
     if found:
@@ -226,6 +229,7 @@ def show(
 ) -> None:
     """Show a study and its best trials, or one trial in full."""
     from studies.commands.views import study_view, trial_view
+    from studies.evidence.confirmation import read_confirmation
     from studies.records.home import Home
     from studies.records.results import load_study
 
@@ -234,8 +238,9 @@ def show(
     if trial is None:
         console.print(study_view(results, top, console.width))
         console.print()
-        _show_confirmation(console, results)
-        _show_advice(console, results)
+        confirmation = read_confirmation(results)
+        _show_confirmation(console, confirmation)
+        _show_advice(console, results, confirmation)
         _point_to_first_trial(console, results, Home.find(home))
     else:
         console.print(trial_view(results, results.trial(trial)))

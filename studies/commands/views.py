@@ -21,11 +21,10 @@ from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
 from studies.records.results import StudyResults
 from studies.records.study_record import DataRecord
-from studies.records.trial_record import TrialRecord
+from studies.records.trial_record import BY_PRUNER, TrialRecord
 from studies.search.domains import Choices, Range
 from studies.search.spec import StudySpec
 
-PRUNED_BY_PRUNER = ("pruner", "not_promoted")  # reasons of most pruned trials; showing them says nothing new
 STATE_STYLES = {
     "complete": "green",
     "pruned": "yellow",
@@ -82,7 +81,7 @@ def space_table(spec: StudySpec) -> Table:
 
 
 def limits_text(spec: StudySpec) -> str:
-    """Return how long a search goes on: `up to 50 trials and 20 trainings (800 epochs)`."""
+    """Return the limits of a search: `up to 50 trials and 20 trainings (800 epochs)`."""
     study, limits = spec.study, spec.limits
     trials = [f"{limits.trials} trials"] if limits.trials else []
     trainings = [f"{study.budget:.3g} trainings ({limits.epochs} epochs)"] if study.budget else []
@@ -90,7 +89,7 @@ def limits_text(spec: StudySpec) -> str:
     if study.target is not None:
         found.append(f"until {study.metric} is {study.target:g}")
     if study.patience is not None:
-        found.append(f"until {study.patience} trials bring nothing better")
+        found.append(f"until {study.patience} trials bring no improvement")
     if study.seconds is not None:
         found.append(f"for {duration(study.seconds)}")
     return ", ".join(found)
@@ -121,30 +120,35 @@ def _allowed_values(domain: Range | Choices) -> str:
     return f"{mapping['low']} to {mapping['high']}{scale}{step}"
 
 
-def summary_view(results: StudyResults) -> RenderableType:
-    """Return the result of a study: its best trial beside trial 0, which has the values of base."""
-    best, default = results.best, results.trials[0] if results.trials else None
+def summary_view(results: StudyResults, winner: int | None) -> RenderableType:
+    """Return the result of a search: its best trial, the confirmed winner and base next to each other.
+
+    Args:
+        results: the study.
+        winner: the trial that the confirmation chose; None without a complete confirmation.
+    """
+    best = results.best
     if best is None:
         return Text(_without_complete_trial(results), style="red")
+    shown = {number: results.trial(number) for number in (best.number if winner is None else winner, best.number, 0)}
     table = Table(box=None, padding=(0, 2))
     table.add_column("", overflow="fold")
-    table.add_column(f"best (trial {best.number})", style="green", overflow="fold")
-    table.add_column("default (trial 0)", style="dim", overflow="fold")
-    default_value = "" if default is None or default.value is None else f"{default.value:.4f}"
-    table.add_row(Text(results.metric, style="bold"), f"{best.value:.4f}", default_value)
-    best_config, default_config = flatten(best.config), flatten(default.config) if default else {}
-    default_params = default.params if default else {}
-    # A path that one of the two trials did not search still has a value in its configuration.
-    for path in dict.fromkeys([*best.params, *default_params]):
-        best_value = best.params.get(path, best_config.get(path, ""))
-        default_value = default_params.get(path, default_config.get(path, ""))
-        table.add_row(path, short_value(best_value), short_value(default_value))
+    for number in shown:
+        is_first = number == next(iter(shown))
+        name = "base" if number == 0 else "best" if winner is None else "winner" if is_first else "best of the search"
+        table.add_column(f"{name} (trial {number})", style="green" if is_first else "dim", overflow="fold")
+    values = [trial.value for trial in shown.values()]
+    table.add_row(Text(results.metric, style="bold"), *("" if value is None else f"{value:.4f}" for value in values))
+    # A path that one of the trials did not search still has a value in its configuration.
+    configs = [flatten(trial.config) | dict(trial.params) for trial in shown.values()]
+    for path in dict.fromkeys(path for trial in shown.values() for path in trial.params):
+        table.add_row(path, *(short_value(config.get(path, "")) for config in configs))
     return table
 
 
 def _without_complete_trial(results: StudyResults) -> str:
     endings = [trial.ending for trial in results.trials if trial.ending]
-    reasons = Counter("pruned" if ending.reason in PRUNED_BY_PRUNER else ending.reason for ending in endings)
+    reasons = Counter("pruned" if ending.reason in BY_PRUNER else ending.reason for ending in endings)
     if not reasons:
         return "No trial is complete."
     listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
@@ -189,7 +193,7 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
 def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:
     """Return one trial in full: how it ended, its configuration, and its epochs."""
     ending = trial.ending
-    has_reason = ending and ending.reason not in ("", *PRUNED_BY_PRUNER)
+    has_reason = ending and ending.reason not in ("", *BY_PRUNER)
     reason = f" ({ending.reason})" if ending and has_reason else ""
     value = "" if trial.value is None else f", {results.metric} {trial.value:.6g}"
     shown = results.shown_state(trial.state)

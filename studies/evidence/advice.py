@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from studies.evidence.confirmation import Confirmation
+from studies.evidence.words import enumeration
 from studies.records.results import StudyResults
 
-LEAST_ENDED = 10  # trials; with fewer, nothing is said
-N_TOP = 5  # the best trials that are looked at
+MIN_ENDED = 10  # trials; with fewer, no advice is given
+N_TOP = 5  # how many of the best trials are considered
 EDGE = 0.1  # the share of a range that counts as its edge
-LEAST_IMPORTANT = 0.01  # a smaller share of the variance is none
-LEAST_FOR_IMPORTANCE = 30  # complete trials
-MOST = 5
+MIN_IMPORTANCE = 0.01  # a parameter with a smaller share of the variance is called unimportant
+MIN_FOR_IMPORTANCE = 30  # complete trials
+MAX_ADVICE = 5
 
 Kind = Literal["edge", "failures", "divergence", "progress", "seeds", "importance"]
 
@@ -48,7 +49,7 @@ def advice(
         confirmation: its confirmation, if it has one.
         importances: the importance of each parameter, as `studies.tracking.plots.parameter_importances` returns it.
     """
-    if results.n_ended < LEAST_ENDED:
+    if results.n_ended < MIN_ENDED:
         return []
     found = [
         *_failures(results),
@@ -58,7 +59,7 @@ def advice(
         *_seeds(results, confirmation),
         *_unimportant(results, importances or {}),
     ]
-    return found[:MOST]
+    return found[:MAX_ADVICE]
 
 
 def _failures(results: StudyResults) -> Iterator[Advice]:
@@ -102,7 +103,7 @@ def _edges(results: StudyResults) -> Iterator[Advice]:
     top = results.top(N_TOP)
     for path, entry in results.record.space.items():
         values = [trial.params[path] for trial in top if path in trial.params]
-        if "low" not in entry or len(values) < N_TOP or top[0].params.get(path) != values[0]:
+        if "low" not in entry or len(values) < N_TOP:
             continue
         places = [_place(value, entry) for value in values]
         for end, near in (
@@ -131,7 +132,7 @@ def _progress(results: StudyResults) -> Iterator[Advice]:
         return
     since = n - 1 - best.number
     if since >= max(20, n / 2):
-        yield Advice("progress", f"The last {since} of {n} trials brought nothing better than trial {best.number}.")
+        yield Advice("progress", f"The last {since} of {n} trials brought no improvement over trial {best.number}.")
     elif best.number >= 0.9 * n and n >= 20:
         yield Advice(
             "progress",
@@ -159,14 +160,10 @@ def _seeds(results: StudyResults, confirmation: Confirmation | None) -> Iterator
 
 def _unimportant(results: StudyResults, importances: Mapping[str, float]) -> Iterator[Advice]:
     n_complete = results.counts()["complete"]
-    paths = [path for path, share in importances.items() if share < LEAST_IMPORTANT]
-    if paths and n_complete >= LEAST_FOR_IMPORTANCE and len(paths) < len(importances):
+    paths = [path for path, share in importances.items() if share < MIN_IMPORTANCE]
+    if paths and n_complete >= MIN_FOR_IMPORTANCE and len(paths) < len(importances):
         yield Advice(
             "importance",
-            f"{_listed(paths)} explained less than 1 % of the differences between {n_complete} complete trials. "
-            "Fix what does not matter, to search the rest better.",
+            f"{enumeration(paths)} explained less than 1 % of the differences between {n_complete} complete trials. "
+            "Fix them, so that the search can concentrate on the others.",
         )
-
-
-def _listed(paths: Sequence[str]) -> str:
-    return paths[0] if len(paths) == 1 else f"{', '.join(paths[:-1])} and {paths[-1]}"

@@ -95,14 +95,14 @@ def audit(
         raise ConfigError(
             f'study "{results.name}" is not complete, so its pruning cannot be audited yet. Run it first.'
         )
-    pruned = [trial for trial in results.trials if _is_pruned(trial)]
+    pruned = [trial for trial in results.trials if trial.was_cut_short]
     if not pruned:
         raise ConfigError(f'study "{results.name}" has pruned no trial, so there is nothing to audit.')
     folder, place = results.folder, results.record.data.folder
     data = prepare_data(settle_task(results.config(0)), data_dir=data_dir, beside=[Path(place)] if place else ())
     sample = _sample(results, pruned, trials)
     trainings = [FixedTraining(t.number, results.config(t.number), t.place.epoch_cost) for t in sample]
-    identity = f"{results.record.identity}/audit"
+    identity = results.record.audit_identity
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
         stop = stack.enter_context(StopRequest.on_signals(None))
@@ -130,10 +130,6 @@ def _audit_of(
     seconds = [(trial.ending.seconds if trial.ending else 0.0) / max(1, trial.n_epochs) for trial in pruned]
     saved_seconds = float(np.dot(saved, seconds))
     return Audit(len(pruned), values, (best.number, best.value), tuple(better), sum(saved), saved_seconds, is_complete)
-
-
-def _is_pruned(trial: TrialRecord) -> bool:
-    return trial.ending is not None and trial.ending.reason in ("pruner", "not_promoted") and trial.value is not None
 
 
 def _sample(results: StudyResults, pruned: Sequence[TrialRecord], n: int) -> list[TrialRecord]:

@@ -22,7 +22,7 @@ from studies.running.driver import Driver
 from studies.running.fixed_trainings import FixedTraining, FixedTrainings
 from studies.search.confirm_config import ConfirmConfig
 
-MOST_PAIRS = 100  # the number of a training is that of its trial, times this, plus that of its pair
+MAX_PAIRS = 100  # the number of a training is 100 times the number of its trial plus the number of its pair
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Confirmation:
     """The state of a confirmation.
 
     Attributes:
-        candidates: the configurations with their values so far: the best ones of the search, base, the best pruned one.
-        missing: the trainings to be done next, as trial and pair; empty if it is complete.
-        verdict: what it says; None as long as it is not complete, or if every candidate has failed.
+        candidates: the configurations that are compared, with their values so far.
+        missing: the trainings to run next, as (trial, pair); empty if the confirmation is complete.
+        verdict: the result; None if the confirmation is not complete, or if every candidate has failed.
     """
 
     candidates: tuple[Candidate, ...]
@@ -46,8 +46,13 @@ class Confirmation:
 
     @property
     def n_trainings(self) -> int:
-        """How many trainings have been done."""
+        """The number of trainings that have ended."""
         return sum(len(candidate.values) for candidate in self.candidates)
+
+    @property
+    def base(self) -> Candidate:
+        """Base, with which the others are compared."""
+        return next(candidate for candidate in self.candidates if candidate.role == "base")
 
     def candidate(self, trial: int) -> Candidate:
         """Return the candidate that a trial found."""
@@ -70,7 +75,7 @@ def training_of(results: StudyResults, trial: int, pair: int) -> FixedTraining:
     seed = pair_seed(int(results.record.study["seed"]), pair)
     config = replace(results.config(trial), seed=seed)
     cost = results.trial(trial).place.epoch_cost
-    return FixedTraining(trial * MOST_PAIRS + pair, config, cost, {"trial": trial, "pair": pair})
+    return FixedTraining(trial * MAX_PAIRS + pair, config, cost, {"trial": trial, "pair": pair})
 
 
 def read_training(results: StudyResults, trial: int, pair: int) -> TrialRecord | None:
@@ -81,7 +86,7 @@ def read_training(results: StudyResults, trial: int, pair: int) -> TrialRecord |
     """
     if results.folder is None:
         return None
-    return read_log(results.folder.confirm.log(trial * MOST_PAIRS + pair), results.record.confirm_identity)
+    return read_log(results.folder.confirm.log(trial * MAX_PAIRS + pair), results.record.confirm_identity)
 
 
 def read_confirmation(results: StudyResults) -> Confirmation | None:
@@ -111,7 +116,7 @@ def confirm_winner(
     parallelism: int,
     run: Callable[[FixedTrainings], Driver],
 ) -> Confirmation | None:
-    """Do the trainings that are missing, stage by stage; return the confirmation, which is incomplete after a stop.
+    """Run the missing trainings, stage by stage; return the confirmation, which is incomplete after a stop.
 
     Args:
         results: the study, as read from its folder.
@@ -131,8 +136,8 @@ def confirm_winner(
 
 
 def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candidate]:
-    """Yield the best distinct configurations, base, and the best trial that was pruned."""
-    pruned = [trial for trial in results.trials if _is_pruned(trial)]
+    """Yield base, the best other configurations, and the best one that was pruned; none of them twice."""
+    pruned = [trial for trial in results.trials if trial.was_cut_short]
     pruned.sort(key=lambda trial: rank(results.metric, trial.number, trial.value or 0.0))
     groups: list[tuple[Role, Sequence[TrialRecord], int]] = [
         ("base", results.trials[:1], 1),
@@ -148,10 +153,6 @@ def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candid
                 found.append(content)
                 n_found += 1
                 yield Candidate(trial.number, role, trial.value, trial.place.epoch_cost * int(trial.config["epochs"]))
-
-
-def _is_pruned(trial: TrialRecord) -> bool:
-    return trial.ending is not None and trial.ending.reason in ("pruner", "not_promoted") and trial.value is not None
 
 
 def _overlap(results: StudyResults) -> float:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.05  # the significance level of all tests
-POWER = 0.8  # the power for which the smallest difference that would have been found is stated
+POWER = 0.8  # with which `Comparison.detectable` would have been found
 
 
 @dataclass(frozen=True)
@@ -28,22 +27,28 @@ class Comparison:
     error: float
     p: float
 
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Return the confidence interval of the mean difference; infinite below two pairs."""
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return the confidence interval of the mean difference; infinite below two pairs.
+
+        Args:
+            level: one minus the confidence.
+        """
         if self.n < 2:
             return -math.inf, math.inf
         reach = _quantile(1 - level / 2, self.n - 1) * self.error
         return self.mean - reach, self.mean + reach
 
-    @property
-    def detectable(self) -> float:
-        """The smallest difference that would have been found with a power of 80 %; infinite below two pairs.
+    def detectable(self, level: float) -> float:
+        """Return the difference that is found with a probability of 80 %; infinite below two pairs.
 
         The usual approximation: the sum of the two quantiles of the t-distribution, times the standard error.
+
+        Args:
+            level: the significance level of the test.
         """
         if self.n < 2:
             return math.inf
-        return (_quantile(1 - LEVEL / 2, self.n - 1) + _quantile(POWER, self.n - 1)) * self.error
+        return (_quantile(1 - level / 2, self.n - 1) + _quantile(POWER, self.n - 1)) * self.error
 
 
 def compare(first: Sequence[float], second: Sequence[float], *, overlap: float, sign: float = 1.0) -> Comparison:

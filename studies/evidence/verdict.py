@@ -1,7 +1,8 @@
-"""The race of candidates on fresh seeds and splits, and the verdict: a pure function of their values.
+"""The race of candidates on fresh seeds and splits, and the verdict, which follow from the candidates' values alone.
 
-Every candidate is trained on the same pairs of a seed and a split. After three pairs, those that are clearly worse than
-the leader are dropped; base stays, because it is what the others are compared with. The rest are trained on all pairs.
+A pair is a seed and the split that it draws. All candidates are trained on the same pairs. After three pairs, those
+that are clearly worse than the leader are dropped. Base is never dropped, because the others are compared with it. The
+remaining candidates are trained on all pairs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from studies.evidence.statistics import Comparison, compare, holm
 from studies.search.confirm_config import ConfirmConfig
 
 FIRST_PAIRS = 3
-# Two equal configurations are called different in at most 5 % of all confirmations, race and final tests together:
-RACE_LEVEL, FINAL_LEVEL = 0.005, 0.03  # 3.5 % plus the choice of the leader
+# Together these levels call two equal configurations different in less than 5 % of confirmations, of which the choice
+# of the leader and the race cause a part. With 0.05 for both it was 10 %.
+RACE_LEVEL, FINAL_LEVEL = 0.005, 0.03
 Role = Literal["best", "base", "pruned"]
 Outcome = Literal["better", "tie", "no better than base"]
 
@@ -59,11 +61,12 @@ class Verdict:
     """What a confirmation says.
 
     Attributes:
-        outcome: `better`: the leader is better than base and than all others; `tie`: it is better than base, but not
-            than every other; `no better than base`: the difference to base is not significant, or base leads.
+        outcome: `better`: the leader is better than base and all others; `tie`: it is better than base, but not than
+            all others; `no better than base`: the difference to base is not significant, or base is the leader.
         leader: the trial with the best mean.
-        winner: the trial to use: the cheapest of those that are not significantly worse than the leader and within one
-            standard error of it, or within the region of equivalence.
+        winner: the trial to use. If it has not been shown that any trial is better than base, it is base, unless base
+            is more than one standard error behind the leader. Otherwise it is the cheapest of the trials that are not
+            significantly worse than the leader and at most one standard error, or `equivalence`, behind it.
         comparisons: the leader compared with each other candidate, by trial.
         p_values: the p-values of these comparisons after Holm's correction, by trial.
         ties: the trials that the leader is not better than.
@@ -74,7 +77,12 @@ class Verdict:
     winner: int
     comparisons: dict[int, Comparison]
     p_values: dict[int, float]
-    ties: tuple[int, ...] = ()
+    ties: tuple[int, ...]
+
+    @property
+    def level(self) -> float:
+        """The level of each comparison, with which all of them together keep `FINAL_LEVEL` (Bonferroni)."""
+        return FINAL_LEVEL / max(1, len(self.comparisons))
 
 
 def racing(candidates: Sequence[Candidate], config: ConfirmConfig, *, sign: float) -> list[Candidate]:
@@ -96,7 +104,7 @@ def racing(candidates: Sequence[Candidate], config: ConfirmConfig, *, sign: floa
         if candidate is leader
         or candidate.role == "base"
         or leader is None
-        or not _is_clearly_worse(compare(leader.series(n), candidate.series(n), overlap=0.0, sign=sign), config)
+        or not _is_clearly_worse(candidate, leader, n, config, sign)
     ]
 
 
@@ -128,11 +136,14 @@ def judge(candidates: Sequence[Candidate], config: ConfirmConfig, *, sign: float
     comparisons = {c.trial: compare(values, c.series(config.seeds), overlap=overlap, sign=sign) for c in others}
     corrected = holm([comparison.p for comparison in comparisons.values()])
     p_values = dict(zip(comparisons, corrected, strict=True))
-    ties = [c for c in others if not _is_better(comparisons[c.trial], p_values[c.trial], config)]
-    close = [c for c in ties if comparisons[c.trial].mean <= max(comparisons[c.trial].error, config.equivalence)]
-    winner = min([leader, *close], key=lambda candidate: (candidate.cost, candidate.trial))
-    base_is_close = leader.role == "base" or any(candidate.role == "base" for candidate in ties)
-    outcome: Outcome = "no better than base" if base_is_close else "tie" if ties else "better"
+    ties = [c for c in others if not _is_better(comparisons[c.trial], p_values[c.trial], FINAL_LEVEL, config)]
+    close = [leader]
+    close += [c for c in ties if comparisons[c.trial].mean <= max(comparisons[c.trial].error, config.equivalence)]
+    outcome: Outcome = "tie" if ties else "better"
+    winner = min(close, key=lambda candidate: (candidate.cost, candidate.trial))
+    if any(candidate.role == "base" for candidate in [leader, *ties]):
+        outcome = "no better than base"
+        winner = next((candidate for candidate in close if candidate.role == "base"), leader)
     return Verdict(outcome, leader.trial, winner.trial, comparisons, p_values, tuple(c.trial for c in ties))
 
 
@@ -142,10 +153,12 @@ def _leader(candidates: Sequence[Candidate], n: int, sign: float) -> Candidate |
     return min(able, key=lambda c: (-sign * float(np.mean(c.series(n))), c.cost, c.trial), default=None)
 
 
-def _is_clearly_worse(comparison: Comparison, config: ConfirmConfig) -> bool:
-    return comparison.p < RACE_LEVEL and comparison.mean > config.equivalence
+def _is_clearly_worse(candidate: Candidate, leader: Candidate, n: int, config: ConfirmConfig, sign: float) -> bool:
+    """Return whether a candidate is dropped after the first `n` pairs."""
+    comparison = compare(leader.series(n), candidate.series(n), overlap=0.0, sign=sign)
+    return _is_better(comparison, comparison.p, RACE_LEVEL, config)
 
 
-def _is_better(comparison: Comparison, p: float, config: ConfirmConfig) -> bool:
+def _is_better(comparison: Comparison, p: float, level: float, config: ConfirmConfig) -> bool:
     """Return whether the first configuration of a comparison is better, beyond the region of equivalence."""
-    return p < FINAL_LEVEL and comparison.mean > config.equivalence
+    return p < level and comparison.mean > config.equivalence

@@ -141,12 +141,12 @@ class StudyRecord(AbstractRecord):
 
     @property
     def total(self) -> int | None:
-        """The most trials, over all launches; None without such a limit."""
+        """The maximum number of trials over all launches; None without such a limit."""
         return self.limits[-1].trials if self.limits else None
 
     @property
     def most_epochs(self) -> int | None:
-        """The most epochs of all trials together, over all launches; None without such a limit."""
+        """The maximum number of epochs of all trials over all launches; None without such a limit."""
         return self.limits[-1].epochs if self.limits else None
 
     @property
@@ -156,15 +156,20 @@ class StudyRecord(AbstractRecord):
 
     @property
     def confirm_identity(self) -> str:
-        """The identity with which the logs of the trainings begin that confirm the winner."""
+        """The identity with which the logs of the trainings that confirm the winner begin."""
         return f"{self.identity}/confirm"
 
+    @property
+    def audit_identity(self) -> str:
+        """The identity with which the logs of an audit begin."""
+        return f"{self.identity}/audit"
+
     def differences_to(self, other: StudyRecord) -> list[str]:
-        """Return how the settings that decide the trial table differ from those of another record, a clause each."""
+        """Return one clause for each setting of the fingerprint that differs from another record."""
         was, now = self.fingerprint, other.fingerprint
         return [
             "the content of its data, or how it is read, has changed"
-            if key == "data.digest"  # 64 digits tell nobody anything
+            if key == "data.digest"  # whose digits mean nothing to a reader
             else f"{key} was {was.get(key, 'absent')} and is {now.get(key, 'absent')}"
             for key in {**was, **now}
             if was.get(key) != now.get(key)
@@ -194,7 +199,7 @@ class StudyRecord(AbstractRecord):
         if changed:
             raise ConfigError(
                 f"{listed(changed)} of this record was changed. Restore it, or delete this file and run the study file "
-                "again, which writes it anew. To raise its limits, use `studies run FILE --budget N` or `--trials N`."
+                "again. To raise its limits, use `studies run FILE --budget N` or `--trials N`."
             )
         return record
 

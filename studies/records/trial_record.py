@@ -9,6 +9,7 @@ from mlp.scores import PARTS, SPREAD, best_epoch, without_folds
 
 State = Literal["running", "paused", "complete", "pruned", "failed"]
 Start = Literal["asked", "promoted"]
+BY_PRUNER = ("pruner", "not_promoted")  # the reasons with which a pruner ends a trial
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class TrialRecord:
     def value(self) -> float | None:
         """The value of the trial; None while it is running, and if it has none."""
         return self.ending.value if self.ending else None
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether a pruner ended the trial, which could have been trained further."""
+        return self.ending is not None and self.ending.reason in BY_PRUNER and self.value is not None
 
     @property
     def n_epochs(self) -> int:

@@ -41,7 +41,7 @@ def test_a_study_runs_to_its_end_and_prints_its_result(finished: Shell) -> None:
     best, default = results.ranked()[0], results.trials[0]
     assert best.value is not None
     assert default.value is not None
-    assert re.search(rf"best \(trial {best.number}\) +default \(trial 0\)", output)
+    assert re.search(rf"best \(trial {best.number}\) +base \(trial 0\)", output)
     assert re.search(rf"validation/accuracy +{best.value:.4f} +{default.value:.4f}", output)
     assert re.search(rf"network.activation +{best.params['network.activation']} +relu", output)
     export = re.search(r"^best configuration  (.+)$", output, re.M)

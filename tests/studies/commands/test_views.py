@@ -140,7 +140,7 @@ def test_a_plan_shows_the_settings_the_data_the_base_and_the_space(width: int) -
 def test_a_summary_shows_the_best_trial_beside_the_default(results: StudyResults, width: int) -> None:
     best, default = results.ranked()[0], results.trials[0]
     assert best.number != default.number
-    text = render(summary_view(results), width)
+    text = render(summary_view(results, None), width)
     assert_shows(text, width, results.metric, f"{best.value:.4f}", f"{default.value:.4f}")
     for trial in (best, default):
         assert_shows(text, width, *trial.params, *map(short_value, trial.params.values()))
@@ -149,7 +149,7 @@ def test_a_summary_shows_the_best_trial_beside_the_default(results: StudyResults
 @WIDTHS
 def test_a_summary_without_a_complete_trial_counts_the_reasons(results: StudyResults, width: int) -> None:
     incomplete = replace(results, trials=results.trials[1:4])
-    text = in_one_line(render(summary_view(incomplete), width))
+    text = in_one_line(render(summary_view(incomplete, None), width))
     assert text == "No trial is complete: 1 pruned, 1 diverged, 1 MemoryError."
 
 
@@ -169,7 +169,7 @@ def test_a_study_without_trials_can_be_shown(tmp_path: Path, width: int) -> None
     empty = FakeStudy(Home(tmp_path), name="empty")
     results = load_study(empty.folder.name, tmp_path)
     assert "0 of 4 trials: none yet" in in_one_line(render(study_view(results, 10, width), width))
-    assert in_one_line(render(summary_view(results), width)) == "No trial is complete."
+    assert in_one_line(render(summary_view(results, None), width)) == "No trial is complete."
     assert re.search(r"^ *empty +0/4,", render(list_view([results]), width), re.M)
 
 

@@ -78,7 +78,7 @@ def test_failures_of_one_class() -> None:
 
 
 def test_a_search_that_has_stopped_improving_and_one_that_has_not() -> None:
-    assert "brought nothing better than trial 2" in advice(study([0.5, 0.6, 0.9, *[0.7] * 40]))[0].text
+    assert "brought no improvement over trial 2" in advice(study([0.5, 0.6, 0.9, *[0.7] * 40]))[0].text
     assert "Raise --budget" in advice(study([*[0.5 + 0.001 * i for i in range(30)]]))[0].text
     assert "progress" not in kinds(study([*[0.7] * 15, 0.9, *[0.7] * 10]))
 
@@ -88,7 +88,7 @@ def test_seeds_that_differ_more_than_the_best_trials() -> None:
     for spread, expected in ((0.05, ["seeds"]), (0.0001, [])):
         values: dict[int, float | None] = {pair: 0.9 + spread * (-1) ** pair for pair in range(8)}
         candidate = Candidate(0, "base", 0.9, 1, values)
-        confirmation = Confirmation((candidate,), (), Verdict("no better than base", 0, 0, {}, {}))
+        confirmation = Confirmation((candidate,), (), Verdict("no better than base", 0, 0, {}, {}, ()))
         assert kinds(results, confirmation) == expected
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,14 @@ import pytest
 
 from mlp.errors import ConfigError
 from studies.evidence.confirmation import (
-    MOST_PAIRS,
+    MAX_PAIRS,
     Confirmation,
-    mean_of,
     pair_seed,
     read_confirmation,
     read_training,
     training_of,
 )
 from studies.evidence.winner import winner_of
-from studies.evidence.words import verdict_sentences
 from studies.launch import Launch
 from studies.models.export import read_config
 from studies.models.retrain import retrain
@@ -111,7 +108,7 @@ def test_all_candidates_are_trained_on_the_same_pairs_of_seed_and_split(confirme
             assert training.config["seed"] == pair_seed(1, pair)
             assert {**training.config, "seed": 0} == {**results.trial(candidate.trial).config, "seed": 0}
             assert (training.attributes, training.value) == ({"trial": candidate.trial, "pair": pair}, value)
-            assert training.number == candidate.trial * MOST_PAIRS + pair
+            assert training.number == candidate.trial * MAX_PAIRS + pair
     assert max(len(candidate.values) for candidate in confirmation.candidates) == N_PAIRS
 
 
@@ -171,20 +168,6 @@ def test_the_winner_is_exported_and_trains_again_to_the_same_weights(confirmed: 
     assert provenance is not None
     assert provenance.trial == confirmation.verdict.winner
     assert retrain(launch.export).reproduced
-
-
-def test_the_verdict_is_told_in_words(confirmed: Run, root: Path) -> None:
-    confirmed()
-    confirmation = of(results_in(root))
-    sentences = verdict_sentences(confirmation)
-    assert sentences[0].startswith(("Better: trial ", "A tie: trial ", "No better than base: "))
-    verdict = confirmation.verdict
-    assert verdict is not None
-    for outcome, start in (("better", "Better: "), ("tie", "A tie: "), ("no better than base", "No better")):
-        assert verdict_sentences(replace(confirmation, verdict=replace(verdict, outcome=outcome)))[0].startswith(start)
-    assert "not confirmed yet" in verdict_sentences(replace(confirmation, missing=((0, 9),)))[0]
-    assert "every candidate" in verdict_sentences(replace(confirmation, verdict=None))[0]
-    assert all(mean_of(candidate) > 0 for candidate in confirmation.candidates)
 
 
 def test_a_mistake_in_the_section_is_refused_before_any_work(confirmed: Run, root: Path, file: Path) -> None:

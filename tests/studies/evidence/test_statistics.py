@@ -17,7 +17,7 @@ A, B = DICE.normal(0.1, 1, 9), DICE.normal(0, 1, 9)
 def test_without_overlap_it_is_the_paired_t_test() -> None:
     found, expected = compare(A, B, overlap=0.0), stats.ttest_rel(A, B)
     assert found.p == pytest.approx(expected.pvalue)
-    assert found.interval() == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.interval(0.05) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
 def test_overlap_adds_to_the_variance() -> None:
@@ -33,7 +33,7 @@ def test_a_smaller_value_may_be_the_better_one() -> None:
 
 def test_a_single_pair_says_nothing() -> None:
     found = compare([1.0], [0.0], overlap=0.0)
-    assert (found.p, found.interval(), found.detectable) == (1.0, (-math.inf, math.inf), math.inf)
+    assert (found.p, found.interval(0.05), found.detectable(0.05)) == (1.0, (-math.inf, math.inf), math.inf)
 
 
 @pytest.mark.parametrize(("second", "p"), [([1.0, 1.0], 1.0), ([0.5, 0.5], 0.0)])
@@ -43,7 +43,7 @@ def test_differences_without_any_spread(second: list[float], p: float) -> None:
 
 def test_the_detectable_difference_is_found_with_the_stated_power() -> None:
     n, spread = 8, 1.0
-    stated = Comparison(n, 0.0, spread / math.sqrt(n), 1.0).detectable
+    stated = Comparison(n, 0.0, spread / math.sqrt(n), 1.0).detectable(0.05)
     dice = np.random.default_rng(1)
     samples = dice.normal(stated, spread, (4000, n))
     found = np.mean(stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05)

@@ -112,3 +112,18 @@ def test_differences_within_the_region_of_equivalence_are_none() -> None:
     verdict = judge(candidates, CONFIG, sign=1.0, overlap=0.0)
     assert verdict is not None
     assert (verdict.outcome, verdict.leader, verdict.winner) == ("no better than base", 1, 0)
+
+
+@pytest.mark.parametrize(("lead", "winner"), [(0.0005, 0), (0.004, 1)])
+def test_without_evidence_against_base_it_wins_unless_it_is_more_than_a_standard_error_behind(
+    lead: float, winner: int
+) -> None:
+    """A third candidate that is cheaper, but worse than base, is not chosen."""
+    candidates = [Candidate(number, "best" if number else "base", None, cost=9 - number) for number in range(3)]
+    noise = 0.004 * np.random.default_rng(0).standard_normal((3, 8))
+    noise -= noise.mean(axis=1, keepdims=True)
+    for candidate, level in zip(candidates, (0.9, 0.9 + lead, 0.8999), strict=True):
+        candidate.values = {pair: level + noise[candidate.trial, pair] for pair in range(8)}
+    verdict = judge(candidates, CONFIG, sign=1.0, overlap=0.25)
+    assert verdict is not None
+    assert (verdict.outcome, verdict.leader, verdict.winner) == ("no better than base", 1, winner)
