@@ -2,7 +2,7 @@
 
     python benchmarks/replay.py [--quick] [--sets digits mnist] [--samplers tpe] [--pruners asha] [--seeds 50]
 
-At least 300 random configurations of seven data sets are trained to their ends once (`replay_curves.py`, about half an
+At least 300 random configurations of seven data sets are trained in full once (`replay_curves.py`, about half an
 hour of one core; what is in the cache is not trained again). Then studies are replayed on the curves: with the real
 samplers, pruners and decisions, in virtual time, without training.
 

@@ -1,4 +1,4 @@
-"""The learning curves of `replay.py`: random configurations of seven data sets, each trained to its end once.
+"""The learning curves of `replay.py`: random configurations of seven data sets, each trained in full once.
 
 Configuration 0 of a set is base; the others are drawn at random from the search space of the set's study file. They are
 trained on one split of the data. The best ones and base are trained again on the same split with other seeds, so that
@@ -49,7 +49,7 @@ NAMES = ("wine", "diabetes", "digits", *TABLES, "mnist", "fashion_mnist")  # the
 
 @dataclass(frozen=True)
 class Curve:
-    """A configuration that was trained to its end.
+    """A configuration that was trained in full.
 
     Attributes:
         index: its place in the set; base is 0.
@@ -126,7 +126,7 @@ def train(
     index: int,
     params: dict[str, Label],
 ) -> Curve:
-    """Train a configuration to its end."""
+    """Train a configuration in full."""
     training = open_training(config, splits)
     with suppress(DivergedError):
         training.run()

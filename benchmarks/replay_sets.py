@@ -2,8 +2,9 @@
 
 The distance is the sum over the searched parameters: 1 for another choice, and for a parameter that only one of the two
 configurations has; for numbers the difference on the parameter's own scale, where its range has length 1. A study uses
-each kept configuration at most once, as a sampler seldom suggests the same point twice. The sampler sees the parameters
-of the kept configuration, not those that it suggested, so that it learns from true pairs of parameters and values.
+each kept configuration at most once, because a sampler rarely suggests the same point twice. The sampler sees the
+parameters of the kept configuration, not those that it suggested, so that it learns from true pairs of parameters and
+values.
 """
 
 from __future__ import annotations

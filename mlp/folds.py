@@ -1,4 +1,4 @@
-"""Cross-validation: a training on each fold, all in lockstep, judged by the mean of their metrics."""
+"""Cross-validation: one training for each fold, all in lockstep. Its metrics are the means over the folds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class CrossValidation:
 
     An epoch is one epoch of each training. The history has the mean of each metric over the trainings, and of each
     validation metric the spread and the values: `validation/loss_std` is the standard deviation of `validation/loss`,
-    and `validation/loss@fold1` is its value on the first fold. Every training
-    records these means as its own history, so that early stopping, a schedule that watches a metric, and the choice of
-    the kept epoch depend on the mean, and are the same for all.
+    and `validation/loss@fold1` is its value on the first fold. Every training records these means as its own history.
+    Therefore early stopping, a schedule that watches a metric, and the choice of the kept epoch depend on the mean, and
+    are the same for all trainings.
 
     Example:
         >>> from mlp import CrossValidation, Dataset, TrainConfig

@@ -62,7 +62,7 @@ def read_verbose(verbose: Any) -> int:
     """Return 0 for silence, 1 for a bar or 2 for lines.
 
     Raises:
-        ConfigError: if it is none of these, nor `auto`, True or False.
+        ConfigError: if it is not 0, 1, 2, True, False or `auto`.
     """
     if isinstance(verbose, str) and verbose == "auto":
         return 1

@@ -352,7 +352,7 @@ def nadam_momentum(beta1: float, decay: float, step: int) -> float:
 
 @functools.lru_cache(maxsize=8)  # every piece of theta asks for the same product in a step
 def nadam_product(beta1: float, decay: float, step: int) -> float:
-    """Return the product of the momenta of steps 1 to `step`; 0 once it is negligible beside 1."""
+    """Return the product of the momenta of steps 1 to `step`; 0 once it is negligible compared with 1."""
     product = 1.0
     for t in range(1, step + 1):
         momentum = nadam_momentum(beta1, decay, t)

@@ -240,7 +240,7 @@ def _repair_conclusion(folder: StudyFolder) -> Iterator[str]:
 
 
 def _aside(file: Path) -> Path:
-    """Return a free name for something damaged, beside the file."""
+    """Return a free name for something damaged, in the folder of the file."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = (f"{file.name}.damaged-{stamp}{f'-{count}' if count else ''}" for count in range(1000))
     return next(path for path in map(file.with_name, names) if not path.exists())

@@ -89,7 +89,7 @@ def run_study(
     Args:
         file: the study file; or its tables as a mapping; or a study that `read_spec` or `make_spec` returned.
         name: replaces the name of the study.
-        trials: replaces the most trials, a total over all launches.
+        trials: replaces the maximum number of trials over all launches.
         budget: replaces the budget, in trainings of base, a total over all launches.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
         workers: the number of worker processes, at most the study's parallelism; by default one per core.
@@ -159,7 +159,7 @@ def run_study(
         folder.write_record(record)
         publisher = Publisher.start(runs, folder) if publish else None
         if publisher is not None:
-            # If an error ends the study, no process outlives it, even if the caller goes on. Workers end first.
+            # If an error ends the study, no process outlives it, even if the caller continues. Workers end first.
             stack.callback(publisher.interrupt, PUBLISH_SECONDS_INTERRUPTED)
             stack.callback(opened.shutdown)
         for notice in [*plan.data_plan.lines, *plan.notices(workers), *new_machine]:

@@ -97,7 +97,7 @@ def plan_study(
     Args:
         file: the study file; or its tables as a mapping; or a study that has been read.
         name: replaces the name of the study.
-        trials: replaces the most trials.
+        trials: replaces the maximum number of trials.
         budget: replaces the budget, in trainings of base.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
         data_dir: the folder of downloaded data sets, such as `mnist/*.gz`; by default `STUDIES_DATA`.

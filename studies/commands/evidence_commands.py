@@ -1,4 +1,4 @@
-"""The commands about what to believe of a study: `reproduce` and `audit`."""
+"""The commands that check a study: `reproduce` and `audit`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def audit(
     home: HomeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Train pruned trials to the end to see what was missed."""
+    """Train pruned trials in full to see what pruning has missed."""
     from studies.commands.progress import progress
     from studies.commands.views import duration
     from studies.evidence.audit import audit as train_sample
@@ -58,21 +58,17 @@ def audit(
         found = train_sample(results, trials=trials, workers=workers, data_dir=data_dir, on_change=shown.update)
     share, low, high = found.share_better()
     number, value = found.best
-    n = len(found.values)
-    print_line(console, f"{n} of {found.n_pruned} pruned trials were trained to the end.")
+    n, n_better = len(found.values), len(found.better)
+    print_line(console, f"Trained in full: {n} of {found.n_pruned} pruned trials.")
     interval = "" if n >= found.n_pruned else f" (95 % interval: {100 * low:.0f} to {100 * high:.0f} %)"
-    print_line(
-        console,
-        f"{len(found.better)} of them, {100 * share:.0f} %{interval}, are better than trial {number}, "
-        f"the best of the search with {value:.4f}.",
-    )
+    print_line(console, f"Best of the search: trial {number} with {value:.4f}.")
+    print_line(console, f"Better than that: {n_better} of {n}, {100 * share:.0f} %{interval}.")
     if found.better:
-        best = found.better[0]
-        print_line(console, f"The best of them is trial {best}, which is better by {found.regret:.4f}.")
+        print_line(console, f"Best of them: trial {found.better[0]}, which is better by {found.regret:.4f}.")
     print_line(
         console,
-        f"Pruning saved {found.saved_epochs} epochs, about {duration(found.saved_seconds)} of compute time, "
-        f"and the search has trained {results.n_epochs}.",
+        f"Epochs: the search trained {results.n_epochs}, and pruning saved {found.saved_epochs} "
+        f"(about {duration(found.saved_seconds)} of compute time).",
     )
     if not found.is_complete:
         print_line(console, "The audit was interrupted. Run it again to complete it.", style="yellow")

@@ -65,7 +65,7 @@ class Pace:
 def done_share(snapshot: Snapshot) -> float:
     """Return how much of its limits a search has spent, from 0 to 1."""
     shares = [snapshot.done / snapshot.total] if snapshot.total else []
-    shares += [snapshot.epochs / snapshot.most_epochs] if snapshot.most_epochs else []
+    shares += [snapshot.epochs / snapshot.max_epochs] if snapshot.max_epochs else []
     is_idle = snapshot.asked > 0 and not snapshot.running and not snapshot.paused
     return 1.0 if is_idle else min(1.0, max(shares, default=0.0))
 
@@ -77,8 +77,8 @@ def counts(snapshot: Snapshot) -> str:
     parts = [f"{snapshot.done if total else snapshot.asked}{total} {what}", f"{snapshot.running} running"]
     states = ((snapshot.paused, "paused"), (snapshot.pruned, "pruned"), (snapshot.failed, "failed"))
     parts += [f"{n} {word}" for n, word in states if n]
-    if snapshot.most_epochs:
-        parts.append(f"{snapshot.epochs}/{snapshot.most_epochs} epochs")
+    if snapshot.max_epochs:
+        parts.append(f"{snapshot.epochs}/{snapshot.max_epochs} epochs")
     if snapshot.best:
         number, value = snapshot.best
         parts.append(f"best {value:.4f} (trial {number})")

@@ -112,7 +112,7 @@ def targets_file(file: Path) -> Path:
         ConfigError: if the name of the file does not begin with x.
     """
     if file.name[:1] not in ("x", "X"):
-        problem = f"{file}: contains one array. Call it x.npy and put its targets beside it as y.npy"
+        problem = f"{file}: contains one array. Call it x.npy and put its targets into the same folder as y.npy"
         raise ConfigError(f"{problem}, or save both with numpy.savez(file, x=..., y=...).", path="file")
     for letter in ("y", "Y"):
         if (other := file.with_name(letter + file.name[1:])).exists():

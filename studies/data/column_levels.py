@@ -10,7 +10,7 @@ from mlp.columns import Column
 from studies.data.column_types import ColumnFacts
 
 N_KEPT = (20, 1000)  # levels that a category always keeps, and those that it keeps at most
-ROWS_PER_LEVEL = 10  # in between, one level per so many training rows is kept
+ROWS_PER_LEVEL = 10  # in between, one level for each 10 training rows is kept
 MAX_POOLED = 2000  # rare levels that are listed in the schema; others are read as unseen ones
 OTHER = "other"
 

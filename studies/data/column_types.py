@@ -307,7 +307,7 @@ def _of_levels(facts: ColumnFacts, *, may_be_text: bool = False) -> ColumnFacts:
 
 
 def _check_mostly_numbers(table: Table, facts: ColumnFacts, is_number: Array) -> None:
-    """Refuse a column of numbers in which a few cells are words, and tell of one in which many are."""
+    """Refuse a column of numbers in which a few cells are words, and warn about one in which many are."""
     distinct = facts.distinct
     assert distinct is not None
     if is_number.sum() <= MANY_NUMBERS:

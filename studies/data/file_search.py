@@ -1,4 +1,4 @@
-"""Where a file is that a configuration names: beside the study file, in the working folder, or in the data folder.
+"""Where a file is that a configuration names: the folder of the study file, the working folder or the data folder.
 
 Files are identified by their content, never by how their path is written.
 """

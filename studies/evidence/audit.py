@@ -1,4 +1,4 @@
-"""`audit`: trains a sample of the pruned trials to their end, to find out what pruning has cost and saved."""
+"""`audit`: trains a sample of the pruned trials in full, to find out what pruning has cost and saved."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def audit(
     data_dir: str | Path | None = None,
     on_change: Callable[[Snapshot], None] | None = None,
 ) -> Audit:
-    """Train a sample of the pruned trials to their end, with their own seeds. Trainings of an earlier audit are used.
+    """Train a sample of the pruned trials in full, with their own seeds. Trainings of an earlier audit are used.
 
     Args:
         results: the study, as `load_study(name)` returns it.

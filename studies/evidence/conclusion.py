@@ -1,4 +1,4 @@
-"""Writes `confirmation.json`: what a confirmation says, for MLflow and other readers that cannot compare candidates."""
+"""Writes `confirmation.json`: the result of a confirmation, for MLflow and others that cannot compare candidates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_confirmation(results: StudyResults, folder: StudyFolder) -> None:
 
 
 def is_confirmation_written(results: StudyResults, folder: StudyFolder) -> bool:
-    """Return whether `confirmation.json` says what the logs say; without a complete confirmation it must not exist."""
+    """Return whether `confirmation.json` agrees with the logs; without a complete confirmation it must not exist."""
     expected = _content(results)
     if expected is None or not folder.confirmation.is_file():
         return expected is None and not folder.confirmation.exists()
@@ -31,7 +31,7 @@ def is_confirmation_written(results: StudyResults, folder: StudyFolder) -> bool:
 
 
 def confirmation_record(results: StudyResults, confirmation: Confirmation) -> ConfirmationRecord:
-    """Return what a complete confirmation says."""
+    """Return the record of a complete confirmation."""
     verdict = confirmation.verdict
     return ConfirmationRecord(
         step=results.next_step,

@@ -58,7 +58,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a confirmation says.
+    """The result of a confirmation.
 
     Attributes:
         outcome: `better`: the leader is better than base and all others; `tie`: it is better than base, but not than

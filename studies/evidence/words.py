@@ -17,7 +17,7 @@ def enumeration(items: Sequence[object]) -> str:
 
 
 def verdict_sentences(confirmation: Confirmation) -> list[str]:
-    """Return what a confirmation says, one sentence each; the first is the verdict."""
+    """Return the result of a confirmation in sentences. The first one is the verdict."""
     if not confirmation.is_complete:
         return [f"The winner is not confirmed yet. Trainings so far: {confirmation.n_trainings}."]
     verdict = confirmation.verdict

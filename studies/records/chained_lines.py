@@ -49,7 +49,7 @@ def sealed_line(content: Mapping[str, Any], previous: str) -> tuple[str, str]:
     """Return a line with its end, and its checksum.
 
     Args:
-        content: what the line says; at least one entry.
+        content: the entries of the line, at least one.
         previous: the checksum of the line before it, or the start of the chain.
 
     Raises:

@@ -72,7 +72,7 @@ class ConfirmationRecord(AbstractRecord):
 
 
 def read_confirmation_record(folder: StudyFolder, results: StudyResults) -> ConfirmationRecord | None:
-    """Return what `confirmation.json` says; None if it is missing, damaged, or about an earlier stage of the search."""
+    """Return the content of `confirmation.json`; None if it is missing, damaged or of an earlier stage."""
     try:
         record = ConfirmationRecord.from_mapping(json.loads(read_regular(folder.confirmation, MAX_BYTES)))
     except (OSError, ValueError, TypeError, RecursionError, ConfigError):
@@ -97,7 +97,7 @@ def is_finished(results: StudyResults, trainings: Iterable[TrialRecord], confirm
     Args:
         results: the study.
         trainings: the trainings that confirm its winner, as far as they are logged.
-        confirmed: what `confirmation.json` says.
+        confirmed: the content of `confirmation.json`.
     """
     is_to_be_confirmed = bool(results.record.confirm.get("enabled")) and any(True for _ in trainings)
     return results.is_complete and (confirmed is not None or not is_to_be_confirmed)

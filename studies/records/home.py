@@ -209,7 +209,7 @@ class StudyFolder:
 
     @property
     def audit(self) -> TrainingFolder:
-        """The pruned trials that an audit has trained to their end."""
+        """The pruned trials that an audit has trained in full."""
         return TrainingFolder(self.root / "audit")
 
     def log(self, number: int) -> Path:

@@ -13,8 +13,8 @@ class Limits(AbstractRecord):
 
     Attributes:
         step: the step of the study's history from which on they hold.
-        trials: the most trials that are asked.
-        epochs: the most epochs of all trials together.
+        trials: the maximum number of trials.
+        epochs: the maximum number of epochs of all trials together.
         target: the search ends when a complete trial has reached this value.
         patience: no more trials are asked when this many were asked without a new best complete trial.
         is_over: whether the search has been ended early, because its time was over.
@@ -28,7 +28,7 @@ class Limits(AbstractRecord):
     is_over: bool = False
 
     def exceed(self, other: Limits) -> bool:
-        """Return whether a search that has reached the other limits may go on under these."""
+        """Return whether a search that has reached the other limits may continue under these."""
         pairs = ((self.trials, other.trials), (self.epochs, other.epochs), (self.patience, other.patience))
         is_raised = any(old is not None and (new is None or new > old) for new, old in pairs)
         return is_raised or (other.target is not None and self.target != other.target) or other.is_over > self.is_over

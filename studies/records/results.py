@@ -103,7 +103,7 @@ class StudyResults:
     @property
     def spent(self) -> str:
         """What the study has spent of its limits: `40 of 50 trials`, `137 trials, 12.5 of 20 trainings`."""
-        n, total, most = len(self.trials), self.total, self.record.most_epochs
+        n, total, most = len(self.trials), self.total, self.record.max_epochs
         trials = f"{n} of {max(n, total)} trials" if total else f"{n} trial{'s' if n != 1 else ''}"
         if most is None:
             return trials

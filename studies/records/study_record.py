@@ -145,7 +145,7 @@ class StudyRecord(AbstractRecord):
         return self.limits[-1].trials if self.limits else None
 
     @property
-    def most_epochs(self) -> int | None:
+    def max_epochs(self) -> int | None:
         """The maximum number of epochs of all trials over all launches; None without such a limit."""
         return self.limits[-1].epochs if self.limits else None
 

@@ -6,7 +6,7 @@ workers that have not been processed yet. The ledger records these decisions and
 
 A trial pauses at each rung of its pruner and gives up its slot. A free slot goes to a paused trial in the best 1/factor
 of its rung, or else to a new trial. A new trial is only asked if what it is certain to train fits into the budget. When
-no trial may be asked any more, the best paused trials are trained to their end as long as the budget lasts, the highest
+no trial may be asked any more, the best paused trials are trained in full as long as the budget lasts, the highest
 rung first. If a share of the budget is kept for that, trials wait at their last rung until then. What is still paused
 at the end is pruned.
 """
@@ -126,7 +126,7 @@ class Decisions:
         return has_finish and limits.target is None and limits.patience is None
 
     def _may_ask(self, n_epochs: int, share: float = 1.0) -> bool:
-        """Return whether a new trial may be asked that trains for so many epochs within a share of the budget."""
+        """Return whether a new trial of `n_epochs` may be asked within a share of the budget."""
         limits = self.limits
         if limits.trials is not None and self.n_asked >= limits.trials:
             return False
@@ -138,7 +138,7 @@ class Decisions:
         return self._fits(n_epochs, share)
 
     def _fits(self, n_epochs: int, share: float = 1.0) -> bool:
-        """Return whether so many more epochs fit into a share of the budget, with what running trials will need."""
+        """Return whether `n_epochs` fit into a share of the budget, in addition to what running trials will need."""
         if self.limits.epochs is None:
             return True
         running = [course for number, course in self._courses.items() if number not in self._paused]

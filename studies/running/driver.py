@@ -17,8 +17,8 @@ from studies.running.segments import Progress, Segment, run_segment
 SEGMENT_SECONDS = 0.5  # the work in a segment, and so at most what a killed worker loses
 TICK_SECONDS = 0.1  # how soon the driver notices a signal or a deadline
 GRACE_SECONDS = 4.0  # how long a stopping driver waits for the segments that are being computed
-MAX_LOST_WORKERS = 5  # after so many workers have died over one segment, its trial fails
-MAX_LOST_IN_A_ROW = 8  # after so many workers have died without a result in between, the study stops
+MAX_LOST_WORKERS = 5  # a trial fails after this many workers have died while they computed one of its segments
+MAX_LOST_IN_A_ROW = 8  # the study stops after this many workers have died without a result in between
 PROBE_SECONDS = 60.0  # how long a worker may take to start on a busy machine
 
 
@@ -175,7 +175,7 @@ class Driver:
         trial.failure = Ending("failed", failure_class(error), error=failure_text(error), seconds=seconds)
 
     def _is_cause(self, trial: LiveTrial, error: WorkerLostError) -> bool:
-        """Return whether a trial has lost so many workers that it must be the cause, for example by its memory.
+        """Return whether a trial must be the cause of the loss of its workers, for example by its memory.
 
         Raises:
             AllWorkersLostError: if workers die whatever they compute. No trial fails then, so that all can be resumed.

@@ -27,7 +27,7 @@ class FixedTraining:
         number: its number, which names its log.
         config: its configuration.
         epoch_cost: the virtual cost of one epoch.
-        attributes: what else its log says of it.
+        attributes: further entries of the first line of its log.
     """
 
     number: int
@@ -129,7 +129,7 @@ class FixedTrainings(AbstractLedger):
             failed=self._failed,
             resumed=self._resumed,
             epochs=self._epochs,
-            most_epochs=None,
+            max_epochs=None,
             best=None,
             stage=self._stage,
         )

@@ -99,25 +99,15 @@ class Ledger(AbstractLedger):
         self._n_resumed = 0
 
     @property
-    def n_recorded_steps(self) -> int:
-        """The number of steps up to the last one that earlier launches have recorded."""
-        return max(self._recorded_steps, default=-1) + 1
-
-    @property
     def lost(self) -> list[int]:
         """The trials whose logs are lost although a later trial has one."""
         return [number for number in range(max(self._recorded, default=-1) + 1) if number not in self._recorded]
-
-    @property
-    def best(self) -> tuple[int, float] | None:
-        """Number and value of the best complete trial; of equal values the lowest number."""
-        return self.decisions.best
 
     def end_search(self) -> Limits:
         """End the search now, because its time is over: nothing starts any more, and nothing that runs continues.
 
         Returns:
-            The limits that hold from this step on; they must be recorded before the driver goes on.
+            The limits that hold from this step on; they must be recorded before the driver continues.
         """
         self._limits = (*self._limits, replace(self._limits[-1], step=self.step, is_over=True))
         return self._limits[-1]
@@ -270,8 +260,8 @@ class Ledger(AbstractLedger):
             failed=self.counts["failed"],
             resumed=self._n_resumed,
             epochs=self.decisions.n_epochs,
-            most_epochs=limits.epochs,
-            best=self.best,
+            max_epochs=limits.epochs,
+            best=self.decisions.best,
         )
 
     def _mismatch(self, number: int, problem: str) -> HistoryMismatchError:

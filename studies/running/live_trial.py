@@ -60,7 +60,7 @@ class LiveTrial:
         return self.progress.epoch if self.progress else 0
 
     def time_after(self, epochs: int) -> int:
-        """Return the virtual time at which so many of its epochs are processed."""
+        """Return the virtual time at which this number of its epochs is processed."""
         return self.start + self.cost * (epochs - self.n_before)
 
     @property
@@ -141,7 +141,7 @@ class Snapshot:
     """The progress of a study.
 
     Attributes:
-        total: the most trials that are asked; None without such a limit.
+        total: the maximum number of trials; None without such a limit.
         asked: trials that have been asked.
         done: trials that have ended.
         running: trials that are running.
@@ -150,7 +150,7 @@ class Snapshot:
         failed: trials that failed.
         resumed: trials that had ended before this launch.
         epochs: epochs of all trials that were processed.
-        most_epochs: the most epochs of all trials together; None without such a limit.
+        max_epochs: the maximum number of epochs of all trials together; None without such a limit.
         best: number and value of the best complete trial.
         stage: `search`, or `confirm` for trainings after it.
     """
@@ -164,7 +164,7 @@ class Snapshot:
     failed: int
     resumed: int
     epochs: int
-    most_epochs: int | None
+    max_epochs: int | None
     best: tuple[int, float] | None
     stage: str = "search"
 

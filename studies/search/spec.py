@@ -40,9 +40,9 @@ class StudyConfig(AbstractRecord):
         name: the name of the study and of its MLflow experiment.
         metric: the metric that the search optimises, such as `validation/accuracy`; `auto` is the accuracy or, for
             values, R² of the validation part. The metric itself determines whether it is maximised or minimised.
-        budget: the most work of all trials together, in units of trainings of `base.epochs` epochs; 20 if neither
+        budget: the maximum number of epochs of all trials together, in units of `base.epochs`; 20 if neither
             `budget` nor `trials` is given. It and the limits below are totals over all launches.
-        trials: the most trials.
+        trials: the maximum number of trials.
         target: end the search when a complete trial has reached this value of the metric.
         patience: ask no more trials when this many in a row were asked without a new best complete trial.
         seconds: end the search after this much time of all launches together.
@@ -154,7 +154,7 @@ def read_spec(
     Args:
         file: the TOML file.
         name: replaces the name of the study.
-        trials: replaces the most trials.
+        trials: replaces the maximum number of trials.
         budget: replaces the budget.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
 

@@ -123,7 +123,7 @@ class Starter:
 [study]
 name        = {_toml(self.name)}
 metric      = {_toml(metric)}
-budget      = 20        # at most so many full trainings, base included
+budget      = 20        # full trainings, base included
 seed        = 0
 parallelism = 4         # trials at the same time; the result depends on it, but not on the number of workers
 sampler     = "tpe"
@@ -173,11 +173,15 @@ batch_size                 = [{smaller}, {batch_size}, {larger}]
     def _pruner(self, epochs: int) -> str:
         """Return the line of the pruner, and why it is chosen.
 
-        On small tables the ranks of trials after a fifth of the epochs and at the end are hardly related
-        (`benchmarks/replay.py`). On larger ones they are, at the ends of the waves of the schedule.
+        Measured by `benchmarks/replay.py`: the rank correlation of the values after a fifth of 32 epochs with the last
+        ones is 0.19 and -0.34 on two small tables (178 and 442 rows, in folds), but 0.82 and 0.77 on two larger ones
+        (2,310 and 5,404 rows), at the end of a wave of the schedule.
         """
         if self.data.folds:
-            why, pruner = "On so few rows early epochs say little about the last one, so no trial is pruned.", '"none"'
+            why, pruner = (
+                "On a table of this size, early epochs do not predict the last one, so no trial is pruned.",
+                '"none"',
+            )
             return f"# {why}\npruner      = {pruner}"
         first = -(-epochs // 5)  # the first two waves of coslog end after a fifth of the epochs, the third near half
         why = (

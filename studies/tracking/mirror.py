@@ -232,7 +232,7 @@ class Mirror:
             self._resume(store, key)
         if run.n_steps is None:
             # The metrics of an epoch are written in order of their keys, so the last key is there if all are there.
-            run.n_steps = max(store.history(run.id, max(trial.history)), default=0) if trial.history else 0
+            run.n_steps = max(store.history(run.id, max(trial.averages)), default=0) if trial.history else 0
         points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial)
         parameters = {} if run.described else child.parameters()
         self._log(store, key, points, parameters, projection.ending_tags(trial))

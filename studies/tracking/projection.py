@@ -116,9 +116,9 @@ def introduction(record: StudyRecord) -> str:
 
 
 def _limits(record: StudyRecord) -> str:
-    """Return how long the search goes on: `at most 50 trials and 20 trainings of 40 epochs`."""
+    """Return the limits of the search: `at most 50 trials and 20 trainings of 40 epochs`."""
     trials = [f"{record.total} trials"] if record.total else []
-    most, one = record.most_epochs, record.base_epochs
+    most, one = record.max_epochs, record.base_epochs
     trainings = [f"{most / one:.3g} trainings of {one} epochs"] if most else []
     return f"at most {' and '.join(trials + trainings)}"
 
@@ -128,7 +128,7 @@ def note(results: StudyResults, confirmed: ConfirmationRecord | None) -> str:
 
     Args:
         results: the study.
-        confirmed: what the confirmation of its winner says, if it is complete.
+        confirmed: the confirmation of its winner, if it is complete.
     """
     best, counts = results.best, results.counts()
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state not in OPEN)
@@ -146,7 +146,7 @@ def note(results: StudyResults, confirmed: ConfirmationRecord | None) -> str:
 
 
 def confirmation_tags(confirmed: ConfirmationRecord | None) -> dict[str, str]:
-    """Return the tags of the study's own run that say what the confirmation of its winner says."""
+    """Return the tags of the study's own run about the confirmation of its winner."""
     if confirmed is None:
         return {}
     outcome = confirmed.outcome or "every candidate has failed"

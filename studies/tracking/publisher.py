@@ -1,4 +1,4 @@
-"""The publisher: a process beside the driver that mirrors a study to MLflow, and the driver's handle on it.
+"""The publisher: a process of its own that mirrors a study to MLflow, and the driver's handle on it.
 
 Why a process: MLflow is slow to import, slow to write and may hang. In a process of its own it can never delay or
 break the search. The two processes share no memory and no database connection. The publisher reads the study from
@@ -14,7 +14,7 @@ End of input without an order means that the driver died; the publisher then doe
 The publisher writes its state to its standard output whenever the state changes, one JSON object per line:
 
     {"state": "starting"}                           MLflow is being imported
-    {"state": "publishing", "left": ...}            the store has been reached, so many runs have unpublished events
+    {"state": "publishing", "left": ...}            the store has been reached, `left` runs have unpublished events
     {"state": "pending", "error": ...}              the last attempt failed; it is repeated
     {"state": "closing"}                            the trials are published; the study's own run is completed
     {"state": "drained"}                            everything is published and was read back; the exit code will be 0

@@ -44,7 +44,7 @@ def test_a_raised_budget_continues_a_complete_study_and_a_lower_one_changes_noth
     after = log_table(root)
     assert [new[: len(old)] for old, new in zip(before, after, strict=False)] == before
     assert 12 < results_in(root).n_epochs <= 18
-    assert results_in(root).record.most_epochs == 18
+    assert results_in(root).record.max_epochs == 18
     assert budgeted(budget=6).status == "already complete"
     assert log_table(root) == after
 
@@ -52,7 +52,7 @@ def test_a_raised_budget_continues_a_complete_study_and_a_lower_one_changes_noth
 def test_without_any_limit_the_budget_is_twenty_trainings(run: Run, root: Path, file: Path) -> None:
     file.write_text(file.read_text().replace("trials = 8\n", ""))
     run()
-    assert results_in(root).record.most_epochs == 60
+    assert results_in(root).record.max_epochs == 60
 
 
 def test_a_study_stops_at_its_target(run: Run, root: Path, file: Path) -> None:

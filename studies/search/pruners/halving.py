@@ -70,13 +70,13 @@ class Asha(AbstractPruner):
     more trials have been compared with it.
 
     The defaults were chosen with `benchmarks/replay.py`. Many configurations get one epoch, a few get 16, and half of
-    the budget trains the best of them to their end. Small tables are an exception: with the schedule `coslog`, the
-    first half of a training on a few hundred rows says nothing about its end, so nothing should be pruned there.
+    the budget trains the best of them in full. Small tables are an exception: with the schedule `coslog`, the ranks of
+    trials in the first half of a training on a few hundred rows are unrelated to those at its end.
 
     Attributes:
         min_epochs: the epoch of the first rung.
         factor: each rung is at `factor` times the epoch of the one before.
-        finish: the share of the budget that is kept for training the best paused trials to their end. Without a target
+        finish: the share of the budget that is kept for training the best paused trials in full. Without a target
             and patience, trials wait at their last rung until then.
     """
 

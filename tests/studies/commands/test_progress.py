@@ -22,7 +22,7 @@ SNAPSHOT = Snapshot(
     failed=1,
     resumed=0,
     epochs=100,
-    most_epochs=None,
+    max_epochs=None,
     best=(7, 0.97123456),
 )
 
@@ -39,7 +39,7 @@ def test_counts_of_zero_are_left_out() -> None:
 
 
 def test_with_a_budget_the_epochs_are_counted() -> None:
-    snapshot = replace(SNAPSHOT, total=None, paused=9, most_epochs=400, best=None)
+    snapshot = replace(SNAPSHOT, total=None, paused=9, max_epochs=400, best=None)
     assert counts(snapshot) == "16 trials · 4 running · 9 paused · 3 pruned · 1 failed · 100/400 epochs"
 
 

@@ -82,7 +82,9 @@ def test_npy_files_are_a_pair(tmp_path: Path) -> None:
     np.save(tmp_path / "y_train.npy", Y)
     assert len(read(tmp_path / "X_train.npy").inputs) == 16
     np.save(tmp_path / "a.npy", X)
-    with pytest.raises(ConfigError, match=r"a\.npy: contains one array\. Call it x\.npy and put its targets beside it"):
+    with pytest.raises(
+        ConfigError, match=r"a\.npy: contains one array\. Call it x\.npy and put its targets into the same folder"
+    ):
         read(tmp_path / "a.npy")
     np.save(tmp_path / "x.npy", X)
     with pytest.raises(ConfigError, match=r"x\.npy: its targets are missing: there is no file .*y\.npy"):

@@ -46,7 +46,7 @@ def test_the_metric_and_its_direction_come_from_the_study_table() -> None:
 
 def test_the_last_limits_are_those_of_the_study() -> None:
     record = study_record(limits=[{"trials": 4}, {"step": 9, "trials": 6, "epochs": 30}])
-    assert (record.total, record.most_epochs) == (6, 30)
+    assert (record.total, record.max_epochs) == (6, 30)
 
 
 def test_limits_are_added_only_if_they_differ() -> None:

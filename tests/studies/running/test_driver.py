@@ -197,7 +197,7 @@ def test_a_complete_study_is_replayed_without_computing_anything(
     ledger = run(small_study(), tmp_path, digits, engine=engine, on_change=seen.append)
     assert engine.segments == []
     assert tables(tmp_path) == reference
-    assert (seen[-1].done, seen[-1].resumed, seen[-1].best) == (TRIALS, TRIALS, ledger.best)
+    assert (seen[-1].done, seen[-1].resumed, seen[-1].best) == (TRIALS, TRIALS, ledger.decisions.best)
 
 
 @pytest.mark.slow

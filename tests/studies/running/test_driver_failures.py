@@ -217,7 +217,7 @@ def test_snapshots_show_the_progress_of_the_study(tmp_path: Path, digits: Path) 
     assert (last.total, last.done, last.running, last.failed, last.resumed) == (TRIALS, TRIALS, 0, 0, 0)
     assert last.pruned == sum(row.state == TrialState.PRUNED for row in found)
     complete = [(row.value, -row.number) for row in found if row.state == TrialState.COMPLETE]
-    assert last.best == ledger.best == (-max(complete)[1], max(complete)[0])
+    assert last.best == ledger.decisions.best == (-max(complete)[1], max(complete)[0])
     assert all(one.done <= two.done for one, two in pairwise(seen))
     assert seen[0].best is None
 

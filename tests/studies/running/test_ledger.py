@@ -55,7 +55,7 @@ def test_trial_0_is_base(tmp_path: Path, digits: Path) -> None:
     trained = train(spec.base, open_cached(digits))
     assert list(row.intermediate_values.values()) == trained.history["validation/accuracy"]
     assert (row.value, row.user_attrs["weight_digest"]) == (row.intermediate_values[3], trained.weight_digest())
-    assert ledger.best == (0, row.value)
+    assert ledger.decisions.best == (0, row.value)
     record = read_log(study_folder(tmp_path).log(0), IDENTITY)
     assert record is not None
     assert record.history == trained.history
@@ -132,7 +132,7 @@ def test_the_sampler_learns_from_a_base_inside_the_space(tmp_path: Path, digits:
 def test_a_base_outside_the_space_can_be_the_best_trial(tmp_path: Path, digits: Path) -> None:
     rates = {"optimizer.learning_rate": {"low": 1e-9, "high": 1e-8}}
     ledger = run(small_study({"trials": 4}, space=rates), tmp_path, digits)
-    assert ledger.best == (0, rows(tmp_path)[0].value)
+    assert ledger.decisions.best == (0, rows(tmp_path)[0].value)
 
 
 @pytest.mark.parametrize("n_events", [0, 7])
@@ -164,7 +164,7 @@ def test_a_trial_that_diverges_is_pruned_with_its_last_finite_value(
     assert record.n_epochs == n_finite
     assert all(math.isfinite(value) for values in record.history.values() for value in values)
     assert not study_folder(tmp_path).checkpoint(0).exists()
-    assert (ledger.best, ledger.counts["pruned"]) == (None, 1)
+    assert (ledger.decisions.best, ledger.counts["pruned"]) == (None, 1)
 
 
 def test_a_trial_that_diverges_is_never_the_best(tmp_path: Path, digits: Path) -> None:
@@ -175,9 +175,9 @@ def test_a_trial_that_diverges_is_never_the_best(tmp_path: Path, digits: Path) -
     complete = [row for row in found if row.state == TrialState.COMPLETE]
     assert found[0].state == TrialState.PRUNED
     assert complete
-    assert ledger.best is not None
-    assert ledger.best[1] == max(row.value for row in complete) < found[0].value
-    assert found[ledger.best[0]].state == TrialState.COMPLETE
+    assert ledger.decisions.best is not None
+    assert ledger.decisions.best[1] == max(row.value for row in complete) < found[0].value
+    assert found[ledger.decisions.best[0]].state == TrialState.COMPLETE
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_of_equal_trials_the_lowest_number_is_the_best(tmp_path: Path, digits: P
     ledger = run(small_study({"trials": 6, "pruner": "none", "sampler": "random"}, slow, same), tmp_path, digits)
     values = [row.value for row in rows(tmp_path)]
     assert values.count(max(values)) > 1
-    assert ledger.best == (values.index(max(values)), max(values))
+    assert ledger.decisions.best == (values.index(max(values)), max(values))
 
 
 @pytest.mark.parametrize("metric", ["validation/loss", "train/accuracy"])
@@ -208,7 +208,7 @@ def test_a_study_can_optimise_any_metric(tmp_path: Path, digits: Path, metric: s
     ledger = run(spec, tmp_path, digits)
     complete = {row.value: row.number for row in rows(tmp_path) if row.state == TrialState.COMPLETE}
     best = min(complete) if spec.direction == "minimize" else max(complete)
-    assert ledger.best == (complete[best], best)
+    assert ledger.decisions.best == (complete[best], best)
     record = read_log(study_folder(tmp_path).log(complete[best]), IDENTITY)
     assert record is not None
     assert record.history[metric][-1] == best
