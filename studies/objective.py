@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlp.epochs import EpochMetrics
 from mlp.errors import ConfigError, DivergedError
 from mlp.folds import open_training
+from mlp.memory import DataSize
 from studies.data.prepare import open_dataset
 from studies.data.task import settle_task
 from studies.search.spec import StudySpec, read_spec
@@ -39,18 +40,24 @@ class Objective:
         beside = () if isinstance(spec, StudySpec) else (Path(spec).parent,)
         self._dataset = open_dataset(settle_task(self.spec.base), data_dir=data_dir, beside=beside)
         self.spec = self.spec.with_metric_for(self._dataset.task)
+        split = self._dataset.splits(self.spec.base.data, self.spec.base.seed)[0]
+        self.spec = self.spec.with_constraints_on(DataSize.of(split))
 
     def __call__(self, trial: Trial) -> float:
         """Train one trial, and return the study's metric at the kept epoch.
 
         Raises:
             ConfigError: if the Optuna study optimises in the other direction.
-            optuna.TrialPruned: if the pruner stops the trial, or the training diverges.
+            optuna.TrialPruned: if the pruner stops the trial, the training diverges, or the configuration violates the
+                constraints of the study; then it is not trained.
         """
         from optuna import TrialPruned
 
         self._check_direction(trial)
-        config = self.spec.space.configure(self.spec.space.suggest(trial))
+        params = self.spec.space.suggest(trial)
+        if not self.spec.space.allows(params):
+            raise TrialPruned(f"the configuration does not meet {self.spec.space.constraints}.")
+        config = self.spec.space.configure(params)
         training = open_training(config, self._dataset.splits(config.data, config.seed))
         metric = self.spec.study.metric
 

@@ -13,6 +13,7 @@ from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
 from mlp.errors import ConfigError, errors_in
 from mlp.losses import Task
+from mlp.memory import DataSize
 from mlp.metrics import metrics
 from mlp.paths import value_at
 from mlp.preparation import check_defined, check_fit
@@ -25,6 +26,7 @@ from studies.data.task import explain_task, settle_task
 from studies.models.machine import machine, versions
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
+from studies.search.sampled import check_constraints
 from studies.search.space import errors_of_choices
 from studies.search.spec import StudySpec, make_spec, read_spec, with_changes
 
@@ -137,6 +139,8 @@ def _plan(spec: StudySpec, places: Places) -> Plan:
         splits = dataset.splits(spec.base.data, spec.base.seed)
     split, spec = splits[0], spec.with_metric_for(dataset.task)
     _check_fit(spec, dataset, split)
+    spec = spec.with_constraints_on(DataSize.of(split))
+    check_constraints(spec.space)
     part, _, metric = spec.study.metric.partition("/")
     with errors_in('[study] "metric":'):
         if part == "validation":

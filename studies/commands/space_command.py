@@ -32,21 +32,30 @@ def space(
     sampled = _sampled(plan, n, seed)
     console = open_console()
     if as_json:
-        content = {"space": plan.spec.space.to_mapping(), "n_configurations": _n_points(plan), "sample": sampled}
+        content = {
+            "space": plan.spec.space.to_mapping(),
+            "n_configurations": _n_points(plan),
+            "constraints": _constraints(plan),
+            "sample": sampled,
+        }
         print_line(console, json.dumps(content, indent=1))
         return
     console.print(space_table(plan.spec))
     points = _n_points(plan)
     size = "infinitely many configurations" if points is None else f"{points:,} configurations"
-    print_line(console, f"\nThe space has {size}. Base, and {n} drawn at random; costs are relative to base:\n")
+    print_line(console, f"\nThe space has {size}.")
+    if found := _constraints(plan):
+        print_line(console, f"{found['allowed']} meet {found['limits']}.")
+    print_line(console, f"Base, and {n} drawn at random; costs are relative to base:\n")
     console.print(_table(sampled))
 
 
 def _sampled(plan: Plan, n: int, seed: int) -> list[dict[str, Any]]:
-    """Return base and sampled configurations: layers, number of parameters, cost, and the values that are searched."""
+    """Return base and sampled configurations: layers, parameters, memory, cost, and the values that are searched."""
+    from mlp.memory import DataSize, count_parameters, predict_memory
     from studies.search.sampled import Sampled, sample
 
-    data, spec = plan.record.data, plan.spec
+    data, spec, size = plan.record.data, plan.spec, DataSize.of(plan.splits[0])
     base_cost = plan.epoch_cost(spec.base) * spec.base.epochs
     rows = []
     base = Sampled(spec.space.params_of_base() or {}, spec.base)
@@ -57,7 +66,8 @@ def _sampled(plan: Plan, n: int, seed: int) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "layers": "-".join(map(str, sizes)),
-                "parameters": entry.config.network.count_parameters(sizes),
+                "parameters": count_parameters(entry.config, size),
+                "memory": predict_memory(entry.config, size),
                 "cost": round(cost, 3),
                 "searched": entry.params,
             }
@@ -73,15 +83,28 @@ def _n_points(plan: Plan) -> int | None:
     return None if points.endless else points.count()
 
 
+def _constraints(plan: Plan) -> dict[str, str] | None:
+    """Return the constraints of a study, and how many of its configurations meet them; None without constraints."""
+    from studies.search.sampled import allowed_share
+
+    space = plan.spec.space
+    if space.constraints is None:
+        return None
+    return {"limits": str(space.constraints), "allowed": str(allowed_share(space, space.constraints))}
+
+
 def _table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     from studies.commands.views import short_value
+    from studies.search.constraints import bytes_text
 
     table = Table(box=None, padding=(0, 2))
-    for column in ("", "layers", "parameters", "cost", "searched values"):
-        table.add_column(column, justify="right" if column in ("", "parameters", "cost") else "left", overflow="fold")
+    for column in ("", "layers", "parameters", "memory", "cost", "searched values"):
+        is_text = column in ("layers", "searched values")
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         searched = ", ".join(f"{path} {short_value(value)}" for path, value in row["searched"].items())
-        table.add_row(row["name"], row["layers"], f"{row['parameters']:,}", f"{row['cost']:.2f}", searched)
+        sizes = (row["layers"], f"{row['parameters']:,}", bytes_text(row["memory"]))
+        table.add_row(row["name"], *sizes, f"{row['cost']:.2f}", searched)
     return table

@@ -62,6 +62,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
         ("metric", f"{study.metric}, {spec.direction}d"),
         ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples{_folds(spec)}"),
+        *([("constraints", str(spec.space.constraints))] if spec.space.constraints else []),
         ("confirm", confirm_text(spec)),
         ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),
     ):

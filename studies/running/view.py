@@ -18,16 +18,20 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import NopPruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from mlp.errors import ConfigError
 from studies.search.domains import Params
 from studies.search.pruners.wilcoxon import FOLD_VALUES
+from studies.search.samplers import attempt_number, trial_seed
 from studies.search.spec import StudySpec
 
 STUDY_ATTRIBUTES = "study_attributes"  # the system attribute of a trial that records how its ask changed the study's
+SAMPLER_ATTEMPTS = 10  # suggestions of the sampler for one trial; after them, configurations are drawn at random
+MAX_ATTEMPTS = 5_000  # a plan is refused if fewer than one in a hundred configurations meets the constraints
 ONE_STUDY = "A view has one study, and only the ledger adds trials and reports values to it."
 
 
@@ -50,18 +54,36 @@ class StudyView:
         self._attributes: dict[str, Any] = {}
 
     def ask(self) -> FrozenTrial:
-        """Let the sampler choose the next trial; return the trial, to be recorded."""
-        number = len(self._trials)
-        snapshot = self._snapshot(_trial(number, TrialState.RUNNING))
-        study = self._study(snapshot, self._sampler(number))
-        self._spec.space.suggest(Trial(study, number))
+        """Let the sampler choose the next trial; return the trial, to be recorded.
+
+        Raises:
+            ConfigError: if no configuration is found that meets the constraints of the space.
+        """
+        number, before = len(self._trials), self._attributes
+        snapshot = self._suggestion(number)
         self._trials.append(snapshot.trials[number])
-        before = self._attributes
         changes = {k: v for k, v in snapshot.attributes.items() if k not in before or before[k] != v}
         if changes:
             self._trials[number].system_attrs[STUDY_ATTRIBUTES] = changes
         self._attributes = snapshot.attributes
         return self._trials[number]
+
+    def _suggestion(self, number: int) -> _Snapshot:
+        """Return a snapshot in which a new trial has the parameters of a configuration that meets the constraints.
+
+        A refused suggestion leaves nothing behind, except what the sampler has stored with the study, such as the
+        position of its sequence.
+        """
+        space, attributes = self._spec.space, self._attributes
+        for attempt in range(MAX_ATTEMPTS):
+            snapshot = self._snapshot(_trial(number, TrialState.RUNNING))
+            snapshot.attributes = dict(attributes)
+            study = self._study(snapshot, self._sampler(number, attempt))
+            if space.allows(space.suggest(Trial(study, number))):
+                return snapshot
+            attributes = snapshot.attributes
+        problem = f"none of {MAX_ATTEMPTS:,} configurations drawn for trial {number} meets {space.constraints}"
+        raise ConfigError(f"[space]: {problem}. Raise the limit, or search smaller networks.")
 
     def add(self, params: Params, system_attributes: Mapping[str, Any]) -> FrozenTrial:
         """Add a trial whose parameters are known: base, or a trial that an earlier launch asked.
@@ -134,9 +156,15 @@ class StudyView:
         self._trials[number] = snapshot.trials[number]
         self._attributes = snapshot.attributes
 
-    def _sampler(self, number: int) -> BaseSampler:
-        study = self._spec.study
-        return study.sampler.build(self._spec.space, study.seed, number, study.parallelism)
+    def _sampler(self, number: int, attempt: int = 0) -> BaseSampler:
+        """Return the sampler of a trial; after `SAMPLER_ATTEMPTS` refused suggestions, one that draws at random.
+
+        The sampler does not learn from refusals, so it may expect the best results where the constraints allow nothing.
+        """
+        study, key = self._spec.study, attempt_number(number, attempt)
+        if attempt >= SAMPLER_ATTEMPTS:
+            return RandomSampler(seed=trial_seed(study.seed, key))
+        return study.sampler.build(self._spec.space, study.seed, key, study.parallelism)
 
     def _snapshot(self, *new: FrozenTrial) -> _Snapshot:
         direction = StudyDirection.MAXIMIZE if self._spec.direction == "maximize" else StudyDirection.MINIMIZE

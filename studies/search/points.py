@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from mlp.records import Label
@@ -34,7 +35,7 @@ class Points:
         self.endless = [path for path, size in self._sizes.items() if size == 0]
 
     def count(self) -> int:
-        """Return the number of points, without listing them."""
+        """Return the number of points, without listing them; constraints are not considered."""
         return self._count(0, {})
 
     def _count(self, index: int, params: Params) -> int:
@@ -49,9 +50,13 @@ class Points:
         values = parameter.domain.points(self._n_values)
         return sum(self._count(index + 1, {**params, parameter.path: value}) for value in values)
 
+    def count_allowed(self) -> int:
+        """Return the number of points that meet the constraints of the space; they are listed if there are any."""
+        return self.count() if self._space.constraints is None else _count_listed(self)
+
     def __iter__(self) -> Iterator[Params]:
-        """Yield each point once."""
-        return self._points(0, {})
+        """Yield each point that meets the constraints of the space once."""
+        return (point for point in self._points(0, {}) if self._space.allows(point))
 
     def _points(self, index: int, params: Params) -> Iterator[Params]:
         if index == len(self._parameters):
@@ -90,7 +95,12 @@ class Points:
         if self.endless:
             return None
         on_points = {point_key(params) for params in given if params is not None and params in self}
-        return self.count() - len(on_points) + len(given)
+        return self.count_allowed() - len(on_points) + len(given)
+
+
+@functools.lru_cache(maxsize=2)
+def _count_listed(points: Points) -> int:
+    return sum(1 for _ in points)
 
 
 def point_key(params: Params) -> PointKey:

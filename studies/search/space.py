@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections import Counter
@@ -14,6 +15,7 @@ from mlp.config import TrainConfig
 from mlp.errors import ConfigError
 from mlp.paths import flatten, merge, value_at
 from mlp.records import Label, label
+from studies.search.constraints import Constraints
 from studies.search.domains import Choices, Params, part_name
 from studies.search.parameters import Parameter, read_parameters
 
@@ -47,6 +49,7 @@ class Space:
     Attributes:
         parameters: the searched parameters, each after those that its `when` names.
         examples: one for every choice and every end of a range, and for every two of these together.
+        constraints: how large a configuration may be; None without limits.
 
     Raises:
         ConfigError: if a path, a range, a choice, or a combination of two choices does not fit base.
@@ -54,6 +57,7 @@ class Space:
 
     def __init__(self, table: Mapping[str, Any], base: TrainConfig) -> None:
         self.base = base
+        self.constraints: Constraints | None = None
         self._base_mapping = base.to_mapping()
         self.parameters = read_parameters(table, base)
         self.examples = tuple(self._examples())  # checked here, so that no trial is refused in the middle of a study
@@ -63,6 +67,16 @@ class Space:
 
     def __len__(self) -> int:
         return len(self.parameters)
+
+    def constrained(self, constraints: Constraints | None) -> Space:
+        """Return the same space with only the configurations that meet constraints; None allows all of them."""
+        space = copy.copy(self)
+        space.constraints = constraints
+        return space
+
+    def allows(self, params: Mapping[str, Label]) -> bool:
+        """Return whether parameters lead to a configuration that meets the constraints."""
+        return self.constraints is None or self.constraints.allow(self.configure(params))
 
     def suggest(self, trial: BaseTrial) -> Params:
         """Return the parameters that a trial suggests; those whose `when` does not hold are left out."""

@@ -13,6 +13,7 @@ from mlp.config import TrainConfig
 from mlp.data_config import current_changes, current_path
 from mlp.errors import ConfigError, did_you_mean, errors_in, shortened, shown
 from mlp.losses import Task
+from mlp.memory import DataSize
 from mlp.metrics import Direction
 from mlp.paths import flatten, merge, value_at
 from mlp.records import AbstractRecord, field_types, number
@@ -22,12 +23,14 @@ from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
 from studies.records.limits import Limits
 from studies.search.confirm_config import ConfirmConfig
+from studies.search.constraints import Constraints, read_bytes
 from studies.search.pruners import AbstractPruner, Asha
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
 
 AUTO = "auto"
 SECTIONS = ("study", "base", "space", "confirm")
+FINGERPRINTED = ("metric", "seed", "parallelism", "max_parameters", "max_memory", "sampler", "pruner")  # of [study]
 USUAL_BUDGET = 20.0  # trainings
 MAX_OVERRIDE = 10_000  # characters of one `--set`
 
@@ -49,6 +52,8 @@ class StudyConfig(AbstractRecord):
         seed: the seed of the search; the seed of the trainings is `base.seed`.
         parallelism: how many trials may run at the same time. It belongs to the study, not to the machine, because
             the trial table depends on it.
+        max_parameters: the largest number of parameters. A configuration with more is not trained and costs nothing.
+        max_memory: the most memory that a training may need by prediction, in bytes or as a text such as `2GB`.
         sampler: chooses the configurations.
         pruner: stops trials that do not look promising.
     """
@@ -62,6 +67,8 @@ class StudyConfig(AbstractRecord):
     seconds: float | None = number(None, above=0)
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     parallelism: int = number(4, at_least=1, at_most=4096)
+    max_parameters: int | None = number(None, at_least=1)
+    max_memory: int | str | None = number(None, at_least=1)
     sampler: AbstractSampler = Tpe()
     pruner: AbstractPruner = Asha()
 
@@ -74,6 +81,9 @@ class StudyConfig(AbstractRecord):
         check_study_name(self.name)
         if self.budget is None and self.trials is None:
             object.__setattr__(self, "budget", USUAL_BUDGET)
+        if self.max_memory is not None:
+            with errors_in(path="max_memory"):
+                object.__setattr__(self, "max_memory", read_bytes(self.max_memory))
         if self.metric != AUTO:
             check_metric(self.metric)
 
@@ -114,6 +124,21 @@ class StudySpec:
             return self
         return replace(self, study=replace(self.study, metric=f"validation/{standard(task)[-1].name}"))
 
+    def with_constraints_on(self, data: DataSize) -> StudySpec:
+        """Return the study whose space has only configurations that meet its constraints, given the size of its data.
+
+        Raises:
+            ConfigError: if base violates a constraint.
+        """
+        study = self.study
+        if study.max_parameters is None and study.max_memory is None:
+            return self
+        most_bytes = None if study.max_memory is None else read_bytes(study.max_memory)
+        constraints = Constraints(data, study.max_parameters, most_bytes)
+        if problem := constraints.violation(self.base):
+            raise ConfigError(f"[base] {problem}. Choose a smaller base, or raise the limit in [study].")
+        return replace(self, space=self.space.constrained(constraints))
+
     def fingerprint(self, data_digest: str, cost_model: Mapping[str, int]) -> dict[str, Any]:
         """Return everything that decides the trial table, by dotted path.
 
@@ -123,7 +148,7 @@ class StudySpec:
         """
         study = self.study.to_mapping()
         parts = {
-            "study": {key: study[key] for key in ("metric", "seed", "parallelism", "sampler", "pruner")},
+            "study": {key: study[key] for key in FINGERPRINTED if key in study},
             "base": self.base.to_mapping(),
             "space": self.space.fingerprint(),
             "data": {"digest": data_digest},

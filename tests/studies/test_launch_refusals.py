@@ -49,6 +49,29 @@ def test_a_notice_names_settings_without_effect(run: Run) -> None:
     assert unused_workers.startswith("3 of 99 workers are used, because parallelism is 3.")
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("max_parameters = 600", r"\[base\] has 610 parameters, but max_parameters is 600\."),
+        ('max_memory = "1MB"', r"\[base\] needs 1.\d+ MB of memory, but max_memory is 1 MB\."),
+        ('max_memory = "much"', r'"max_memory": must be a number of bytes, or a text such as "2GB"'),
+    ],
+)
+def test_constraints_that_cannot_be_met_are_refused(run: Run, file: Path, root: Path, limit: str, message: str) -> None:
+    file.write_text(STUDY.replace("trials = 8", f"trials = 8\n{limit}"))
+    with pytest.raises(ConfigError, match=message):
+        run()
+    assert not Home(root).study(NAME).record.exists()
+
+
+def test_a_study_is_not_resumed_with_other_constraints(run: Run, file: Path) -> None:
+    file.write_text(STUDY.replace("trials = 8", "trials = 2\nmax_parameters = 700"))
+    assert run().status == "complete"
+    file.write_text(STUDY.replace("trials = 8", "trials = 2\nmax_parameters = 800"))
+    with pytest.raises(ConfigError, match=r"study\.max_parameters was 700 and is 800"):
+        run()
+
+
 @pytest.mark.parametrize("space", ["", "[space]\n", "[space]\nbatch_size = [32]\n"])
 def test_several_trials_of_the_same_configuration_are_refused(run: Run, file: Path, root: Path, space: str) -> None:
     file.write_text(STUDY.partition("[space]")[0] + space)

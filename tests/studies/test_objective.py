@@ -161,3 +161,16 @@ def test_missing_data_is_an_error_before_the_first_trial(tmp_path: Path, monkeyp
     with pytest.raises(ConfigError, match=r'"digitz" is not a data set\. Did you mean "digits"'):
         Objective(small_study(base={"data": {"name": "digitz"}}, space={}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_configuration_that_violates_the_constraints_is_pruned_without_a_training() -> None:
+    objective = Objective(small_study({"max_parameters": 700}))
+    study = study_of(objective)
+    study.optimize(objective, n_trials=8)
+    by_size = {trial.params["network.hidden"]: trial for trial in study.trials}
+    assert {key: trial.state for key, trial in by_size.items() if key != "none"} == {
+        "8": TrialState.COMPLETE,
+        "24-12": TrialState.PRUNED,
+    }
+    assert by_size["24-12"].intermediate_values == {}

@@ -4,7 +4,7 @@ from studies.search.samplers.auto import Auto
 from studies.search.samplers.drawn import QuasiRandom, Random
 from studies.search.samplers.finite import BruteForce, Grid
 from studies.search.samplers.learning import CmaEs, Gp, Nsga2, Tpe
-from studies.search.samplers.sampler import AbstractSampler, samplers, trial_seed
+from studies.search.samplers.sampler import AbstractSampler, attempt_number, samplers, trial_seed
 
 __all__ = [
     "AbstractSampler",
@@ -17,6 +17,7 @@ __all__ = [
     "QuasiRandom",
     "Random",
     "Tpe",
+    "attempt_number",
     "samplers",
     "trial_seed",
 ]

@@ -59,6 +59,16 @@ class AbstractSampler(AbstractPart):
         return None
 
 
+def attempt_number(trial: int, attempt: int) -> int:
+    """Return what `build` takes as the number of a trial when its configuration is chosen again.
+
+    Args:
+        trial: the number of the trial.
+        attempt: how many configurations were refused before, because they violate the constraints of the study.
+    """
+    return trial + (attempt << 32)  # no trial has such a number, so that every attempt has a seed of its own
+
+
 def trial_seed(study_seed: int, trial: int) -> int:
     """Return the seed of one trial; the seeds of different trials are independent of each other."""
     return int(np.random.SeedSequence(study_seed, spawn_key=(trial,)).generate_state(1)[0])
