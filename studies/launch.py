@@ -17,7 +17,7 @@ from studies.evidence.winner import export_trial
 from studies.hints import command_line
 from studies.plan import Plan, StudySource, plan_study
 from studies.records.failures import failures_explained
-from studies.records.home import Home
+from studies.records.home import Home, StudyFolder
 from studies.records.results import StudyResults, read_results
 from studies.records.study_record import StudyRecord
 from studies.running.driver import Driver
@@ -111,51 +111,28 @@ def run_study(
     """
     started = time.monotonic()
     plan = plan_study(file, name=name, trials=trials, budget=budget, overrides=overrides, data_dir=data_dir)
-    spec = plan.spec
     runs = Home.find(None if home is None else Path(home))
     runs.create()
-    folder = runs.study(spec.study.name)
+    folder = runs.study(plan.spec.study.name)
     notify, pending = on_notice or _ignore, ""
     with ExitStack() as stack:
         repair = command_line("check", folder.name, "--repair", home=runs)
         stack.enter_context(failures_explained(runs.root / "optuna.db", repair))
         stack.enter_context(folder.lock())
         stop = stack.enter_context(StopRequest.on_signals(None if timeout is None else started + timeout))
-        moved = relocation_notice(runs) if publish else ""
-        if moved:
+        if publish and (moved := relocation_notice(runs)):
             notify(moved)
         on_locked = wait_for_database(runs.root / "optuna.db", stop, notify)
-        recorded = folder.read_record() if folder.record.exists() else None
-        record, spent = recorded or plan.record, 0.0
-        if recorded is None:
-            record = record.with_limits(spec.limits)
-        else:
-            check_record(recorded, plan, runs)
-            results = read_results(folder)
-            spent = results.seconds() if spec.study.seconds is not None else 0.0
-            limits = replace(spec.limits, step=results.next_step, is_over=_is_over(spec, recorded, spent))
-            if not results.is_complete or limits.exceed(recorded.limits[-1]):
-                record = record.with_limits(limits)
-            elif not confirm or not _is_to_be_confirmed(results, spec):
-                if damage := reconcile_rows(runs, folder, spec, record.identity, on_locked):
-                    notify(notice_of_damage(damage))
-                for checkpoint in folder.checkpoints():
-                    checkpoint.unlink()
-                write_confirmation(results, folder)
-                export = export_trial(results, None, folder.best) if results.best else None
-                is_late = publish and results.is_complete and not is_published(runs, folder, results)
-                if is_late:
-                    notify(f"Study {folder.name} is complete. Publishing what MLflow does not have yet.")
-                    pending = _finish_publishing(Publisher.start(runs, folder), stop, notify)
-                seconds = time.monotonic() - started
-                return Launch(results, "already complete", 0, export, pending, seconds, published_late=is_late)
+        owned = _OwnedStudy(plan, runs, folder, stop, notify, on_change or _ignore, on_locked)
+        record, spent = owned.record_to_run(confirm=confirm)
+        if record is None:
+            return owned.complete_already(started, publish=publish)
         # What takes long to start comes first: the processes start up while this one reads its databases.
-        n_workers = min(workers or n_cores(), spec.study.parallelism)
+        n_workers = min(workers or n_cores(), plan.spec.study.parallelism)
         opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
         stack.callback(opened.shutdown)
-        environment = {**plan.record.machine, "numpy": plan.record.versions["numpy"]}
-        new_machine = _change_of_machine(record, environment)
-        record = replace(record.with_launch(time.time(), environment), confirm=spec.confirm.to_mapping())
+        new_machine = _change_of_machine(record, owned.environment)
+        record = replace(record.with_launch(time.time(), owned.environment), confirm=plan.spec.confirm.to_mapping())
         folder.write_record(record)
         publisher = Publisher.start(runs, folder) if publish else None
         if publisher is not None:
@@ -164,44 +141,144 @@ def run_study(
             stack.callback(opened.shutdown)
         for notice in [*plan.data_plan.lines, *plan.notices(workers), *new_machine]:
             notify(notice)
-        driver = None
-        search = stop.within(None if spec.study.seconds is None else started + spec.study.seconds - spent)
-        try:
-            with opened_table(runs, spec, on_locked) as table:
-                ledger = Ledger(spec, folder, table, plan.epoch_cost, record.identity, environment, record.limits)
-                if ledger.damage:
-                    notify(notice_of_damage(ledger.damage))
-                if ledger.lost:
-                    notify(f"The logs of these trials are lost, so they are computed again: {listed(ledger.lost)}.")
-                driver = Driver(ledger, opened, plan.data, on_change=on_change, should_stop=search.is_due)
-                finished = driver.run()
-                if not finished and not stop.is_due():
-                    # The time of the search is over. What runs is ended at this step, also after a crash.
-                    record = record.with_limits(ledger.end_search())
-                    folder.write_record(record)
-                    search.deadline = None
-                    finished = driver.run()
-            if finished:
-                record = replace(record, is_searched=True)
-                folder.write_record(record)
-            # Whoever deletes the database while a study runs leaves the driver one that nobody else can see.
-            if finished and (damage := reconcile_rows(runs, folder, spec, record.identity, on_locked)):
-                notify(notice_of_damage(damage))
-            if finished and confirm:
-                finished = _confirm(read_results(folder), plan, opened, environment, on_change, stop)
-        except WaitInterruptedError:
-            finished = False
+        seconds = plan.spec.study.seconds
+        finished, n_epochs = owned.search(opened, record, None if seconds is None else started + seconds - spent)
+        if finished and confirm:
+            finished = owned.confirm(opened)
         opened.shutdown()
         results = replace(read_results(folder), is_running=False)
-        write_confirmation(results, folder)
-        export = export_trial(results, None, folder.best) if results.best else None
+        export = _export(results, folder)
         if publisher is not None and finished:
-            pending = _finish_publishing(publisher, stop, notify)
+            pending = owned.finish_publishing(publisher)
         elif publisher is not None:
             pending = publisher.interrupt(PUBLISH_SECONDS_INTERRUPTED).error
     status: Status = "complete" if finished else "interrupted" if stop.signal else "out of time"
-    number, seconds = 0 if finished else stop.signal, time.monotonic() - started
-    return Launch(results, status, number, export, pending, seconds, driver.n_epochs if driver else 0)
+    number = 0 if finished else stop.signal
+    return Launch(results, status, number, export, pending, time.monotonic() - started, n_epochs)
+
+
+@dataclass(frozen=True)
+class _OwnedStudy:
+    """A study that this process owns, and the steps of its launch.
+
+    Attributes:
+        plan: the study.
+        home: the home.
+        folder: the folder of the study, which is locked.
+        stop: whether the launch must stop.
+        notify: called with messages that the user should read.
+        on_change: called with a snapshot of the progress after every event.
+        on_locked: called with the seconds of waiting while another process keeps Optuna's database locked.
+    """
+
+    plan: Plan
+    home: Home
+    folder: StudyFolder
+    stop: StopRequest
+    notify: Callable[[str], None]
+    on_change: Callable[[Snapshot], None]
+    on_locked: Callable[[float], None]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What may change the last bits of results: the machine and the version of NumPy."""
+        return {**self.plan.record.machine, "numpy": self.plan.record.versions["numpy"]}
+
+    def record_to_run(self, *, confirm: bool) -> tuple[StudyRecord | None, float]:
+        """Return the record with the limits of this launch, and the seconds that earlier launches took.
+
+        The record is None if there is nothing to do: the study is complete, its limits are not raised, and its winner
+        is confirmed or need not be.
+
+        Raises:
+            ConfigError: if the recorded study has other settings.
+        """
+        spec = self.plan.spec
+        if not self.folder.record.exists():
+            return self.plan.record.with_limits(spec.limits), 0.0
+        recorded = self.folder.read_record()
+        check_record(recorded, self.plan, self.home)
+        results = read_results(self.folder)
+        spent = results.seconds() if spec.study.seconds is not None else 0.0
+        limits = replace(spec.limits, step=results.next_step, is_over=_is_over(spec, recorded, spent))
+        if not results.is_complete or limits.exceed(recorded.limits[-1]):
+            return recorded.with_limits(limits), spent
+        return recorded if confirm and _is_to_be_confirmed(results, spec) else None, spent
+
+    def complete_already(self, started: float, *, publish: bool) -> Launch:
+        """Mend what is derived from the logs of a complete study, and publish what MLflow does not have yet."""
+        self._reconcile(self.folder.read_record())
+        for checkpoint in self.folder.checkpoints():
+            checkpoint.unlink()
+        results, pending = read_results(self.folder), ""
+        export = _export(results, self.folder)
+        is_late = publish and not is_published(self.home, self.folder, results)
+        if is_late:
+            self.notify(f"Study {self.folder.name} is complete. Publishing what MLflow does not have yet.")
+            pending = self.finish_publishing(Publisher.start(self.home, self.folder))
+        seconds = time.monotonic() - started
+        return Launch(results, "already complete", 0, export, pending, seconds, published_late=is_late)
+
+    def search(self, engine: AbstractEngine, record: StudyRecord, deadline: float | None) -> tuple[bool, int]:
+        """Run the search until it is complete or must stop.
+
+        Args:
+            engine: computes the trainings.
+            record: the record of the study.
+            deadline: when the time of the search is over, by the monotonic clock; None without such a limit.
+
+        Returns:
+            Whether the search is complete, and how many epochs were computed.
+        """
+        plan, driver = self.plan, None
+        search = self.stop.within(deadline)
+        try:
+            with opened_table(self.home, plan.spec, self.on_locked) as table:
+                ledger = Ledger(
+                    plan.spec, self.folder, table, plan.epoch_cost, record.identity, self.environment, record.limits
+                )
+                if ledger.damage:
+                    self.notify(notice_of_damage(ledger.damage))
+                if ledger.lost:
+                    self.notify(
+                        f"The logs of these trials are lost, so they are computed again: {listed(ledger.lost)}."
+                    )
+                driver = Driver(ledger, engine, plan.data, on_change=self.on_change, should_stop=search.is_due)
+                finished = driver.run()
+                if not finished and not self.stop.is_due():
+                    # The time of the search is over. What runs is ended at this step, also after a crash.
+                    record = record.with_limits(ledger.end_search())
+                    self.folder.write_record(record)
+                    search.deadline = None
+                    finished = driver.run()
+            if finished:
+                self.folder.write_record(replace(record, is_searched=True))
+                # Whoever deletes the database while a study runs leaves the driver one that nobody else can see.
+                self._reconcile(record)
+        except WaitInterruptedError:
+            finished = False
+        return finished, driver.n_epochs if driver else 0
+
+    def confirm(self, engine: AbstractEngine) -> bool:
+        """Confirm the winner; return whether the confirmation is complete."""
+
+        def driver(trainings: FixedTrainings) -> Driver:
+            return Driver(trainings, engine, self.plan.data, on_change=self.on_change, should_stop=self.stop.is_due)
+
+        results = read_results(self.folder)
+        confirmation = confirm_winner(results, self.environment, engine.n_workers, driver)
+        return confirmation is None or confirmation.is_complete
+
+    def finish_publishing(self, publisher: Publisher) -> str:
+        """Wait until a complete study is published; return why some results are not, or an empty string."""
+        stop = self.stop
+        return publisher.finish(PUBLISH_SECONDS, on_wait=self.notify, should_stop=lambda: bool(stop.signal)).error
+
+    def _reconcile(self, record: StudyRecord) -> None:
+        """Make Optuna's rows agree with the logs."""
+        damage = reconcile_rows(self.home, self.folder, self.plan.spec, record.identity, self.on_locked)
+        if damage:
+            self.notify(notice_of_damage(damage))
 
 
 def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
@@ -230,21 +307,10 @@ def _is_to_be_confirmed(results: StudyResults, spec: StudySpec) -> bool:
     return confirmation is not None and not confirmation.is_complete
 
 
-def _confirm(
-    results: StudyResults,
-    plan: Plan,
-    engine: AbstractEngine,
-    environment: Mapping[str, str],
-    on_change: Callable[[Snapshot], None] | None,
-    stop: StopRequest,
-) -> bool:
-    """Confirm the winner of a study; return whether the confirmation is complete."""
-
-    def driver(trainings: FixedTrainings) -> Driver:
-        return Driver(trainings, engine, plan.data, on_change=on_change, should_stop=stop.is_due)
-
-    confirmation = confirm_winner(results, environment, engine.n_workers, driver)
-    return confirmation is None or confirmation.is_complete
+def _export(results: StudyResults, folder: StudyFolder) -> Path | None:
+    """Write `confirmation.json` and `best.toml`; return the latter, or None before a trial is complete."""
+    write_confirmation(results, folder)
+    return export_trial(results, None, folder.best) if results.best else None
 
 
 def _is_over(spec: StudySpec, record: StudyRecord, seconds: float) -> bool:
@@ -264,11 +330,5 @@ def _change_of_machine(record: StudyRecord, environment: Mapping[str, str]) -> l
     return [f"The last launch was on another machine: {listed(changes)}. The last bits of new results may differ."]
 
 
-def _finish_publishing(publisher: Publisher, stop: StopRequest, notify: Callable[[str], None]) -> str:
-    """Wait until a complete study is published; return why some results are not, or an empty string."""
-    outcome = publisher.finish(PUBLISH_SECONDS, on_wait=notify, should_stop=lambda: bool(stop.signal))
-    return outcome.error
-
-
-def _ignore(_: str) -> None:
-    """Drop a notice that nobody wants."""
+def _ignore(_: object) -> None:
+    """Drop a notice or a snapshot that nobody wants."""
