@@ -15,7 +15,7 @@ from studies.evidence.conclusion import write_confirmation
 from studies.evidence.confirmation import confirm_winner, read_confirmation
 from studies.evidence.winner import export_trial
 from studies.hints import command_line
-from studies.plan import Plan, StudySource, plan_study
+from studies.plan import EnqueueSource, Plan, StudySource, plan_study
 from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
 from studies.records.results import StudyResults, read_results
@@ -74,6 +74,7 @@ def run_study(
     trials: int | None = None,
     budget: float | None = None,
     overrides: Iterable[str] = (),
+    enqueue: Iterable[EnqueueSource] = (),
     workers: int | None = None,
     timeout: float | None = None,
     home: Path | str | None = None,
@@ -92,6 +93,8 @@ def run_study(
         trials: replaces the maximum number of trials over all launches.
         budget: replaces the budget, in trainings of base, a total over all launches.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
+        enqueue: configurations to try before the sampler chooses the next: files of exports or configurations, or
+            values by searched path. A configuration that an earlier launch enqueued is not tried twice.
         workers: the number of worker processes, at most the study's parallelism; by default one per core.
         timeout: seconds after which the study stops. It can be resumed.
         home: the folder of runs; by default `STUDIES_HOME`, or else `./mlruns`.
@@ -110,7 +113,9 @@ def run_study(
         AllWorkersLostError: if worker processes die whatever they compute; the study can be resumed.
     """
     started = time.monotonic()
-    plan = plan_study(file, name=name, trials=trials, budget=budget, overrides=overrides, data_dir=data_dir)
+    plan = plan_study(
+        file, name=name, trials=trials, budget=budget, overrides=overrides, data_dir=data_dir, enqueue=enqueue
+    )
     runs = Home.find(None if home is None else Path(home))
     runs.create()
     folder = runs.study(plan.spec.study.name)
@@ -185,24 +190,30 @@ class _OwnedStudy:
         return {**self.plan.record.machine, "numpy": self.plan.record.versions["numpy"]}
 
     def record_to_run(self, *, confirm: bool) -> tuple[StudyRecord | None, float]:
-        """Return the record with the limits of this launch, and the seconds that earlier launches took.
+        """Return the record with the limits and enqueued configurations of this launch, and the seconds of earlier ones.
 
         The record is None if there is nothing to do: the study is complete, its limits are not raised, and its winner
         is confirmed or need not be.
 
         Raises:
-            ConfigError: if the recorded study has other settings.
+            ConfigError: if the recorded study has other settings, or is complete although configurations are enqueued.
         """
         spec = self.plan.spec
         if not self.folder.record.exists():
-            return self.plan.record.with_limits(spec.limits), 0.0
+            record = self.plan.record.with_enqueued(0, spec.added)
+            return record.with_limits(_with_added(spec, record).limits), 0.0
         recorded = self.folder.read_record()
         check_record(recorded, self.plan, self.home)
         results = read_results(self.folder)
+        record = recorded.with_enqueued(results.next_step, spec.added)
+        spec = _with_added(spec, record)
         spent = results.seconds() if spec.study.seconds is not None else 0.0
         limits = replace(spec.limits, step=results.next_step, is_over=_is_over(spec, recorded, spent))
         if not results.is_complete or limits.exceed(recorded.limits[-1]):
-            return recorded.with_limits(limits), spent
+            return record.with_limits(limits), spent
+        if len(record.enqueued) > len(recorded.enqueued):
+            problem = f"study {recorded.name} is complete, so no enqueued configuration would be tried"
+            raise ConfigError(f"--enqueue: {problem}. Raise its limits with --budget or --trials.")
         return recorded if confirm and _is_to_be_confirmed(results, spec) else None, spent
 
     def complete_already(self, started: float, *, publish: bool) -> Launch:
@@ -235,7 +246,14 @@ class _OwnedStudy:
         try:
             with opened_table(self.home, plan.spec, self.on_locked) as table:
                 ledger = Ledger(
-                    plan.spec, self.folder, table, plan.epoch_cost, record.identity, self.environment, record.limits
+                    plan.spec,
+                    self.folder,
+                    table,
+                    plan.epoch_cost,
+                    record.identity,
+                    self.environment,
+                    record.limits,
+                    record.enqueued,
                 )
                 if ledger.damage:
                     self.notify(notice_of_damage(ledger.damage))
@@ -252,6 +270,8 @@ class _OwnedStudy:
                     search.deadline = None
                     finished = driver.run()
             if finished:
+                if ledger.n_enqueued:
+                    self.notify(f"Enqueued configurations that the limits left untried: {ledger.n_enqueued}.")
                 self.folder.write_record(replace(record, is_searched=True))
                 # Whoever deletes the database while a study runs leaves the driver one that nobody else can see.
                 self._reconcile(record)
@@ -279,6 +299,11 @@ class _OwnedStudy:
         damage = reconcile_rows(self.home, self.folder, self.plan.spec, record.identity, self.on_locked)
         if damage:
             self.notify(notice_of_damage(damage))
+
+
+def _with_added(spec: StudySpec, record: StudyRecord) -> StudySpec:
+    """Return the study with the configurations that all launches enqueued, so that a finite space has room for them."""
+    return replace(spec, added=tuple(dict(entry.params) for entry in record.enqueued))
 
 
 def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlp.config import TrainConfig
 from mlp.data import Dataset, Split
-from mlp.errors import ConfigError, errors_in
+from mlp.errors import ConfigError, errors_in, listed
 from mlp.losses import Task
 from mlp.memory import DataSize
 from mlp.metrics import metrics
@@ -23,13 +23,17 @@ from studies.data.data_report import DataReport
 from studies.data.file_search import Places
 from studies.data.prepare import prepare_data
 from studies.data.task import explain_task, settle_task
+from studies.models.export import read_config
 from studies.models.machine import machine, versions
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
+from studies.search.domains import Params
+from studies.search.enqueued import params_of_config, params_of_values
 from studies.search.sampled import check_constraints
-from studies.search.space import errors_of_choices
+from studies.search.space import Space, errors_of_choices
 from studies.search.spec import StudySpec, make_spec, read_spec, with_changes
 
+EnqueueSource = Mapping[str, Any] | Path | str
 StudySource = StudySpec | Mapping[str, Any] | Path | str
 
 
@@ -44,6 +48,7 @@ class Plan:
         splits: the data as base splits it: one split, or one for each fold.
         report: what was found in the file of the data; None for a published data set.
         namesakes: a sentence for each file of the data that has a namesake.
+        ignored: a sentence for each enqueued file that differs from base in fields that are not searched.
     """
 
     spec: StudySpec
@@ -52,6 +57,7 @@ class Plan:
     splits: tuple[Split, ...]
     report: DataReport | None = None
     namesakes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def data_plan(self) -> DataPlan:
@@ -65,7 +71,7 @@ class Plan:
         Args:
             workers: the number of workers asked for.
         """
-        study, found = self.spec.study, list(self.data_plan.warnings)
+        study, found = self.spec.study, [*self.data_plan.warnings, *self.ignored]
         if outside := self.spec.space.why_base_is_outside():
             found.append(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
         least = value_at(study.pruner, "min_epochs")
@@ -93,6 +99,7 @@ def plan_study(
     budget: float | None = None,
     overrides: Iterable[str] = (),
     data_dir: Path | str | None = None,
+    enqueue: Iterable[EnqueueSource] = (),
 ) -> Plan:
     """Return the study that a file describes, checked in full. Its data set is downloaded if necessary.
 
@@ -103,6 +110,7 @@ def plan_study(
         budget: replaces the budget, in trainings of base.
         overrides: `path=value` pairs that change base; a searched path becomes fixed.
         data_dir: the folder of downloaded data sets, such as `mnist/*.gz`; by default `STUDIES_DATA`.
+        enqueue: configurations to try after base: files of exports or configurations, or values by searched path.
 
     Raises:
         ConfigError: if the file has a mistake, the data set cannot be found, or the study does not fit the data.
@@ -117,7 +125,33 @@ def plan_study(
         spec, place = make_spec(tables, overrides), ""
     with errors_in(place):
         _check_space(spec)
-        return _plan(spec, Places(beside, data_dir))
+        plan = _plan(spec, Places(beside, data_dir))
+    return _with_enqueued(plan, enqueue)
+
+
+def _with_enqueued(plan: Plan, sources: Iterable[EnqueueSource]) -> Plan:
+    """Return the plan with enqueued configurations.
+
+    Raises:
+        ConfigError: if one is not in the space.
+    """
+    space, added, ignored = plan.spec.space, list[Params](), list[str]()
+    for source in sources:
+        config = source if isinstance(source, Mapping) else read_config(source)[0]
+        with errors_in("--enqueue:" if isinstance(source, Mapping) else f"--enqueue {source}:"):
+            params, different = _enqueued(space, config)
+            space.check_allowed(params)
+        added.append(params)
+        if different:
+            ignored.append(f"Only the searched values of {source} are tried, although {listed(different)}.")
+    return replace(plan, spec=replace(plan.spec, added=tuple(added)), ignored=tuple(ignored))
+
+
+def _enqueued(space: Space, given: Mapping[str, Any] | TrainConfig) -> tuple[Params, list[str]]:
+    """Return the parameters of an enqueued configuration, and its other fields that differ from the study."""
+    if isinstance(given, TrainConfig):
+        return params_of_config(space, given)
+    return params_of_values(space, given), []
 
 
 def _check_space(spec: StudySpec) -> None:

@@ -36,6 +36,7 @@ RECORD: dict[str, Any] = {
     "fingerprint": {},
     "launches": [],
     "limits": [{"step": 0, "trials": 4, "is_over": False}],
+    "enqueued": [],
     "is_searched": True,
 }
 

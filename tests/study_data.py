@@ -18,6 +18,7 @@ from studies.data.cache import open_cached
 from studies.data.prepare import prepare_data
 from studies.records.home import Home, StudyFolder
 from studies.records.limits import Limits
+from studies.records.study_record import EnqueuedRecord
 from studies.running.clock import CostModel
 from studies.running.driver import Driver
 from studies.running.engines import AbstractEngine, InProcess
@@ -112,7 +113,9 @@ class StopAfter:
         return self.left <= 0
 
 
-def open_ledger(spec: StudySpec, root: Path, digits: Path, limits: Sequence[Limits] = ()) -> tuple[Ledger, Any]:
+def open_ledger(
+    spec: StudySpec, root: Path, digits: Path, limits: Sequence[Limits] = (), added: Sequence[EnqueuedRecord] = ()
+) -> tuple[Ledger, Any]:
     """Return the ledger of a study whose home is `root`, and its storage."""
     home = Home(root)
     home.create()
@@ -129,7 +132,7 @@ def open_ledger(spec: StudySpec, root: Path, digits: Path, limits: Sequence[Limi
 
     storage = open_storage(home.optuna_url)
     table = StudyTable(storage, folder.name, spec.direction)
-    return Ledger(spec, folder, table, epoch_cost, IDENTITY, limits=limits), storage
+    return Ledger(spec, folder, table, epoch_cost, IDENTITY, limits=limits, added=added), storage
 
 
 def run(

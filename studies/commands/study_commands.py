@@ -53,6 +53,13 @@ def run(
             help="Override a value of [base]; a searched path becomes fixed. May be repeated.",
         ),
     ] = None,
+    enqueue: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Try the configuration in FILE, such as an export, before the sampler chooses. May be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and show the plan; run nothing.")] = False,
     publish: Annotated[
         bool, typer.Option("--publish/--no-publish", help="Publish the study to MLflow while it runs.")
@@ -73,7 +80,15 @@ def run(
     seconds = None if timeout is None else parse_duration(timeout)
     changes = overrides or []
     if dry_run:
-        plan = plan_study(file, name=name, trials=trials, budget=budget, overrides=changes, data_dir=data_dir)
+        plan = plan_study(
+            file,
+            name=name,
+            trials=trials,
+            budget=budget,
+            overrides=changes,
+            data_dir=data_dir,
+            enqueue=enqueue or (),
+        )
         console.print(plan_view(plan.spec, plan.record.data))
         for line in plan.data_plan.lines:
             print_line(console, line)
@@ -88,6 +103,7 @@ def run(
             trials=trials,
             budget=budget,
             overrides=changes,
+            enqueue=enqueue or (),
             workers=workers,
             timeout=seconds,
             home=home,

@@ -54,7 +54,7 @@ def short_value(value: Any) -> str:
 
 def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
     """Return what a study would do: its settings, data, base and space."""
-    study = spec.study
+    study, n_enqueued = spec.study, len(spec.enqueued) + len(spec.added)
     sizes = "-".join(map(str, spec.base.layer_sizes(data.n_features, data.n_targets, data.task)))
     head = _grid()
     for name, value in (
@@ -62,6 +62,7 @@ def plan_view(spec: StudySpec, data: DataRecord) -> RenderableType:
         ("search", f"{label(study.sampler)}, pruner {label(study.pruner)}"),
         ("metric", f"{study.metric}, {spec.direction}d"),
         ("data", f"{data.name}: {data.n_train} training and {data.n_validation} validation examples{_folds(spec)}"),
+        *([("enqueued", f"{n_enqueued} configurations before the sampler chooses")] if n_enqueued else []),
         *([("constraints", str(spec.space.constraints))] if spec.space.constraints else []),
         ("confirm", confirm_text(spec)),
         ("base", f"{sizes}, {label(spec.base.optimizer)}, up to {spec.base.epochs} epochs"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -61,6 +61,19 @@ class LaunchRecord(AbstractRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnqueuedRecord(AbstractRecord):
+    """A configuration that a launch enqueued.
+
+    Attributes:
+        step: the step of the study's history from which it is tried as soon as a new trial may start.
+        params: its searched parameters by path.
+    """
+
+    step: int = number(at_least=0)
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord(AbstractRecord):
     """What `study.json` contains. It is written when a study starts; each launch adds itself and its total of trials.
 
@@ -78,7 +91,8 @@ class StudyRecord(AbstractRecord):
         fingerprint: everything that decides the trial table, by dotted path.
         launches: every launch that computed something, in order.
         limits: the limits of the search, in the order of the steps from which on they hold.
-        is_searched: whether the search has reached the last of them.
+        enqueued: the configurations that launches enqueued, in the order in which they are tried.
+        is_searched: whether the search has reached the last of the limits.
     """
 
     version: int
@@ -94,6 +108,7 @@ class StudyRecord(AbstractRecord):
     fingerprint: Mapping[str, Any]
     launches: tuple[LaunchRecord, ...] = ()
     limits: tuple[Limits, ...] = ()
+    enqueued: tuple[EnqueuedRecord, ...] = ()
     is_searched: bool = False
 
     def __post_init__(self) -> None:
@@ -209,6 +224,17 @@ class StudyRecord(AbstractRecord):
             return self
         before = tuple(old for old in self.limits if old.step < limits.step)
         return replace(self, limits=(*before, limits if before else replace(limits, step=0)), is_searched=False)
+
+    def with_enqueued(self, step: int, configurations: Iterable[Mapping[str, Any]]) -> StudyRecord:
+        """Return the same record with more enqueued configurations, except those that launches enqueued before.
+
+        A repeated launch, as after a stop, enqueues nothing twice.
+        """
+        enqueued = list(self.enqueued)
+        for params in configurations:
+            if params not in [entry.params for entry in enqueued]:
+                enqueued.append(EnqueuedRecord(step=step, params=dict(params)))
+        return self if len(enqueued) == len(self.enqueued) else replace(self, enqueued=tuple(enqueued))
 
     def with_launch(self, started: float, machine: Mapping[str, str]) -> StudyRecord:
         """Return the same record with one more launch."""

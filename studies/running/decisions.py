@@ -24,6 +24,7 @@ from studies.records.results import rank
 from studies.records.trial_record import TrialRecord
 from studies.running.rungs import Rungs
 from studies.running.view import StudyView
+from studies.search.domains import Params
 from studies.search.spec import StudySpec
 
 Verdict = Literal["continue", "pause", "prune"]
@@ -150,13 +151,20 @@ class Decisions:
         course = self._courses[number]
         return min((rung for rung in course.rungs if rung > course.n_processed), default=course.epochs)
 
-    def ask(self, recorded: TrialRecord | None = None) -> FrozenTrial:
-        """Return the next trial: base, what the sampler chooses, or what an earlier launch has recorded."""
+    def ask(self, recorded: TrialRecord | None = None, enqueued: Params | None = None) -> FrozenTrial:
+        """Return the next trial: base, what an earlier launch has recorded, what is enqueued, or the sampler's choice.
+
+        Args:
+            recorded: the trial as an earlier launch asked it.
+            enqueued: the parameters that are enqueued for it.
+        """
         number, self.n_asked = self.n_asked, self.n_asked + 1
         if number == 0:
             point = self._spec.space.params_of_base()
             return self._view.add_unknown() if point is None else self._view.add(point, {"fixed_params": point})
-        return self._view.ask() if recorded is None else self._view.add(recorded.params, recorded.attributes)
+        if recorded is not None:
+            return self._view.add(recorded.params, recorded.attributes)
+        return self._view.ask() if enqueued is None else self._view.add(enqueued, {"fixed_params": enqueued})
 
     def begin(self, trial: FrozenTrial, epochs: int) -> None:
         """Begin a trial that has been asked. Base, which all others are compared with, never pauses.

@@ -22,7 +22,7 @@ lost, edited or put back to an older copy, are all made again.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -32,12 +32,14 @@ from studies.errors import HistoryMismatchError
 from studies.records.files import write_atomically
 from studies.records.home import StudyFolder
 from studies.records.limits import Limits
+from studies.records.study_record import EnqueuedRecord
 from studies.records.trial_log import TrialLog
 from studies.records.trial_record import Ending, Place, Start, TrialRecord
 from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.rows import first_rows, read_trials, row_of, trial_state
 from studies.running.segments import Progress
 from studies.running.storage import StudyTable
+from studies.search.domains import Params
 from studies.search.spec import StudySpec
 
 
@@ -52,6 +54,7 @@ class Ledger(AbstractLedger):
         identity: the identity of the study, with which its logs begin.
         machine: the machine that computes new epochs, as logs name it.
         limits: the limits of the search, in the order of the steps from which on they hold; by default those of `spec`.
+        added: the configurations that launches enqueued; they come after those of `spec`.
 
     Attributes:
         damage: what was wrong with the rows, so that they were made again from the logs; empty if nothing was.
@@ -72,6 +75,7 @@ class Ledger(AbstractLedger):
         identity: str,
         machine: Mapping[str, str] | None = None,
         limits: Sequence[Limits] = (),
+        added: Sequence[EnqueuedRecord] = (),
     ) -> None:
         from studies.running.decisions import Decisions  # loads Optuna, which takes half a second
 
@@ -82,6 +86,7 @@ class Ledger(AbstractLedger):
         self.counts: Counter[str] = Counter()
         self._limits = tuple(limits) or (spec.limits,)
         self.decisions = Decisions(spec, self._limits[0])
+        self._enqueued = deque([*(EnqueuedRecord(step=0, params=params) for params in spec.enqueued), *added])
         self._table = table
         self._epoch_cost = epoch_cost
         self._identity = identity
@@ -97,6 +102,11 @@ class Ledger(AbstractLedger):
         self._n_rows = len(rows)
         self._paused: dict[int, LiveTrial] = {}
         self._n_resumed = 0
+
+    @property
+    def n_enqueued(self) -> int:
+        """The number of enqueued configurations that have not been asked yet."""
+        return len(self._enqueued)
 
     @property
     def lost(self) -> list[int]:
@@ -136,7 +146,7 @@ class Ledger(AbstractLedger):
         """
         number = self.decisions.n_asked
         recorded = self._recorded.get(number)
-        asked = self.decisions.ask(recorded)
+        asked = self.decisions.ask(recorded, self._next_enqueued(number))
         params = dict(asked.params)
         config = self.spec.base if number == 0 else self.spec.space.configure(params)
         self.decisions.begin(asked, config.epochs)
@@ -151,6 +161,15 @@ class Ledger(AbstractLedger):
         if recorded is not None:
             self._restore(trial, recorded)
         return trial
+
+    def _next_enqueued(self, number: int) -> Params | None:
+        """Remove and return the parameters that are enqueued for a trial; None if there are none.
+
+        The answer depends on the step only, so that a replay enqueues them at the same trials.
+        """
+        if number == 0 or not self._enqueued or self._enqueued[0].step > self.step:
+            return None
+        return dict(self._enqueued.popleft().params)
 
     def _promote(self, number: int, now: int) -> LiveTrial:
         """Continue a paused trial.

@@ -78,6 +78,15 @@ class Space:
         """Return whether parameters lead to a configuration that meets the constraints."""
         return self.constraints is None or self.constraints.allow(self.configure(params))
 
+    def check_allowed(self, params: Mapping[str, Label]) -> None:
+        """Refuse parameters whose configuration violates the constraints.
+
+        Raises:
+            ConfigError: with the size of the configuration.
+        """
+        if self.constraints is not None and (problem := self.constraints.violation(self.configure(params))):
+            raise ConfigError(f"the configuration {problem}. Choose a smaller one, or raise the limit in [study].")
+
     def suggest(self, trial: BaseTrial) -> Params:
         """Return the parameters that a trial suggests; those whose `when` does not hold are left out."""
         params: Params = {}

@@ -24,6 +24,8 @@ from studies.records.home import check_study_name
 from studies.records.limits import Limits
 from studies.search.confirm_config import ConfirmConfig
 from studies.search.constraints import Constraints, read_bytes
+from studies.search.domains import Params
+from studies.search.enqueued import params_of_values
 from studies.search.pruners import AbstractPruner, Asha
 from studies.search.samplers import AbstractSampler, Tpe
 from studies.search.space import Space
@@ -54,6 +56,7 @@ class StudyConfig(AbstractRecord):
             the trial table depends on it.
         max_parameters: the largest number of parameters. A configuration with more is not trained and costs nothing.
         max_memory: the most memory that a training may need by prediction, in bytes or as a text such as `2GB`.
+        enqueue: configurations to try after base, as tables of values by searched path.
         sampler: chooses the configurations.
         pruner: stops trials that do not look promising.
     """
@@ -69,6 +72,7 @@ class StudyConfig(AbstractRecord):
     parallelism: int = number(4, at_least=1, at_most=4096)
     max_parameters: int | None = number(None, at_least=1)
     max_memory: int | str | None = number(None, at_least=1)
+    enqueue: tuple[Mapping[str, Any], ...] = ()
     sampler: AbstractSampler = Tpe()
     pruner: AbstractPruner = Asha()
 
@@ -97,12 +101,16 @@ class StudySpec:
         base: the configuration of trial 0, which all others vary.
         space: the searched parameters.
         confirm: how the winner is confirmed.
+        enqueued: the parameters of the configurations in `study.enqueue`.
+        added: the parameters of the configurations that launches enqueued with `--enqueue`.
     """
 
     study: StudyConfig
     base: TrainConfig
     space: Space
     confirm: ConfirmConfig = ConfirmConfig()
+    enqueued: tuple[Params, ...] = ()
+    added: tuple[Params, ...] = ()
 
     @property
     def direction(self) -> Direction:
@@ -114,7 +122,8 @@ class StudySpec:
         """The limits of the search, except that of its time; a finite space has no more trials than points."""
         study = self.study
         epochs = None if study.budget is None else round(study.budget * self.base.epochs)
-        most = [study.trials, study.sampler.most_trials(self.space, [self.space.params_of_base()])]
+        given = [self.space.params_of_base(), *self.enqueued, *self.added]
+        most = [study.trials, study.sampler.most_trials(self.space, given)]
         trials = min((number for number in most if number is not None), default=None)
         return Limits(trials=trials, epochs=epochs, target=study.target, patience=study.patience)
 
@@ -128,7 +137,7 @@ class StudySpec:
         """Return the study whose space has only configurations that meet its constraints, given the size of its data.
 
         Raises:
-            ConfigError: if base violates a constraint.
+            ConfigError: if base or an enqueued configuration violates a constraint.
         """
         study = self.study
         if study.max_parameters is None and study.max_memory is None:
@@ -137,7 +146,11 @@ class StudySpec:
         constraints = Constraints(data, study.max_parameters, most_bytes)
         if problem := constraints.violation(self.base):
             raise ConfigError(f"[base] {problem}. Choose a smaller base, or raise the limit in [study].")
-        return replace(self, space=self.space.constrained(constraints))
+        space = self.space.constrained(constraints)
+        for entry, params in enumerate(self.enqueued, start=1):
+            with errors_in(f"[[study.enqueue]], entry {entry}:"):
+                space.check_allowed(params)
+        return replace(self, space=space)
 
     def fingerprint(self, data_digest: str, cost_model: Mapping[str, int]) -> dict[str, Any]:
         """Return everything that decides the trial table, by dotted path.
@@ -154,7 +167,8 @@ class StudySpec:
             "data": {"digest": data_digest},
             "cost": dict(cost_model),
         }
-        return flatten(parts)
+        # An empty list would change the identity of studies without any.
+        return flatten(parts) | ({"study.enqueue": [*map(dict, self.enqueued)]} if self.enqueued else {})
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the tables of the study file, every default included."""
@@ -223,10 +237,14 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
         study.pruner.check(base, study.metric)
     with errors_in('[study] "sampler":'):
         study.sampler.check(space)
+    enqueued = []
+    for entry, values in enumerate(study.enqueue, start=1):
+        with errors_in(f"[[study.enqueue]], entry {entry}:"):
+            enqueued.append(params_of_values(space, values))
     confirm = ConfirmConfig.from_mapping(tables.get("confirm", {}))
     for config in (base, *(example.config for example in space.examples)):
         _check_data(study, base, config)
-    return StudySpec(study, base, space, confirm)
+    return StudySpec(study, base, space, confirm, tuple(enqueued))
 
 
 def _check_sections(tables: Mapping[str, Any]) -> None:

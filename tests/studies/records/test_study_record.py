@@ -58,6 +58,21 @@ def test_limits_are_added_only_if_they_differ() -> None:
     assert raised.with_limits(Limits(step=7, trials=6)).limits == (Limits(trials=4), Limits(step=7, trials=6))
 
 
+def test_configurations_are_enqueued_once_and_keep_their_step() -> None:
+    first, second = {"network.dropout": 0.1}, {"network.dropout": 0.2}
+    record = study_record().with_enqueued(3, [first, first])
+    assert record.with_enqueued(9, [first]) is record
+    entries = record.with_enqueued(9, [first, second]).enqueued
+    assert [(entry.step, entry.params) for entry in entries] == [(3, first), (9, second)]
+    assert StudyRecord.from_file(record.to_file()) == record
+
+
+def test_a_record_from_before_configurations_could_be_enqueued_is_read() -> None:
+    content = json.loads(study_record().to_file())
+    del content["enqueued"], content["digests"]["enqueued"]
+    assert StudyRecord.from_file(json.dumps(content)) == study_record()
+
+
 def test_the_first_limits_hold_from_the_beginning() -> None:
     assert study_record(limits=[]).with_limits(Limits(step=7, trials=4)).limits == (Limits(trials=4),)
 
