@@ -15,7 +15,7 @@ from studies.evidence.conclusion import write_confirmation
 from studies.evidence.confirmation import confirm_winner, read_confirmation
 from studies.evidence.winner import export_trial
 from studies.hints import command_line
-from studies.plan import EnqueueSource, Plan, StudySource, plan_study
+from studies.plan import EnqueueSource, Plan, StudySource, plan_study, with_prior
 from studies.records.failures import failures_explained
 from studies.records.home import Home, StudyFolder
 from studies.records.results import StudyResults, read_results
@@ -128,6 +128,7 @@ def run_study(
         if publish and (moved := relocation_notice(runs)):
             notify(moved)
         on_locked = wait_for_database(runs.root / "optuna.db", stop, notify)
+        plan = with_prior(plan, runs, folder.read_record() if folder.record.exists() else None)
         owned = _OwnedStudy(plan, runs, folder, stop, notify, on_change or _ignore, on_locked)
         record, spent = owned.record_to_run(confirm=confirm)
         if record is None:
@@ -190,7 +191,7 @@ class _OwnedStudy:
         return {**self.plan.record.machine, "numpy": self.plan.record.versions["numpy"]}
 
     def record_to_run(self, *, confirm: bool) -> tuple[StudyRecord | None, float]:
-        """Return the record with the limits and enqueued configurations of this launch, and the seconds of earlier ones.
+        """Return the record with what this launch adds, and the seconds that earlier launches took.
 
         The record is None if there is nothing to do: the study is complete, its limits are not raised, and its winner
         is confirmed or need not be.
@@ -320,7 +321,8 @@ def check_record(recorded: StudyRecord, plan: Plan, home: Home) -> None:
     if differences := recorded.differences_to(plan.record):
         raise ConfigError(
             f'study "{recorded.name}" already exists with different settings: {listed(differences)}. '
-            "Run it under a new name with --name, or delete the old one with: "
+            f'Run it under a new name with --name (with warm_start = ["{recorded.name}"] in [study] to learn from it), '
+            "or delete the old one with: "
             f"{command_line('delete', recorded.name, home=home)}"
         )
 

@@ -25,6 +25,7 @@ from studies.data.prepare import prepare_data
 from studies.data.task import explain_task, settle_task
 from studies.models.export import read_config
 from studies.models.machine import machine, versions
+from studies.records.home import Home
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
 from studies.search.domains import Params
@@ -32,6 +33,7 @@ from studies.search.enqueued import params_of_config, params_of_values
 from studies.search.sampled import check_constraints
 from studies.search.space import Space, errors_of_choices
 from studies.search.spec import StudySpec, make_spec, read_spec, with_changes
+from studies.search.warm_start import collect_prior
 
 EnqueueSource = Mapping[str, Any] | Path | str
 StudySource = StudySpec | Mapping[str, Any] | Path | str
@@ -49,6 +51,7 @@ class Plan:
         report: what was found in the file of the data; None for a published data set.
         namesakes: a sentence for each file of the data that has a namesake.
         ignored: a sentence for each enqueued file that differs from base in fields that are not searched.
+        learns_from: a sentence for each other study that the sampler learns from.
     """
 
     spec: StudySpec
@@ -58,6 +61,7 @@ class Plan:
     report: DataReport | None = None
     namesakes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    learns_from: tuple[str, ...] = ()
 
     @property
     def data_plan(self) -> DataPlan:
@@ -71,7 +75,7 @@ class Plan:
         Args:
             workers: the number of workers asked for.
         """
-        study, found = self.spec.study, [*self.data_plan.warnings, *self.ignored]
+        study, found = self.spec.study, [*self.data_plan.warnings, *self.ignored, *self.learns_from]
         if outside := self.spec.space.why_base_is_outside():
             found.append(f"[base] is outside [space]: {outside}; trial 0 runs it, the sampler ignores it.")
         least = value_at(study.pruner, "min_epochs")
@@ -129,6 +133,30 @@ def plan_study(
     return _with_enqueued(plan, enqueue)
 
 
+def with_prior(plan: Plan, home: Home, recorded: StudyRecord | None = None) -> Plan:
+    """Return the plan with the trials of other studies that its sampler learns from.
+
+    Args:
+        plan: the plan.
+        home: the home of the study and of the others.
+        recorded: the record of the study if it exists. It has the trials, so that the others are not needed any more.
+
+    Raises:
+        ConfigError: if another study does not exist, or has another metric.
+    """
+    names = list(plan.spec.study.warm_start)
+    if not names:
+        return plan
+    if recorded is not None and recorded.study.get("warm_start") == names:
+        prior, notices = recorded.prior, list[str]()
+    else:
+        prior, notices = collect_prior(plan.spec, home, plan.record.data.digest)
+    spec = replace(plan.spec, prior=prior)
+    fingerprint = spec.fingerprint(plan.record.data.digest, CostModel().to_mapping())
+    record = replace(plan.record, prior=prior, fingerprint=fingerprint)
+    return replace(plan, spec=spec, record=record, learns_from=tuple(notices))
+
+
 def _with_enqueued(plan: Plan, sources: Iterable[EnqueueSource]) -> Plan:
     """Return the plan with enqueued configurations.
 
@@ -143,15 +171,15 @@ def _with_enqueued(plan: Plan, sources: Iterable[EnqueueSource]) -> Plan:
             space.check_allowed(params)
         added.append(params)
         if different:
-            ignored.append(f"Only the searched values of {source} are tried, although {listed(different)}.")
+            ignored.append(f"Only the searched values of {source} are tried, although {listed(different.values())}.")
     return replace(plan, spec=replace(plan.spec, added=tuple(added)), ignored=tuple(ignored))
 
 
-def _enqueued(space: Space, given: Mapping[str, Any] | TrainConfig) -> tuple[Params, list[str]]:
+def _enqueued(space: Space, given: Mapping[str, Any] | TrainConfig) -> tuple[Params, dict[str, str]]:
     """Return the parameters of an enqueued configuration, and its other fields that differ from the study."""
     if isinstance(given, TrainConfig):
         return params_of_config(space, given)
-    return params_of_values(space, given), []
+    return params_of_values(space, given), {}
 
 
 def _check_space(spec: StudySpec) -> None:

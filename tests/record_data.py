@@ -37,6 +37,7 @@ RECORD: dict[str, Any] = {
     "launches": [],
     "limits": [{"step": 0, "trials": 4, "is_over": False}],
     "enqueued": [],
+    "prior": [],
     "is_searched": True,
 }
 

@@ -74,7 +74,8 @@ def run(
     from studies.commands.progress import progress
     from studies.commands.views import plan_view
     from studies.launch import run_study
-    from studies.plan import plan_study
+    from studies.plan import plan_study, with_prior
+    from studies.records.home import Home
 
     console = open_console()
     seconds = None if timeout is None else parse_duration(timeout)
@@ -89,6 +90,9 @@ def run(
             data_dir=data_dir,
             enqueue=enqueue or (),
         )
+        place = Home.find(home)
+        folder = place.study(plan.spec.study.name)
+        plan = with_prior(plan, place, folder.read_record() if folder.record.exists() else None)
         console.print(plan_view(plan.spec, plan.record.data))
         for line in plan.data_plan.lines:
             print_line(console, line)

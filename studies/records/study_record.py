@@ -17,6 +17,7 @@ from mlp.metrics import Direction
 from mlp.records import AbstractRecord, decode, number
 from mlp.scores import direction
 from studies.records.limits import Limits
+from studies.records.prior_trial import PriorTrial
 
 RECORD_VERSION = 3
 DIGESTS = "digests"  # the entry of the file with the digest of every other entry
@@ -92,6 +93,7 @@ class StudyRecord(AbstractRecord):
         launches: every launch that computed something, in order.
         limits: the limits of the search, in the order of the steps from which on they hold.
         enqueued: the configurations that launches enqueued, in the order in which they are tried.
+        prior: the trials of other studies that its sampler learns from.
         is_searched: whether the search has reached the last of the limits.
     """
 
@@ -109,6 +111,7 @@ class StudyRecord(AbstractRecord):
     launches: tuple[LaunchRecord, ...] = ()
     limits: tuple[Limits, ...] = ()
     enqueued: tuple[EnqueuedRecord, ...] = ()
+    prior: tuple[PriorTrial, ...] = ()
     is_searched: bool = False
 
     def __post_init__(self) -> None:
@@ -185,6 +188,8 @@ class StudyRecord(AbstractRecord):
         return [
             "the content of its data, or how it is read, has changed"
             if key == "data.digest"  # whose digits mean nothing to a reader
+            else "the trials of other studies that it learns from have changed"
+            if key == "study.prior"
             else f"{key} was {was.get(key, 'absent')} and is {now.get(key, 'absent')}"
             for key in {**was, **now}
             if was.get(key) != now.get(key)

@@ -9,6 +9,7 @@ per trial, which takes microseconds; filling one of Optuna's in-memory studies t
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -24,6 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mlp.errors import ConfigError
+from studies.records.prior_trial import PriorTrial
 from studies.search.domains import Params
 from studies.search.pruners.wilcoxon import FOLD_VALUES
 from studies.search.samplers import attempt_number, trial_seed
@@ -51,6 +53,7 @@ class StudyView:
         self._spec = spec
         self._pruner = spec.study.pruner.build(spec.base.epochs)
         self._trials: list[FrozenTrial] = []
+        self._prior = [_prior_trial(spec, prior) for prior in spec.prior]
         self._attributes: dict[str, Any] = {}
 
     def ask(self) -> FrozenTrial:
@@ -77,7 +80,7 @@ class StudyView:
         space, attributes = self._spec.space, self._attributes
         for attempt in range(MAX_ATTEMPTS):
             snapshot = self._snapshot(_trial(number, TrialState.RUNNING))
-            snapshot.attributes = dict(attributes)
+            snapshot.attributes, snapshot.prior = dict(attributes), self._prior
             study = self._study(snapshot, self._sampler(number, attempt))
             if space.allows(space.suggest(Trial(study, number))):
                 return snapshot
@@ -192,6 +195,7 @@ class _Snapshot(BaseStorage):  # type: ignore[misc] # Optuna's types are not fol
         self.name = name
         self.direction = direction
         self.trials = trials
+        self.prior: list[FrozenTrial] = []  # trials of other studies; only a sampler that chooses a trial sees them
         self.attributes = dict(attributes)
 
     def get_study_id_from_name(self, study_name: str) -> int:
@@ -218,7 +222,8 @@ class _Snapshot(BaseStorage):  # type: ignore[misc] # Optuna's types are not fol
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        trials = [trial for trial in self.trials if states is None or trial.state in states]
+        everything = itertools.chain(self.prior, self.trials)
+        trials = [trial for trial in everything if states is None or trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
     def set_trial_param(
@@ -280,6 +285,16 @@ def _trial(number: int, state: TrialState) -> FrozenTrial:
         system_attrs={},
         intermediate_values={},
     )
+
+
+def _prior_trial(spec: StudySpec, prior: PriorTrial) -> FrozenTrial:
+    """Return a trial of another study. Its number is -1, so that Optuna treats it as older than trial 0."""
+    trial = _trial(-1, TrialState.COMPLETE if prior.state == "complete" else TrialState.PRUNED)
+    trial.params, trial.distributions = dict(prior.params), spec.space.distributions(prior.params)
+    trial.intermediate_values = {int(epoch): value for epoch, value in prior.values.items()}
+    trial.value = prior.value if prior.state == "complete" else next(reversed(trial.intermediate_values.values()), None)
+    trial.datetime_complete = trial.datetime_start
+    return trial
 
 
 def _as_recorded(value: Any) -> Any:

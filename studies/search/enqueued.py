@@ -49,15 +49,15 @@ def params_of_values(space: Space, table: Mapping[str, Any]) -> Params:
     return params
 
 
-def params_of_config(space: Space, config: TrainConfig) -> tuple[Params, list[str]]:
-    """Return the searched parameters of a configuration, and its other fields that are different in the study.
+def params_of_config(space: Space, config: TrainConfig) -> tuple[Params, dict[str, str]]:
+    """Return the searched parameters of a configuration, and its other fields that differ from the study.
 
     Args:
         space: what is searched.
         config: a complete configuration, such as that of an export.
 
     Returns:
-        The parameters, and a clause for each field that has another value in a trial with these parameters.
+        The parameters; and by path, a clause for each field that has another value in a trial with these parameters.
 
     Raises:
         ConfigError: if a searched value of the configuration is not allowed.
@@ -73,10 +73,10 @@ def params_of_config(space: Space, config: TrainConfig) -> tuple[Params, list[st
             params[parameter.path] = found
     is_now, given = flatten(space.configure(params).to_mapping()), flatten(mapping)
     different = [path for path in {**given, **is_now} if given.get(path) != is_now.get(path) and path != "seed"]
-    return params, [
-        f"{path} is {shown(given.get(path, 'absent'))} there and {shown(is_now.get(path, 'absent'))} here"
+    return params, {
+        path: f"{path} is {shown(given.get(path, 'absent'))} there and {shown(is_now.get(path, 'absent'))} here"
         for path in different
-    ]
+    }
 
 
 def _by_path(table: Mapping[str, Any], searched: Mapping[str, Parameter]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ to confirm the winner (`[confirm]`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from mlp.untrusted import check_size
 from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
 from studies.records.limits import Limits
+from studies.records.prior_trial import PriorTrial
 from studies.search.confirm_config import ConfirmConfig
 from studies.search.constraints import Constraints, read_bytes
 from studies.search.domains import Params
@@ -57,6 +60,8 @@ class StudyConfig(AbstractRecord):
         max_parameters: the largest number of parameters. A configuration with more is not trained and costs nothing.
         max_memory: the most memory that a training may need by prediction, in bytes or as a text such as `2GB`.
         enqueue: configurations to try after base, as tables of values by searched path.
+        warm_start: the names of other studies in the same home. The sampler learns from their trials that are in the
+            space. These trials are recorded with the study and do not count towards its limits.
         sampler: chooses the configurations.
         pruner: stops trials that do not look promising.
     """
@@ -73,6 +78,7 @@ class StudyConfig(AbstractRecord):
     max_parameters: int | None = number(None, at_least=1)
     max_memory: int | str | None = number(None, at_least=1)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+    warm_start: tuple[str, ...] = ()
     sampler: AbstractSampler = Tpe()
     pruner: AbstractPruner = Asha()
 
@@ -103,6 +109,7 @@ class StudySpec:
         confirm: how the winner is confirmed.
         enqueued: the parameters of the configurations in `study.enqueue`.
         added: the parameters of the configurations that launches enqueued with `--enqueue`.
+        prior: the trials of the studies in `study.warm_start`, once they have been collected.
     """
 
     study: StudyConfig
@@ -111,6 +118,7 @@ class StudySpec:
     confirm: ConfirmConfig = ConfirmConfig()
     enqueued: tuple[Params, ...] = ()
     added: tuple[Params, ...] = ()
+    prior: tuple[PriorTrial, ...] = ()
 
     @property
     def direction(self) -> Direction:
@@ -167,8 +175,14 @@ class StudySpec:
             "data": {"digest": data_digest},
             "cost": dict(cost_model),
         }
-        # An empty list would change the identity of studies without any.
-        return flatten(parts) | ({"study.enqueue": [*map(dict, self.enqueued)]} if self.enqueued else {})
+        found = flatten(parts)
+        if self.enqueued:  # an empty list would change the identity of studies without any
+            found["study.enqueue"] = [*map(dict, self.enqueued)]
+        if self.study.warm_start:
+            prior = json.dumps([trial.to_mapping() for trial in self.prior], sort_keys=True)
+            found["study.warm_start"] = list(self.study.warm_start)
+            found["study.prior"] = hashlib.sha256(prior.encode()).hexdigest()
+        return found
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the tables of the study file, every default included."""
@@ -237,6 +251,9 @@ def make_spec(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Study
         study.pruner.check(base, study.metric)
     with errors_in('[study] "sampler":'):
         study.sampler.check(space)
+    if study.warm_start and not study.sampler.learns_from_others(space):
+        problem = f'the sampler "{study.sampler.name}" does not learn from other studies'
+        raise ConfigError(f'[study] "warm_start": {problem}. Use "tpe" or "gp", or remove warm_start.')
     enqueued = []
     for entry, values in enumerate(study.enqueue, start=1):
         with errors_in(f"[[study.enqueue]], entry {entry}:"):

@@ -97,7 +97,7 @@ def test_a_different_study_of_the_same_name_is_refused_with_every_difference(run
         run(overrides=["epochs=5", "seed=4"])
     assert str(refusal.value).startswith(
         'study "small" already exists with different settings: base.seed was 0 and is 4, base.epochs was 3 and is 5. '
-        "Run it under a new name with --name, or delete the old one with: "
+        'Run it under a new name with --name (with warm_start = ["small"] in [study] to learn from it), or delete '
     )
     assert (trial_table(root), Home(root).study(NAME).record.read_bytes()) == before
     recorded = Home(root).study(NAME).read_record()

@@ -37,6 +37,9 @@ class Auto(AbstractSampler):
     def check(self, space: Space) -> None:
         self.resolve(space).check(space)
 
+    def learns_from_others(self, space: Space) -> bool:
+        return self.resolve(space).learns_from_others(space)
+
     def most_trials(self, space: Space, given: Sequence[Params | None] = (None,)) -> int | None:
         return self.resolve(space).most_trials(space, given)
 

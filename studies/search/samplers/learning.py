@@ -32,6 +32,9 @@ class Tpe(AbstractSampler):
     candidates: int = number(24, at_least=1)
     group: bool = False
 
+    def learns_from_others(self, space: Space) -> bool:
+        return True
+
     def build(self, space: Space, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import TPESampler
@@ -103,6 +106,9 @@ class Gp(AbstractSampler):
         except (ImportError, OSError):
             problem = 'the sampler "gp" needs PyTorch and greenlet'
             raise ConfigError(f'{problem}: pip install torch greenlet. Or choose "tpe".') from None
+
+    def learns_from_others(self, space: Space) -> bool:
+        return True
 
     def build(self, space: Space, study_seed: int, trial: int, parallelism: int) -> BaseSampler:
         from studies.search.samplers.gaussian_process import OneThreadGpSampler

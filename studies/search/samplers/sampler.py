@@ -48,6 +48,10 @@ class AbstractSampler(AbstractPart):
         """
         return
 
+    def learns_from_others(self, space: Space) -> bool:
+        """Return whether what it suggests depends on the results of trials that another study has asked."""
+        return False
+
     def most_trials(self, space: Space, given: Sequence[Params | None] = (None,)) -> int | None:
         """Return the number of trials after which every configuration has been tried, or None if there is no end.
 

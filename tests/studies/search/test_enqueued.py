@@ -98,7 +98,7 @@ def test_the_parameters_of_a_trial_are_found_in_its_configuration() -> None:
         | {"optimizer.learning_rate": 0.01},
         {"optimizer": "adam", "network.dropout": 0.5, "network.hidden.depth": 2, "optimizer.learning_rate": 0.003},
     ):
-        assert params_of_config(space, space.configure(params)) == (params, [])
+        assert params_of_config(space, space.configure(params)) == (params, {})
 
 
 def test_fields_that_are_not_searched_and_differ_are_named_but_not_the_seed() -> None:
@@ -106,7 +106,10 @@ def test_fields_that_are_not_searched_and_differ_are_named_but_not_the_seed() ->
     config = TrainConfig.from_mapping(merge(BASE, changes))
     params, different = params_of_config(small_study().space, config)
     assert params == small_study().space.params_of_base()
-    assert different == ["epochs is 9 there and 3 here", "optimizer.beta1 is 0.5 there and 0.9 here"]
+    assert different == {
+        "epochs": "epochs is 9 there and 3 here",
+        "optimizer.beta1": "optimizer.beta1 is 0.5 there and 0.9 here",
+    }
 
 
 def test_a_configuration_outside_the_space_is_refused() -> None:
