@@ -107,6 +107,12 @@ def confirm_text(spec: StudySpec) -> str:
     return f"{first} to {config.seeds * most} more trainings of up to {most} configurations on fresh seeds and splits"
 
 
+def _short_path(path: str) -> str:
+    """Return the last step of a path; the size of hidden layer 1 is `layer 1`."""
+    name = path.rpartition(".")[2]
+    return f"layer {name}" if name.isdecimal() else name
+
+
 def _folds(spec: StudySpec) -> str:
     """Return the number of folds of base, as an addition to the sizes of the parts; empty if there is one split."""
     n_folds = len(spec.base.data.by_fold())
@@ -180,13 +186,13 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
         table.add_column(column, justify="right", no_wrap=True, overflow="fold")
     paths = list(dict.fromkeys(path for trial in top for path in trial.params))
     is_wide = width >= 30 + 12 * len(paths)
-    for column in [path.rpartition(".")[2] for path in paths] if is_wide else ["parameters"]:
+    for column in map(_short_path, paths) if is_wide else ["parameters"]:
         table.add_column(column, overflow="fold")
     for trial in top:
         cells = [short_value(trial.params.get(path, "")) for path in paths]
         if not is_wide:
             named = zip(paths, cells, strict=True)
-            cells = [", ".join(f"{path.rpartition('.')[2]} {cell}" for path, cell in named if cell)]
+            cells = [", ".join(f"{_short_path(path)} {cell}" for path, cell in named if cell)]
         seconds = trial.ending.seconds if trial.ending else 0.0
         table.add_row(str(trial.number), f"{trial.value:.4f}", str(trial.n_epochs), duration(seconds), *cells)
     return Group(*head, table)

@@ -41,10 +41,11 @@ def params_of_values(space: Space, table: Mapping[str, Any]) -> Params:
         if path in values:
             found, value = _label_of(parameter.domain, values[path]), values[path]
         else:
-            value = value_at(space.configure(params).to_mapping(), path)
+            value = value_at(space.mapping_of(space.configure(params)), path)
             found = parameter.domain.label_of(value)
         if found is None:
-            raise ConfigError(f"{_outside(value)}. {_allowed(parameter)}", path=path)
+            problem = "must be given, because base has no value here" if value is None else _outside(value)
+            raise ConfigError(f"{problem}. {_allowed(parameter)}", path=path)
         params[path] = found
     return params
 
@@ -62,7 +63,7 @@ def params_of_config(space: Space, config: TrainConfig) -> tuple[Params, dict[st
     Raises:
         ConfigError: if a searched value of the configuration is not allowed.
     """
-    mapping = config.to_mapping()
+    mapping = space.mapping_of(config)
     params: Params = {}
     for parameter in space:
         if parameter.applies(params):
@@ -71,7 +72,7 @@ def params_of_config(space: Space, config: TrainConfig) -> tuple[Params, dict[st
             if found is None:
                 raise ConfigError(f"{_outside(value)}. {_allowed(parameter)}", path=parameter.path)
             params[parameter.path] = found
-    is_now, given = flatten(space.configure(params).to_mapping()), flatten(mapping)
+    is_now, given = flatten(space.mapping_of(space.configure(params))), flatten(mapping)
     different = [path for path in {**given, **is_now} if given.get(path) != is_now.get(path) and path != "seed"]
     return params, {
         path: f"{path} is {shown(given.get(path, 'absent'))} there and {shown(is_now.get(path, 'absent'))} here"

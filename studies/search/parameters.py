@@ -8,10 +8,11 @@ from typing import Any
 
 from mlp.config import TrainConfig
 from mlp.data_config import current_path
-from mlp.errors import ConfigError, did_you_mean, shown
+from mlp.errors import ConfigError, did_you_mean, listed, shown
 from mlp.paths import flatten, join_path, value_at
 from mlp.records import AbstractRecord, Bounds, Label, decode, field_types, label
 from mlp.registry import AbstractPart, Registry
+from studies.search import free_layers
 from studies.search.domains import Choices, Range, part_name, read_choices, read_range
 
 RANGE_KEYS = {"low", "high", "log", "step"}
@@ -60,18 +61,22 @@ class _SpaceReader:
     def __init__(self, table: Mapping[str, Any], base: TrainConfig) -> None:
         self._base = base
         self._base_mapping = base.to_mapping()
-        self._entries = {path: _read_entry(path, value) for path, value in table.items()}
+        entries = {path: _read_entry(path, value) for path, value in free_layers.expand(table).items()}
+        self._entries = free_layers.add_conditions(entries)
+        self._parameters: dict[str, Parameter] = {}
 
     def read(self) -> list[Parameter]:
         ordered = self._paths_in_order()
         # First leave out what base excludes, because no other condition can name it then.
         self._entries = {path: self._entries[path] for path in ordered if self._base_meets_conditions(path)}
-        return [self._read_parameter(path) for path in self._entries]
+        for path in self._entries:
+            self._parameters[path] = self._read_parameter(path)
+        return list(self._parameters.values())
 
     def _paths_in_order(self) -> list[str]:
         """Return the paths, outer before inner, each after those that its `when` names."""
         ordered: list[str] = []
-        waiting = sorted(self._entries, key=lambda path: (path.count("."), path))
+        waiting = sorted(self._entries, key=free_layers.sort_key)
         while waiting:
             ready = [path for path in waiting if not any(other in waiting for other in self._entries[path]["when"])]
             if not ready:
@@ -115,15 +120,16 @@ class _SpaceReader:
 
     def _read_condition(self, path: str, other: str, value: Any) -> tuple[Label, ...]:
         """Return the labels of another searched path that a condition allows."""
-        if "choices" not in self._entries[other]:
-            problem = f'when: "{other}" is searched as a range, but a condition needs choices.'
+        domain = self._parameters[other].domain
+        if domain.n_points() is None:
+            problem = f'when: "{other}" is a range without a step, but a condition needs separate values.'
             raise ConfigError(problem, path=path)
-        choices = self._choices(other)
+        values = {key: domain.value_of(key) for key in domain.points()}
         allowed: list[Label] = []
         for item in value if isinstance(value, list) else [value]:
-            meant = [key for key, choice in choices.items() if _is_meant_by(item, choice)]
+            meant = [key for key, choice in values.items() if _is_meant_by(item, choice)]
             if not meant:
-                names = ", ".join(str(key) for key in choices)
+                names = listed(values)
                 problem = f'when: {shown(item)} is not a choice of "{other}". Available: {names}.'
                 raise ConfigError(problem, path=path)
             allowed += [key for key in meant if key not in allowed]
@@ -137,6 +143,8 @@ class _SpaceReader:
 
         Records above it may be searched themselves. Then the field must exist in each of those that `when` allows.
         """
+        if (found_type := free_layers.field_type(path)) is not None:
+            return found_type
         *steps, last = path.split(".")
         records: list[Any] = [self._base]
         parent = ""

@@ -15,6 +15,7 @@ from mlp.config import TrainConfig
 from mlp.errors import ConfigError
 from mlp.paths import flatten, merge, value_at
 from mlp.records import Label, label
+from studies.search import free_layers
 from studies.search.constraints import Constraints
 from studies.search.domains import Choices, Params, part_name
 from studies.search.parameters import Parameter, read_parameters
@@ -60,6 +61,7 @@ class Space:
         self.constraints: Constraints | None = None
         self._base_mapping = base.to_mapping()
         self.parameters = read_parameters(table, base)
+        self._has_free_layers = any(parameter.path == free_layers.N_LAYERS for parameter in self.parameters)
         self.examples = tuple(self._examples())  # checked here, so that no trial is refused in the middle of a study
 
     def __iter__(self) -> Iterator[Parameter]:
@@ -102,13 +104,20 @@ class Space:
         the part.
         """
         changes: dict[str, Any] = {}
+        if free_layers.N_LAYERS in params:
+            changes[free_layers.HIDDEN] = free_layers.layer_sizes(params, self.base.network.sizes())
         for parameter in self.parameters:
-            if parameter.path in params:
+            if parameter.path in params and free_layers.field_type(parameter.path) is None:
                 value = parameter.domain.value_of(params[parameter.path])
                 base_value = value_at(self._base_mapping, parameter.path)
                 is_part_of_base = isinstance(value, str) and part_name(base_value) == value
                 changes[parameter.path] = base_value if is_part_of_base else value
         return TrainConfig.from_mapping(merge(self._base_mapping, changes))
+
+    def mapping_of(self, config: TrainConfig) -> dict[str, Any]:
+        """Return a configuration as nested tables that have a value at each path of the space that applies to it."""
+        mapping = config.to_mapping()
+        return free_layers.with_layer_paths(mapping, config.network.sizes()) if self._has_free_layers else mapping
 
     def distributions(self, params: Mapping[str, Label]) -> dict[str, BaseDistribution]:
         """Return Optuna's distributions of the given parameters."""
@@ -122,22 +131,25 @@ class Space:
     def why_base_is_outside(self) -> str:
         """Return the first path and value of base that the space does not allow; empty if base is in the space."""
         _, path = self._locate_base()
-        value = value_at(self.base, path) if path else None
+        if not path:
+            return ""
+        value = value_at(self.base, path)
+        value = value_at(self.mapping_of(self.base), path) if value is None else value
         if value is None:
-            return f'"{path}" is not set' if path else ""
+            return f'"{path}" is not set'
         return f'"{path}" = {json.dumps(label(value))}'
 
     def _locate_base(self) -> tuple[Params, str]:
         """Return the parameters of base, and the first path whose value is outside the space, if there is one."""
-        params: Params = {}
+        params, mapping = Params(), self.mapping_of(self.base)
         for parameter in self.parameters:
             if parameter.applies(params):
-                found = parameter.domain.label_of(value_at(self._base_mapping, parameter.path))
+                found = parameter.domain.label_of(value_at(mapping, parameter.path))
                 if found is None:
                     return params, parameter.path
                 params[parameter.path] = found
         # A choice may be the same part as base's with other settings.
-        reached, base = flatten(self.configure(params).to_mapping()), flatten(self._base_mapping)
+        reached, base = flatten(self.mapping_of(self.configure(params))), flatten(mapping)
         different = [path for path in {**base, **reached} if reached.get(path) != base.get(path)]
         return params, next(iter(different), "")
 

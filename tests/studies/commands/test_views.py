@@ -101,6 +101,13 @@ def results_fixture(study: FakeStudy, tmp_path: Path) -> StudyResults:
     return load_study(study.folder.name, tmp_path)
 
 
+def test_the_column_of_a_free_layer_is_named_after_the_layer(results: StudyResults) -> None:
+    best = results.top(1)[0]
+    layered = replace(best, params={"network.hidden.n_layers": 1, "network.hidden.1": 48})
+    text = in_one_line(render(study_view(replace(results, trials=[layered]), 10, 200), 200))
+    assert "time n_layers layer 1" in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

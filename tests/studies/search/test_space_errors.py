@@ -187,9 +187,14 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
         '"batch_size": when: \'sdg\' is not a choice of "optimizer". Available: adam, sgd.',
     ),
     "condition on a range": (
-        "epochs = { low = 1, high = 9 }\nbatch_size = { choices = [32], when = { epochs = 3 } }",
+        '"network.dropout" = { low = 0, high = 0.5 }\nbatch_size = { choices = [32], when = { network.dropout = 0 } }',
         {},
-        '"batch_size": when: "epochs" is searched as a range, but a condition needs choices.',
+        '"batch_size": when: "network.dropout" is a range without a step, but a condition needs separate values.',
+    ),
+    "condition on a number outside the range": (
+        "epochs = { low = 1, high = 3 }\nbatch_size = { choices = [32], when = { epochs = 4 } }",
+        {},
+        '"batch_size": when: 4 is not a choice of "epochs". Available: 1, 2, 3.',
     ),
     "condition on itself": (
         "batch_size = { choices = [32, 64], when = { batch_size = 64 } }",
