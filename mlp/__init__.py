@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlp.data import Split as Split
     from mlp.data_config import DataConfig as DataConfig
     from mlp.encoding import TableEncoding as TableEncoding
+    from mlp.ensemble import Ensemble as Ensemble
     from mlp.epochs import EpochMetrics as EpochMetrics
     from mlp.errors import ConfigError as ConfigError
     from mlp.errors import CorruptStateError as CorruptStateError
@@ -46,6 +47,7 @@ _NAMES_BY_MODULE = {
     "mlp.data": ("Dataset", "Examples", "Split"),
     "mlp.data_config": ("DataConfig",),
     "mlp.encoding": ("TableEncoding",),
+    "mlp.ensemble": ("Ensemble",),
     "mlp.epochs": ("EpochMetrics",),
     "mlp.errors": ("ConfigError", "CorruptStateError", "DivergedError"),
     "mlp.folds": ("CrossValidation", "advance"),

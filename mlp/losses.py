@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -73,6 +74,16 @@ class AbstractLoss(AbstractPart):
     def predictions(self, outputs: Array) -> Array:
         """Return the outputs on the scale of the targets, as probabilities or values; the shape does not change."""
 
+    @abstractmethod
+    def outputs_for(self, predictions: Array, task: Task) -> Array:
+        """Return raw outputs, shape (n, width), that lead to some predictions, such as the mean of several networks.
+
+        Args:
+            predictions: float64 numbers of the shape and meaning of `probabilities` for the task `classes`, and of
+                `predictions` for other tasks.
+            task: the task.
+        """
+
     def probabilities(self, outputs: Array) -> Array:
         """Return the probability of each class, shape (n, k), for the task `classes`; each row sums to 1."""
         return self.predictions(outputs)
@@ -133,6 +144,9 @@ class SoftmaxCrossEntropy(AbstractLoss):
     def predictions(self, outputs: Array) -> Array:
         return softmax(outputs)
 
+    def outputs_for(self, predictions: Array, task: Task) -> Array:
+        return INVERSES["softmax"](predictions)
+
     def decide(self, outputs: Array, task: Task) -> Array:
         classes: Array = outputs.argmax(axis=1)
         return classes
@@ -171,6 +185,9 @@ class BinaryCrossEntropy(AbstractLoss):
 
     def predictions(self, outputs: Array) -> Array:
         return activate("sigmoid", outputs)
+
+    def outputs_for(self, predictions: Array, task: Task) -> Array:
+        return INVERSES["sigmoid"](predictions[:, 1:] if task == "classes" else predictions)
 
     def probabilities(self, outputs: Array) -> Array:
         return activate("sigmoid", np.concatenate([-outputs, outputs], axis=1))
@@ -221,6 +238,9 @@ class AbstractResidualLoss(AbstractLoss):
 
     def predictions(self, outputs: Array) -> Array:
         return activate(self.output, outputs)
+
+    def outputs_for(self, predictions: Array, task: Task) -> Array:
+        return INVERSES[self.output](predictions)
 
     def probabilities(self, outputs: Array) -> Array:
         """Return the predictions, negative ones set to 0, divided by their sum; if it is 0, all are equally likely."""
@@ -290,6 +310,22 @@ def softmax(z: Array) -> Array:
 def activate(output: Output, outputs: Array) -> Array:
     """Return the output function applied to raw outputs, as a new array."""
     return _activate_in_place(output, outputs.copy())
+
+
+def _log(a: Array) -> Array:
+    logarithm: Array = np.log(np.maximum(a, np.finfo(np.float64).tiny))
+    return logarithm
+
+
+# The inverses of the output functions. A probability of 0 or 1 becomes a large number instead of infinity.
+INVERSES: dict[Output, Callable[[Array], Array]] = {
+    "identity": np.copy,
+    "sigmoid": lambda a: _log(a) - _log(1.0 - a),
+    "tanh": lambda a: 0.5 * (_log(1.0 + a) - _log(1.0 - a)),
+    "relu": np.copy,
+    "softplus": lambda a: a + _log(-np.expm1(-a)),
+    "softmax": _log,
+}
 
 
 def _activate_in_place(output: Output, z: Array) -> Array:

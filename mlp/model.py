@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from mlp.arrays import Array
+from mlp.arrays import Array, digest
 from mlp.columns import Schema
 from mlp.config import TrainConfig
 from mlp.conversion import column_names
@@ -107,53 +108,16 @@ class Manifest(AbstractRecord):
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A trained network that predicts from raw inputs, scaled the same way as in training.
+class AbstractModel(ABC):
+    """What predicts from raw inputs: one trained network (`Model`), or the average of several (`mlp.Ensemble`).
 
     Attributes:
-        manifest: everything except the parameters.
-        theta: the parameters, shape (p,).
+        manifest: everything except the parameters; for an ensemble that of the first network.
         metrics: the scores to save with the model, by metric key; undefined ones are left out.
-
-    Example:
-        >>> from mlp import Dataset, Model, TrainConfig, train
-        >>> x = [[0, 0], [0, 1], [1, 0], [1, 1]]
-        >>> dataset = Dataset.from_arrays(x, ["no", "yes", "yes", "yes"])
-        >>> config = TrainConfig.from_mapping({"data": {"validation": 0}, "epochs": 300})
-        >>> model = Model.of(train(config, dataset), dataset)
-        >>> [model.classes[i] for i in model.predict(x)]
-        ['no', 'yes', 'yes', 'yes']
     """
 
     manifest: Manifest
-    theta: Array
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, training: Training, dataset: Dataset, *, metrics: Mapping[str, float] | None = None) -> Self:
-        """Return the model with the parameters that a training kept.
-
-        Args:
-            training: a training that has run at least one epoch.
-            dataset: the data set that it was trained on; the model takes the names of classes and columns from it.
-            metrics: the scores to save with the model, by metric key; by default all metrics of the kept epoch.
-        """
-        manifest = Manifest(
-            sizes=training.network.sizes,
-            task=training.data.task,
-            classes=dataset.classes,
-            encoding=training.data.train.encoding,
-            weight_digest=training.weight_digest(),
-            epochs=training.kept_epoch,
-            config=training.config,
-            columns=() if dataset.schema else dataset.columns,
-            schema=dataset.schema,
-            target_scaling=training.target_scaling,
-            data_digest=dataset.digest,
-        )
-        # A copy, because a further epoch would overwrite the parameters of the training.
-        scores = training.kept_scores() if metrics is None else metrics
-        return cls(manifest, training.kept_theta.copy(), {key: of for key, of in scores.items() if not math.isnan(of)})
+    metrics: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -164,13 +128,6 @@ class Model:
     def loss(self) -> AbstractLoss:
         """The loss that the network was trained with, which includes the function of its outputs."""
         return self.manifest.config.loss_for(self.manifest.task)
-
-    def build_network(self) -> Network:
-        """Return a new network with these parameters."""
-        config = self.manifest.config
-        network = config.network.build(self.manifest.sizes, dtype=config.dtype)
-        np.copyto(network.theta, self.theta)
-        return network
 
     def read_cells(self, inputs: Any) -> Array:
         """Return raw inputs as the array that the encoding takes, shape (n, c): the cells of a table, or numbers.
@@ -209,11 +166,9 @@ class Model:
         """
         return self.outputs_of_cells(self.read_cells(inputs))
 
+    @abstractmethod
     def outputs_of_cells(self, cells: Array) -> Array:
-        """Return the raw outputs of the network, shape (n, k), for what `read_cells` returns or a data set contains."""
-        rows = np.arange(len(cells))
-        # Each call builds a network of its own, because threads cannot share a network's work memory.
-        return compute_outputs(self.build_network(), Examples(cells, rows, rows, self.manifest.encoding))
+        """Return the raw outputs, shape (n, k), for what `read_cells` returns or a data set contains."""
 
     def predict_proba(self, inputs: Any) -> Array:
         """Return probabilities or values.
@@ -256,3 +211,74 @@ class Model:
         """Return what `predict` returns, given the raw outputs of the network."""
         decided = self.loss.decide(outputs, self.manifest.task)
         return self.manifest.target_scaling.invert(decided)
+
+
+@dataclass(frozen=True, eq=False)
+class Model(AbstractModel):
+    """A trained network that predicts from raw inputs, scaled the same way as in training.
+
+    Attributes:
+        theta: the parameters, shape (p,).
+
+    Example:
+        >>> from mlp import Dataset, Model, TrainConfig, train
+        >>> x = [[0, 0], [0, 1], [1, 0], [1, 1]]
+        >>> dataset = Dataset.from_arrays(x, ["no", "yes", "yes", "yes"])
+        >>> config = TrainConfig.from_mapping({"data": {"validation": 0}, "epochs": 300})
+        >>> model = Model.of(train(config, dataset), dataset)
+        >>> [model.classes[i] for i in model.predict(x)]
+        ['no', 'yes', 'yes', 'yes']
+    """
+
+    theta: Array
+
+    @classmethod
+    def of(cls, training: Training, dataset: Dataset, *, metrics: Mapping[str, float] | None = None) -> Self:
+        """Return the model with the parameters that a training kept.
+
+        Args:
+            training: a training; before its first epoch, the model has the initial parameters.
+            dataset: the data set that it was trained on; the model takes the names of classes and columns from it.
+            metrics: the scores to save with the model, by metric key; by default all metrics of the kept epoch.
+        """
+        manifest = Manifest(
+            sizes=training.network.sizes,
+            task=training.data.task,
+            classes=dataset.classes,
+            encoding=training.data.train.encoding,
+            weight_digest=training.weight_digest(),
+            epochs=training.kept_epoch,
+            config=training.config,
+            columns=() if dataset.schema else dataset.columns,
+            schema=dataset.schema,
+            target_scaling=training.target_scaling,
+            data_digest=dataset.digest,
+        )
+        # A copy, because a further epoch would overwrite the parameters of the training.
+        scores = training.kept_scores() if metrics is None else metrics
+        defined = {key: of for key, of in scores.items() if not math.isnan(of)}
+        return cls(manifest, training.kept_theta.copy(), metrics=defined)
+
+    def with_theta(self, theta: Array, *, epochs: int, metrics: Mapping[str, float] | None = None) -> Self:
+        """Return the same model with other parameters.
+
+        Args:
+            theta: the parameters, shape (p,).
+            epochs: the epoch after which the training had them.
+            metrics: the scores to save with the model, by metric key.
+        """
+        manifest = replace(self.manifest, weight_digest=digest(theta), epochs=epochs)
+        return type(self)(manifest, theta, metrics=metrics or {})
+
+    def build_network(self) -> Network:
+        """Return a new network with these parameters."""
+        config = self.manifest.config
+        network = config.network.build(self.manifest.sizes, dtype=config.dtype)
+        np.copyto(network.theta, self.theta)
+        return network
+
+    def outputs_of_cells(self, cells: Array) -> Array:
+        """Return the raw outputs of the network, shape (n, k), for what `read_cells` returns or a data set contains."""
+        rows = np.arange(len(cells))
+        # Each call builds a network of its own, because threads cannot share a network's work memory.
+        return compute_outputs(self.build_network(), Examples(cells, rows, rows, self.manifest.encoding))

@@ -362,9 +362,11 @@ class Sequential:
         """Return the stack of a saved model. It can predict; `compile` and `fit` continue from its weights.
 
         Raises:
-            ConfigError: if the files are missing, damaged, or do not belong together.
+            ConfigError: if the files are missing, damaged, do not belong together, or are an ensemble.
         """
         model = load_model(path)
+        if not isinstance(model, Model):
+            raise ConfigError(f"{path}: is an ensemble of several networks. Read it with mlp.load_model.")
         config = model.manifest.config
         stack = cls(layers_of(model), scale=config.data.scale, seed=config.seed, dtype=config.dtype)
         stack._base = replace(stack._base, network=config.network)

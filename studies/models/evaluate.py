@@ -15,7 +15,7 @@ from mlp.data import DataConfig, Dataset
 from mlp.errors import ConfigError, listed
 from mlp.losses import Task
 from mlp.metrics import AbstractMetric, metrics
-from mlp.model import Model
+from mlp.model import AbstractModel
 from mlp.scores import evaluate
 from studies.data.array_source import is_array_file
 from studies.data.column_types import find_types
@@ -30,7 +30,7 @@ Part = Literal["test", "train"]
 
 
 def evaluate_model(
-    model: Model,
+    model: AbstractModel,
     data: str | Path,
     *,
     part: Part | None = None,
@@ -86,7 +86,7 @@ def evaluate_model(
 
 
 def _is_own_file(
-    model: Model, own: DataConfig, file: Path, data_dir: str | Path | None, notify: Callable[[str], object]
+    model: AbstractModel, own: DataConfig, file: Path, data_dir: str | Path | None, notify: Callable[[str], object]
 ) -> bool:
     """Return whether the content of a file is that of the one that a model was trained on, whatever it is called."""
     if not own.is_table or not model.manifest.data_digest:
@@ -100,7 +100,7 @@ def _is_own_file(
 
 
 def _scores(
-    model: Model, cells: Array, targets: Array, key: str, extra: tuple[AbstractMetric, ...]
+    model: AbstractModel, cells: Array, targets: Array, key: str, extra: tuple[AbstractMetric, ...]
 ) -> dict[str, float]:
     config, scaling = model.manifest.config, model.manifest.target_scaling
     outputs = model.outputs_of_cells(cells)
@@ -109,7 +109,7 @@ def _scores(
         return evaluate(outputs, targets, model.loss, key, model.manifest.task, chosen, scaling=scaling)
 
 
-def _read_part(model: Model, dataset: Dataset, part: str) -> tuple[Array, Array]:
+def _read_part(model: AbstractModel, dataset: Dataset, part: str) -> tuple[Array, Array]:
     """Return the inputs and targets of a part of a data set, whose inputs and classes must be those of the model."""
     expected = (model.manifest.n_columns, model.manifest.task, model.classes)
     actual = (dataset.inputs.shape[1], dataset.task, dataset.classes)
@@ -129,7 +129,7 @@ def _describe(n_inputs: int, task: Task, names: Sequence[str]) -> str:
 
 
 def _read_answers(
-    table: Table, model: Model, label: str | None, notify: Callable[[str], object]
+    table: Table, model: AbstractModel, label: str | None, notify: Callable[[str], object]
 ) -> tuple[Array, Array]:
     """Return the inputs and targets of all rows of a table whose target is known."""
     names = model.manifest.config.data.targets if label is None else (label,)
@@ -147,7 +147,7 @@ def _read_answers(
     return inputs.cells[is_known], targets[is_known]
 
 
-def _target_columns(table: Table, model: Model, names: tuple[str, ...]) -> tuple[Column, ...]:
+def _target_columns(table: Table, model: AbstractModel, names: tuple[str, ...]) -> tuple[Column, ...]:
     """Return how the columns to predict are read: classes by their names in the training file, otherwise numbers."""
     if model.manifest.task == "classes":
         return (Column(names[0], "category", levels=model.classes),)

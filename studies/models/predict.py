@@ -17,7 +17,7 @@ from mlp.columns import Column, Schema
 from mlp.data import DataConfig
 from mlp.data_checks import check_inputs
 from mlp.errors import ConfigError, did_you_mean, errors_in, listed
-from mlp.model import Model
+from mlp.model import AbstractModel
 from mlp.untrusted import MAX_IN_MEMORY, open_npy, open_npz
 from studies.data.idx import read_idx
 from studies.data.table import Table
@@ -34,7 +34,7 @@ class Inputs:
     """The raw inputs of some rows.
 
     Attributes:
-        cells: the inputs as `Model.outputs_of_cells` takes them, shape (n, c).
+        cells: the inputs as `mlp.Model.outputs_of_cells` takes them, shape (n, c).
         table: the table that they are from; None if they are from an array.
         notices: what the user should know, one sentence each.
     """
@@ -55,7 +55,7 @@ def is_table_file(file: Path) -> bool:
 
 def read_inputs(
     file: str | Path | BinaryIO,
-    model: Model,
+    model: AbstractModel,
     *,
     label: str | None = None,
     array: str | None = None,
@@ -83,7 +83,7 @@ def read_inputs(
     return inputs_of_table(open_table(file, model), model, label=label, ids=ids)
 
 
-def _read_array(file: Path, model: Model, name: str | None) -> Array:
+def _read_array(file: Path, model: AbstractModel, name: str | None) -> Array:
     try:
         if file.suffix.casefold() == ".npy":
             inputs = open_npy(file)
@@ -115,7 +115,7 @@ def _read_npz(file: Path, name: str | None) -> Array:
         return archive.read(name or archive.names[0], limit=MAX_IN_MEMORY)
 
 
-def open_table(file: Path | BinaryIO, model: Model) -> Table:
+def open_table(file: Path | BinaryIO, model: AbstractModel) -> Table:
     """Return a table for a model; its form is detected again, except for what the training configuration states.
 
     Raises:
@@ -130,7 +130,7 @@ def open_table(file: Path | BinaryIO, model: Model) -> Table:
     return read_table(file, config)
 
 
-def inputs_of_table(table: Table, model: Model, *, label: str | None = None, ids: Sequence[str] = ()) -> Inputs:
+def inputs_of_table(table: Table, model: AbstractModel, *, label: str | None = None, ids: Sequence[str] = ()) -> Inputs:
     """Return the inputs of a table; the schema of the model decides how its cells are read.
 
     Args:
@@ -201,7 +201,7 @@ def _find_thousands(table: Table, schema: Schema) -> list[str]:
     return [f"{found[0]}, as in the training data{more}."] if found else []
 
 
-def _schema_for(table: Table, model: Model, others: Sequence[str]) -> Schema:
+def _schema_for(table: Table, model: AbstractModel, others: Sequence[str]) -> Schema:
     """Return the schema of a model; for a model of an array, numbers in its named columns, or in all other columns."""
     if model.manifest.schema is not None:
         return model.manifest.schema
@@ -226,7 +226,7 @@ class Predictions:
     columns: tuple[Array, ...]
 
     @classmethod
-    def of(cls, model: Model, inputs: Inputs, ids: Sequence[str] = ()) -> Predictions:
+    def of(cls, model: AbstractModel, inputs: Inputs, ids: Sequence[str] = ()) -> Predictions:
         """Return the predictions for some inputs.
 
         For classes, they are the predicted class in the column `label`, and the probability of each class; for labels,

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from mlp import ConfigError, Model, load_model, save_model
-from mlp.model_io import MAX_FILE, MAX_MANIFEST, check_writable
+from mlp.model_contents import MAX_FILE, MAX_MANIFEST
+from mlp.model_io import check_writable
 from mlp.training import train
 from tests.mlp_data import blobs, small_config
 
@@ -237,5 +238,5 @@ def test_a_model_too_large_for_a_file_is_refused_and_can_be_saved_as_a_folder(
 def test_the_numbers_of_a_file_are_read_in_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = save_model(model(), tmp_path / "m.json")
     for size in (1, 7, 100, 1 << 20):
-        monkeypatch.setattr("mlp.model_io.CHUNK", size)
+        monkeypatch.setattr("mlp.model_contents.CHUNK", size)
         assert is_same(load_model(place))

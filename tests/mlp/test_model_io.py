@@ -272,7 +272,7 @@ def test_checking_a_place_leaves_nothing_in_it(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_earlier_model(place: Path) -> None:
     before = load_model(place)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_model(Model(before.manifest, before.theta, {"test/loss": float("nan")}), place)
+        save_model(Model(before.manifest, before.theta, metrics={"test/loss": float("nan")}), place)
     assert load_model(place).manifest == before.manifest
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
