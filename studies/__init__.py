@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from studies.evidence.advice import advice as advice
     from studies.evidence.audit import audit as audit
     from studies.evidence.confirmation import read_confirmation as read_confirmation
+    from studies.evidence.ensemble import export_ensemble as export_ensemble
     from studies.evidence.reproduce import reproduce as reproduce
     from studies.evidence.winner import export_trial as export_trial
     from studies.launch import run_study as run_study
+    from studies.models.ensemble import train_ensemble as train_ensemble
     from studies.models.retrain import retrain as retrain
     from studies.objective import Objective as Objective
     from studies.records.results import load_study as load_study
@@ -26,6 +28,7 @@ _PLACES = {
     "Objective": "studies.objective",
     "advice": "studies.evidence.advice",
     "audit": "studies.evidence.audit",
+    "export_ensemble": "studies.evidence.ensemble",
     "export_trial": "studies.evidence.winner",
     "load_study": "studies.records.results",
     "open_dataset": "studies.data.prepare",
@@ -35,6 +38,7 @@ _PLACES = {
     "reproduce": "studies.evidence.reproduce",
     "retrain": "studies.models.retrain",
     "run_study": "studies.launch",
+    "train_ensemble": "studies.models.ensemble",
 }
 
 __all__ = sorted(_PLACES)

@@ -6,12 +6,15 @@ import enum
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from studies.commands.options import DataDirOption, ModelArgument, in_range
 from studies.commands.terminal import open_console, print_line, print_plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Part(enum.Enum):
@@ -32,6 +35,10 @@ def train(
     save: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Save the model: a folder, or a file that ends in .json.")
     ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(metavar="N", callback=in_range(2, 100), help="Train with N seeds, and average their predictions."),
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Draw learning curves, confusion matrix and predictions into a folder."),
@@ -45,6 +52,10 @@ def train(
     from studies.models.retrain import check_outputs, retrain
 
     console = open_console()
+    if ensemble is not None:
+        if seed is not None or pictures is not None:
+            raise typer.BadParameter("cannot be combined with --seed or --pictures.", param_hint="--ensemble")
+        raise typer.Exit(_train_ensemble(console, file, ensemble, test=test, refit=refit, save=save, data_dir=data_dir))
     check_outputs(save, pictures)
     config, provenance = read_config(file)
     with errors_in(f"{file}:"):
@@ -67,6 +78,28 @@ def train(
     if pictures is not None:
         print_line(console, f"The pictures are in {pictures}.")
     raise typer.Exit(1 if result.differences else 0)
+
+
+def _train_ensemble(
+    console: Console, file: Path, n: int, *, test: bool, refit: bool, save: Path | None, data_dir: Path | None
+) -> int:
+    """Train and show an ensemble; return the exit code."""
+    from studies.commands.ensemble_view import ensemble_view, member_line
+    from studies.models.ensemble import train_ensemble
+
+    result = train_ensemble(
+        file,
+        n,
+        data_dir=data_dir,
+        test=test,
+        refit=refit,
+        save=save,
+        on_member=lambda member: print_line(console, member_line(member)),
+        on_plan=lambda plan: print_plan(console, plan.lines, plan.warnings),
+        progress=console.is_terminal,
+    )
+    console.print(ensemble_view(result))
+    return 1 if result.differences else 0
 
 
 def predict(

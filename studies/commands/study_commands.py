@@ -288,16 +288,36 @@ def export(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Default: experiments/best/NAME[-TRIAL].toml."),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Write the confirmed networks as one model, which averages their predictions."),
+    ] = False,
     home: HomeOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Write a trial's configuration to a file."""
+    from studies.evidence.ensemble import export_ensemble
     from studies.evidence.winner import export_trial
     from studies.hints import command_line, short_path
     from studies.records.results import load_study
 
-    results = load_study(name, home)
+    results, console = load_study(name, home), open_console()
+    if ensemble:
+        model = export_ensemble(
+            results,
+            trial,
+            output,
+            data_dir=data_dir,
+            on_notice=lambda notice: print_line(console, notice),
+        )
+        data = results.record.base["data"]
+        print_line(console, f"ensemble     {short_path(model)}")
+        print_line(
+            console,
+            f"evaluate it  {command_line('evaluate', short_path(model), str(data.get('file') or data['name']))}",
+        )
+        return
     file = short_path(export_trial(results, trial, output))
-    console = open_console()
     print_line(console, f"configuration   {file}")
     print_line(console, f"train it again  {command_line('train', file, '--test')}")
 

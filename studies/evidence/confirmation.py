@@ -130,7 +130,7 @@ def confirm_winner(
             return confirmation
         trainings = [training_of(results, trial, pair) for trial, pair in confirmation.missing]
         folder, identity = results.folder.confirm, results.record.confirm_identity
-        stage = FixedTrainings(trainings, folder, results.metric, identity, machine, parallelism)
+        stage = FixedTrainings(trainings, folder, results.metric, identity, machine, parallelism, stores_weights=True)
         if not run(stage).run():
             return read_confirmation(results)
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from mlp.errors import ConfigError
 from studies.evidence.confirmation import Confirmation, mean_of, read_confirmation, read_training
-from studies.models.export import export_record, is_export_of
+from studies.models.export import Exported, is_export_of, write_export
 from studies.records.results import StudyResults
-from studies.records.trial_record import TrialRecord
 
 EXPORTS = Path("experiments") / "best"
 
@@ -39,31 +38,33 @@ def export_trial(results: StudyResults, trial: int | None = None, file: str | Pa
     if file is None:
         file = EXPORTS / (f"{results.name}.toml" if trial is None else f"{results.name}-{trial}.toml")
     if trial is not None:
-        return export_record(results, results.trial(trial), file)
-    found = _winner_and_note(results)
+        return write_export(results, Exported(results.trial(trial)), file)
+    found = _winner(results)
     if found is None:
         raise ConfigError(f'study "{results.name}" has no complete trial yet, so there is nothing to export.')
-    return export_record(results, found[0], file, found[1])
+    return write_export(results, found, file)
 
 
 def is_winner_exported(results: StudyResults, file: Path) -> bool:
     """Return whether a file is the export of the configuration to use, if there is one."""
-    found = _winner_and_note(results)
-    return found is None or is_export_of(results, found[0], file, found[1])
+    found = _winner(results)
+    return found is None or is_export_of(results, found, file)
 
 
-def _winner_and_note(results: StudyResults) -> tuple[TrialRecord, str] | None:
+def _winner(results: StudyResults) -> Exported | None:
     confirmation = read_confirmation(results)
     number = winner_of(results, confirmation)
     if number is None:
         return None
     record = results.trial(number)
     if confirmation is None or confirmation.verdict is None:
-        return record, ""
+        return Exported(record)
     candidate = confirmation.candidate(number)
     n_pairs, mean = len(candidate.values), mean_of(candidate)
     note = f"Confirmed on {n_pairs} fresh seeds and splits, with a mean of {mean:.6g}: {confirmation.verdict.outcome}."
-    if record.state != "complete":
-        confirmed = read_training(results, number, 0)
-        record = record if confirmed is None else replace(confirmed, number=number)
-    return record, note
+    trainings = [read_training(results, number, pair) for pair in candidate.values]
+    complete = [training for training in trainings if training is not None and training.state == "complete"]
+    if record.state != "complete" and complete:
+        record = replace(complete[0], number=number)
+    digests = {str(of.config["seed"]): of.ending.weight_digest for of in complete if of.ending is not None}
+    return Exported(record, note, digests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ class Provenance(AbstractRecord):
         scores: all metrics of the kept epoch, by key.
         versions: the version of NumPy on that machine, and those of Python and this program that started the study.
         data_folder: the folder in which a relative path in `data` was found; empty if it is found from anywhere.
+        confirmed: the SHA-256 of the kept weights of each training that has confirmed the configuration, by its seed.
     """
 
     study: str
@@ -50,14 +51,20 @@ class Provenance(AbstractRecord):
     scores: Mapping[str, float]
     versions: Mapping[str, str]
     data_folder: str = ""
+    confirmed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def error_name(cls) -> str:
         return "[provenance]"
 
     @classmethod
-    def of(cls, results: StudyResults, trial: TrialRecord) -> Self:
+    def of(cls, results: StudyResults, trial: TrialRecord, confirmed: Mapping[str, str]) -> Self:
         """Return the provenance of a complete trial.
+
+        Args:
+            results: the study.
+            trial: the trial.
+            confirmed: the digest of the weights of each training that has confirmed it, by seed.
 
         Raises:
             ConfigError: if the trial is not complete.
@@ -83,6 +90,7 @@ class Provenance(AbstractRecord):
             scores={key: of for key, of in scores_at(ending.kept_epoch, trial.history).items() if not math.isnan(of)},
             versions={name: environment[name] for name in versions() if name in environment},
             data_folder=record.data.folder,
+            confirmed=confirmed,
         )
 
 
@@ -92,22 +100,36 @@ def _joined(machines: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {key: ", then ".join(dict.fromkeys(of[key] for of in machines if key in of)) for key in keys}
 
 
-def export_record(results: StudyResults, record: TrialRecord, file: str | Path, note: str = "") -> Path:
+@dataclass(frozen=True)
+class Exported:
+    """What an export contains beside the study.
+
+    Attributes:
+        record: the trial.
+        note: a sentence for the header; may be empty.
+        confirmed: the digest of the weights of each training that has confirmed the configuration, by seed.
+    """
+
+    record: TrialRecord
+    note: str = ""
+    confirmed: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_export(results: StudyResults, exported: Exported, file: str | Path) -> Path:
     """Write the complete configuration of a trial and its provenance to a TOML file, and return the file.
 
     `retrain(file)` or `studies train FILE` trains it again and checks that the result is reproduced.
 
     Args:
         results: the study.
-        record: the trial.
+        exported: the trial, and what is known of it.
         file: the file to write. Missing folders are created, and an existing file is replaced.
-        note: a sentence for the header.
 
     Raises:
         ConfigError: if the trial is not complete, or the file cannot be written.
     """
     target = Path(file)
-    text = _export(results, record, target, note)
+    text = _text(results, exported, target)
     try:
         if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")
@@ -119,18 +141,18 @@ def export_record(results: StudyResults, record: TrialRecord, file: str | Path, 
     return target
 
 
-def is_export_of(results: StudyResults, record: TrialRecord, file: Path, note: str = "") -> bool:
-    """Return whether a file is what `export_record` writes."""
-    return file.is_file() and file.read_bytes() == _export(results, record, file, note).encode()
+def is_export_of(results: StudyResults, exported: Exported, file: Path) -> bool:
+    """Return whether a file is what `write_export` writes."""
+    return file.is_file() and file.read_bytes() == _text(results, exported, file).encode()
 
 
-def _export(results: StudyResults, record: TrialRecord, target: Path, note: str) -> str:
+def _text(results: StudyResults, exported: Exported, target: Path) -> str:
     import tomli_w  # only an export needs it
 
-    provenance = Provenance.of(results, record)
-    config = TrainConfig.from_mapping(record.config)
+    provenance = Provenance.of(results, exported.record, exported.confirmed)
+    config = TrainConfig.from_mapping(exported.record.config)
     tables = {**config.to_mapping(), "provenance": provenance.to_mapping()}
-    return _header(provenance, target, note) + tomli_w.dumps(tables)
+    return _header(provenance, target, exported.note) + tomli_w.dumps(tables)
 
 
 def _header(provenance: Provenance, file: Path, note: str) -> str:

@@ -118,32 +118,28 @@ def retrain(
         DivergedError: if the training diverges.
     """
     check_outputs(save, pictures)  # before the training rather than after hours of it
-    place = ""
+    place, beside = (f"{config}:", beside or Path(config).parent) if isinstance(config, str | Path) else ("", beside)
     if not isinstance(config, TrainConfig):
-        place = f"{config}:"
-        beside = beside or Path(config).parent
         config, recorded = read_config(config)
         provenance = provenance or recorded
     with errors_in(place):
         if seed is not None:
             config = replace(config, seed=seed)
-        folders = [] if beside is None else [Path(beside)]
-        if provenance is not None and provenance.data_folder:
-            folders.insert(0, Path(provenance.data_folder))
-        folder = prepare_data(settle_task(config), data_dir=data_dir, beside=folders, progress=progress)
-        dataset, report = open_cached(folder), read_report(folder)
-        if test and not len(dataset.test_inputs):
-            raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")
-        if on_plan is not None:
-            splits = dataset.splits(config.data, config.seed)
-            used = [dataset.without_validation(config.data)] if refit else splits
-            namesakes = Places(tuple(folders), data_dir).find_namesakes(config.data)
-            on_plan(DataPlan.of(report and explain_task(report, config), used, namesakes))
+        dataset = open_data(
+            config,
+            provenance,
+            data_dir=data_dir,
+            beside=beside,
+            test=test,
+            refit=refit,
+            on_plan=on_plan,
+            progress=progress,
+        )
         needs_network = test or save is not None or pictures is not None
         # Made before any training, because a configuration may not work without a validation part.
         is_refit = refit or (config.data.is_cross_validation and needs_network)
-        refit_config = _without_validation(config) if is_refit else None
-        training, seconds = _train_or_refit(config, provenance, dataset, on_epoch, refit_config if refit else None)
+        refit_config = without_validation(config) if is_refit else None
+        training, seconds = train_or_refit(config, provenance, dataset, on_epoch, refit_config if refit else None)
         network: Training | None = training if isinstance(training, Training) else None
         if network is None and refit_config is not None:
             if on_notice is not None:
@@ -202,14 +198,53 @@ def check_outputs(save: str | Path | None, pictures: str | Path | None) -> None:
             raise ConfigError(f"{folder}: cannot be written: {error.strerror}. Choose another folder.") from None
 
 
-def _train_or_refit(
+def open_data(
+    config: TrainConfig,
+    provenance: Provenance | None,
+    *,
+    data_dir: str | Path | None,
+    beside: str | Path | None,
+    test: bool,
+    refit: bool,
+    on_plan: OnPlan | None,
+    progress: bool,
+) -> Dataset:
+    """Return the data set of a configuration; the arguments are those of `retrain`.
+
+    Raises:
+        ConfigError: if the data is missing or does not fit the configuration.
+    """
+    folders = [] if beside is None else [Path(beside)]
+    if provenance is not None and provenance.data_folder:
+        folders.insert(0, Path(provenance.data_folder))
+    folder = prepare_data(settle_task(config), data_dir=data_dir, beside=folders, progress=progress)
+    dataset, report = open_cached(folder), read_report(folder)
+    if test and not len(dataset.test_inputs):
+        raise ConfigError(f'leaves no test rows in "{dataset.name}".', path="data.test")
+    if on_plan is not None:
+        splits = dataset.splits(config.data, config.seed)
+        used = [dataset.without_validation(config.data)] if refit else splits
+        namesakes = Places(tuple(folders), data_dir).find_namesakes(config.data)
+        on_plan(DataPlan.of(report and explain_task(report, config), used, namesakes))
+    return dataset
+
+
+def train_or_refit(
     config: TrainConfig,
     provenance: Provenance | None,
     dataset: Dataset,
     on_epoch: OnEpoch | None,
     refit_config: TrainConfig | None,
 ) -> tuple[Training | CrossValidation, float]:
-    """Return the training that was asked for, with the kept parameters in its network, and the seconds it took."""
+    """Return the training that was asked for, with the kept parameters in its network, and the seconds it took.
+
+    Args:
+        config: the configuration.
+        provenance: the recorded result of an earlier training, which a refit takes the number of epochs from.
+        dataset: the data set.
+        on_epoch: called with the metrics of each epoch.
+        refit_config: what `without_validation(config)` returns, for a refit; None to train on the training part.
+    """
     if refit_config is None:
         training = _train(config, dataset, on_epoch)
         return training, training.seconds
@@ -226,8 +261,8 @@ def _train(config: TrainConfig, dataset: Dataset, on_epoch: OnEpoch | None) -> T
     return training
 
 
-def _without_validation(config: TrainConfig) -> TrainConfig:
-    """Return the configuration of a refit.
+def without_validation(config: TrainConfig) -> TrainConfig:
+    """Return the configuration of a refit, which has no validation part and no early stopping.
 
     Raises:
         ConfigError: if the schedule depends on the validation part.

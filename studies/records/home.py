@@ -145,6 +145,15 @@ class TrainingFolder:
         """Return the checkpoint of an unfinished trial."""
         return self.trials / f"{number:04d}.npz"
 
+    def weights(self, number: int) -> Path:
+        """Return the kept weights of a training that has ended, if they are stored."""
+        return self.trials / f"{number:04d}.npy"
+
+    def stored_weights(self) -> list[tuple[int, Path]]:
+        """Return the number and the file of each training whose weights are stored."""
+        found = (path for path in self.trials.glob("*.npy") if re.fullmatch(r"[0-9]{4,9}", path.stem))
+        return sorted((int(path.stem), path) for path in found)
+
     def logs(self) -> list[Path]:
         """Return the existing event logs, by trial number. Files with other names are not part of the study."""
         found = (path for path in self.trials.glob("*.jsonl") if re.fullmatch(r"[0-9]{4,9}", path.stem))

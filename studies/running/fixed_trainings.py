@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlp.config import TrainConfig
+from mlp.state import TrainingState
 from studies.records.files import write_atomically
 from studies.records.home import TrainingFolder
 from studies.records.trial_log import TrialLog, read_log
 from studies.records.trial_record import Ending, Place, TrialRecord
+from studies.records.weights import write_weights
 from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.segments import Progress
 
@@ -47,6 +49,7 @@ class FixedTrainings(AbstractLedger):
         machine: the machine that computes new epochs, as logs name it.
         parallelism: how many of them run at the same time.
         stage: what they are for, as the progress shows it.
+        stores_weights: whether the kept weights of complete trainings are stored in the folder.
 
     Raises:
         RecordError: if a log is damaged.
@@ -61,6 +64,8 @@ class FixedTrainings(AbstractLedger):
         machine: Mapping[str, str],
         parallelism: int,
         stage: str = "confirm",
+        *,
+        stores_weights: bool = False,
     ) -> None:
         folder.trials.mkdir(parents=True, exist_ok=True)
         self.parallelism = parallelism
@@ -69,6 +74,7 @@ class FixedTrainings(AbstractLedger):
         self._identity = identity
         self._machine = machine
         self._stage = stage
+        self._stores_weights = stores_weights
         recorded = {training.number: read_log(folder.log(training.number), identity) for training in trainings}
         self._total = len(trainings)
         self._waiting = [training for training in trainings if not _has_ended(recorded[training.number])]
@@ -109,6 +115,9 @@ class FixedTrainings(AbstractLedger):
         return ending is not None
 
     def _end(self, trial: LiveTrial, ending: Ending) -> None:
+        if self._stores_weights and ending.state == "complete" and trial.progress is not None:
+            # Before the end is logged, so that a kill in between only repeats the end.
+            write_weights(self._folder.weights(trial.number), TrainingState.from_bytes(trial.progress.state).kept_theta)
         trial.log.ended(trial.n_processed + 1, ending)
         self._folder.checkpoint(trial.number).unlink(missing_ok=True)
         self._done += 1
