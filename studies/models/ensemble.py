@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlp.errors import ConfigError, errors_in
 from mlp.folds import CrossValidation
 from mlp.model import Model
 from mlp.model_io import save_model
+from mlp.scores import evaluate, without_folds
 from mlp.training import Training
 from studies.models.comparison import environment_differences
 from studies.models.export import Provenance, read_config
@@ -142,7 +144,9 @@ def train_ensemble(
     ensemble = Ensemble.of(networks)
     scores = evaluate_test(ensemble, dataset) if test else None
     if save is not None:
-XX
+        metrics = mean_scores([member.scores for member in members]) | (scores or {})
+        defined = {key: value for key, value in without_folds(metrics).items() if not math.isnan(value)}
+        save_model(replace(ensemble, metrics=defined), save)
     warnings = _explanations(provenance) if differences else []
     return EnsembleResult(
         members=tuple(members),
@@ -171,8 +175,6 @@ def models_of(training: Training | CrossValidation, dataset: Dataset) -> list[Mo
 
 def evaluate_test(model: Ensemble, dataset: Dataset) -> dict[str, float]:
     """Return the metrics of an ensemble on the test part, with keys `test/...`."""
-    from mlp.scores import evaluate
-
     manifest = model.manifest
     outputs, targets = model.outputs_of_cells(dataset.test_inputs), dataset.test_targets
     with np.errstate(all="ignore"):
