@@ -90,8 +90,8 @@ def test_what_a_type_checker_sees_of_mlp_is_what_is_there() -> None:
 
 def test_studies_exports_the_names_that_it_lists() -> None:
     assert studies.__all__ == [
-        *("Objective", "advice", "audit", "export_trial", "load_study", "make_spec", "open_dataset"),
-        *("read_confirmation", "read_spec", "reproduce", "retrain", "run_study"),
+        *("Objective", "advice", "audit", "export_ensemble", "export_trial", "load_study", "make_spec", "open_dataset"),
+        *("read_confirmation", "read_spec", "reproduce", "retrain", "run_study", "train_ensemble"),
     ]
     assert {name: getattr(studies, name).__name__ for name in studies.__all__} == {n: n for n in studies.__all__}
     assert (studies.load_study, studies.run_study) == (load_study, run_study)

@@ -85,3 +85,24 @@ def test_training_a_study_file_trains_its_base(shell: Shell) -> None:
     answer = shell.studies("train", "study.toml")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert re.search(r"^epoch 3/3 ", answer.stdout, re.M)
+
+
+def test_an_ensemble_is_trained_saved_and_evaluated(finished: Shell) -> None:
+    export = str(finished.home.study("digits").best)
+    answer = finished.studies("train", export, "--ensemble", "2", "--test", "--save", "both.json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert len(re.findall(r"^seed \d+ .*test/accuracy 0\.\d{4}$", answer.stdout, re.M)) == 2
+    (accuracy,) = re.findall(r"^ *test/accuracy +0\.\d{4} +0\.\d{4} +0\.\d{4} +(0\.\d{4}) *$", answer.stdout, re.M)
+    assert "2 networks, 2 seeds, trained in " in answer.stdout
+    printed = finished.studies("evaluate", "both.json", "digits").stdout
+    (evaluated,) = re.findall(r"^test/accuracy +(\S+)$", printed, re.M)
+    assert f"{float(evaluated):.4f}" == accuracy
+    refused = finished.studies("train", export, "--ensemble", "2", "--seed", "1")
+    assert refused.returncode == 2
+    assert "cannot be combined with --seed or --pictures" in refused.stderr
+
+
+def test_an_ensemble_needs_a_confirmation(finished: Shell) -> None:
+    answer = finished.studies("export", "digits", "--ensemble")
+    assert answer.returncode == 2
+    assert 'the winner of study "digits" is not confirmed' in answer.stderr
