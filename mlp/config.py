@@ -134,7 +134,8 @@ class TrainConfig(AbstractRecord):
 
     Attributes:
         data: the data set and its split; its name may be left empty if `train` is given the data.
-        seed: the seed of the split, the initial weights, the shuffling, dropout and noise.
+        seed: the seed of the split (unless `data.split_seed` is set), the initial weights, the shuffling, dropout and
+            noise.
         epochs: the largest number of passes over the training part; schedules span all of them.
         batch_size: examples per step; `full` for all of them.
         network: the network.

@@ -267,7 +267,7 @@ class Dataset:
             raise ConfigError(problem, path="data.scale")
 
     def split(self, config: DataConfig, seed: int) -> Split:
-        """Return the training and validation parts for a seed; the test part is in neither.
+        """Return the training and validation parts for a seed, or for `split_seed`; the test part is in neither.
 
         Raises:
             ConfigError: if no example would be left to train on, the data is not valid, or the configuration asks for

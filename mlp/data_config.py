@@ -62,6 +62,8 @@ class DataConfig(AbstractRecord):
         fold: the only fold to validate on, counted from 0; None for all of them. Of several repeats, the folds of the
             second one follow those of the first: with 5 folds, 5 is the first fold of the second repeat.
         repeats: how many times the folds are drawn.
+        split_seed: the seed of the split into parts and folds; None for the seed of the training. With it, trainings
+            with different seeds have the same validation part, so that their results can be compared.
     """
 
     name: str = ""
@@ -89,6 +91,7 @@ class DataConfig(AbstractRecord):
     folds: int = number(0, at_least=0)
     fold: int | None = number(None, at_least=0)
     repeats: int = number(1, at_least=1)
+    split_seed: int | None = number(None, at_least=0, at_most=2**32 - 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

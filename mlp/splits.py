@@ -132,13 +132,14 @@ def split_rows(config: DataConfig, seed: int, population: Population) -> tuple[A
 
     Args:
         config: the sizes of the parts.
-        seed: the training's seed.
+        seed: the training's seed, which decides the split unless the configuration has a `split_seed`.
         population: all training examples in use.
 
     Raises:
         ConfigError: if no example would be left to train on.
     """
     n_validation = config.n_validation(population.n)
+    seed = seed if config.split_seed is None else config.split_seed
     if config.folds:
         repeat, fold = divmod(config.fold or 0, config.folds)
         rng = stream(seed, "split", repeat) if repeat else stream(seed, "split")

@@ -218,7 +218,7 @@ REFUSALS = [
         (
             '"data": must be a table with name, file, target, task, test, validation, drop, categorical, numeric, '
             "group, order, weight, positive, header, separator, decimal, encoding, missing, scale, target_scale, "
-            "subset, stratify, folds, fold, repeats, got 'digits'."
+            "subset, stratify, folds, fold, repeats, split_seed, got 'digits'."
         ),
     ),
     (

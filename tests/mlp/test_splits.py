@@ -147,6 +147,25 @@ def test_stratification_can_be_turned_off_and_is_off_for_arrays() -> None:
     assert len(counts) > 1
 
 
+@pytest.mark.parametrize("more", [{}, {"folds": 3, "fold": 1}, {"folds": 3, "repeats": 2, "fold": 4}])
+def test_a_seed_of_the_split_replaces_that_of_the_training(more: dict[str, Any]) -> None:
+    data = dataset(np.arange(60) % 3)
+
+    def held(seed: int, split_seed: int | None = None) -> list[int]:
+        split = data.split(DataConfig(split_seed=split_seed, **more), seed)
+        assert split.validation is not None
+        return split.validation.rows.tolist()
+
+    assert held(7, split_seed=5) == held(8, split_seed=5) == held(5)
+    assert held(7, split_seed=0) == held(0) != held(7)
+
+
+def test_a_configuration_without_a_seed_of_the_split_is_written_as_before() -> None:
+    assert "split_seed" not in DataConfig(name="digits").to_mapping()
+    given = DataConfig(name="digits", split_seed=3)
+    assert DataConfig.from_mapping(given.to_mapping()) == given
+
+
 def test_a_validation_part_in_a_file_of_its_own_is_that_of_every_split() -> None:
     data = dataset(np.arange(20) % 2, ("a", "b"), n_given=5)
     config = DataConfig(file="t.csv", validation="v.csv")
