@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mlp.activations import AbstractActivation, Relu
@@ -183,6 +183,10 @@ class TrainConfig(AbstractRecord):
         if self.batch_size == 1 and isinstance(self.network.normalization, BatchNormalization):
             problem = "must be at least 2 with batch normalization, which needs several examples, got 1."
             raise ConfigError(problem, path="batch_size")
+
+    def with_seed(self, seed: int) -> TrainConfig:
+        """Return the same configuration with another seed, which decides the split as well."""
+        return replace(self, seed=seed, data=replace(self.data, split_seed=None))
 
     def watched(self) -> dict[str, str]:
         """Return the metrics that early stopping and the schedule depend on, by the path of the field."""

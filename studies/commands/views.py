@@ -195,7 +195,12 @@ def study_view(results: StudyResults, n_top: int, width: int) -> RenderableType:
             cells = [", ".join(f"{_short_path(path)} {cell}" for path, cell in named if cell)]
         seconds = trial.ending.seconds if trial.ending else 0.0
         table.add_row(str(trial.number), f"{trial.value:.4f}", str(trial.n_epochs), duration(seconds), *cells)
-    return Group(*head, table)
+    seed, trials = results.record.base.get("seed"), results.trials
+    n_repeated = sum(trial.config.get("seed") != seed and "seed" not in trial.params for trial in trials)
+    note = (
+        f"\n{n_repeated} of {len(trials)} trials repeat an earlier configuration, with a fresh seed on the same split."
+    )
+    return Group(*head, table, *([Text(note)] if n_repeated else []))
 
 
 def trial_view(results: StudyResults, trial: TrialRecord) -> RenderableType:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from studies.records.trial_record import TrialRecord
 from studies.running.driver import Driver
 from studies.running.fixed_trainings import FixedTraining, FixedTrainings
 from studies.search.confirm_config import ConfirmConfig
+from studies.search.seedless import seedless_key
 
 MAX_PAIRS = 100  # the number of a training is 100 times the number of its trial plus the number of its pair
 
@@ -73,7 +73,7 @@ def pair_seed(study_seed: int, pair: int) -> int:
 def training_of(results: StudyResults, trial: int, pair: int) -> FixedTraining:
     """Return the training of a trial's configuration on a pair."""
     seed = pair_seed(int(results.record.study["seed"]), pair)
-    config = replace(results.config(trial), seed=seed)
+    config = results.config(trial).with_seed(seed)
     cost = results.trial(trial).place.epoch_cost
     return FixedTraining(trial * MAX_PAIRS + pair, config, cost, {"trial": trial, "pair": pair})
 
@@ -136,23 +136,44 @@ def confirm_winner(
 
 
 def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candidate]:
-    """Yield base, the best other configurations, and the best one that was pruned; none of them twice."""
+    """Yield base, the best other configurations, and the best one that was pruned; none of them twice.
+
+    A configuration that was trained several times, with different seeds, is ranked by the mean of its values. Its best
+    training stands for it.
+    """
     pruned = [trial for trial in results.trials if trial.was_cut_short]
     pruned.sort(key=lambda trial: rank(results.metric, trial.number, trial.value or 0.0))
     groups: list[tuple[Role, Sequence[TrialRecord], int]] = [
         ("base", results.trials[:1], 1),
-        ("best", [trial for trial in results.ranked() if trial.number > 0], config.top),
+        ("best", _ranked_by_mean(results.metric, results.ranked()), config.top),
         ("pruned", pruned, 1),
     ]
-    found: list[dict[str, Any]] = []
+    found = set()
     for role, trials, most in groups:
         n_found = 0
         for trial in trials:
-            content = {name: value for name, value in trial.config.items() if name != "seed"}
-            if n_found < most and content not in found:
-                found.append(content)
+            key = seedless_key(trial.config)
+            if n_found < most and key not in found:
+                found.add(key)
                 n_found += 1
                 yield Candidate(trial.number, role, trial.value, trial.place.epoch_cost * int(trial.config["epochs"]))
+
+
+def _ranked_by_mean(metric: str, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the best trial of each configuration, the one with the best mean value first.
+
+    Args:
+        metric: the metric of the values.
+        trials: complete trials, best first.
+    """
+    groups: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        groups.setdefault(seedless_key(trial.config), []).append(trial)
+
+    def place(group: list[TrialRecord]) -> tuple[float, int]:
+        return rank(metric, group[0].number, float(np.mean([trial.value for trial in group])))
+
+    return [group[0] for group in sorted(groups.values(), key=place)]
 
 
 def _overlap(results: StudyResults) -> float:

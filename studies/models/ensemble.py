@@ -129,8 +129,8 @@ def train_ensemble(
         members: list[MemberScores] = []
         seconds, differences, n_reproduced = 0.0, list[str](), 0
         for seed in seeds_of(config, provenance, n):
-            own = None if refit_config is None else replace(refit_config, seed=seed)
-            training, spent = train_or_refit(replace(config, seed=seed), provenance, dataset, None, own)
+            own = None if refit_config is None else refit_config.with_seed(seed)
+            training, spent = train_or_refit(config.with_seed(seed), provenance, dataset, None, own)
             seconds += spent
             networks += models_of(training, dataset)
             members.append(_scores(training, dataset, seed, test=test))

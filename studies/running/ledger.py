@@ -36,6 +36,7 @@ from studies.records.study_record import EnqueuedRecord
 from studies.records.trial_log import TrialLog
 from studies.records.trial_record import Ending, Place, Start, TrialRecord
 from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
+from studies.running.repetitions import Repetitions
 from studies.running.rows import first_rows, read_trials, row_of, trial_state
 from studies.running.segments import Progress
 from studies.running.storage import StudyTable
@@ -87,6 +88,7 @@ class Ledger(AbstractLedger):
         self._limits = tuple(limits) or (spec.limits,)
         self.decisions = Decisions(spec, self._limits[0])
         self._enqueued = deque([*(EnqueuedRecord(step=0, params=params) for params in spec.enqueued), *added])
+        self._repetitions = Repetitions()
         self._table = table
         self._epoch_cost = epoch_cost
         self._identity = identity
@@ -148,7 +150,8 @@ class Ledger(AbstractLedger):
         recorded = self._recorded.get(number)
         asked = self.decisions.ask(recorded, self._next_enqueued(number))
         params = dict(asked.params)
-        config = self.spec.base if number == 0 else self.spec.space.configure(params)
+        chosen = self.spec.base if number == 0 else self.spec.space.configure(params)
+        config = self._repetitions.next_config(chosen, params)
         self.decisions.begin(asked, config.epochs)
         log = TrialLog(self.folder.log(number), self._identity, self._machine)
         trial = LiveTrial(number, config, now, self._epoch_cost(config), log, self.decisions.course(number).stop)

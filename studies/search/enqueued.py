@@ -12,6 +12,7 @@ from mlp.paths import flatten, value_at
 from mlp.records import Label
 from studies.search.domains import Choices, Params, Range, part_name
 from studies.search.parameters import Parameter
+from studies.search.seedless import SEEDS
 from studies.search.space import Space
 
 
@@ -73,7 +74,7 @@ def params_of_config(space: Space, config: TrainConfig) -> tuple[Params, dict[st
                 raise ConfigError(f"{_outside(value)}. {_allowed(parameter)}", path=parameter.path)
             params[parameter.path] = found
     is_now, given = flatten(space.mapping_of(space.configure(params))), flatten(mapping)
-    different = [path for path in {**given, **is_now} if given.get(path) != is_now.get(path) and path != "seed"]
+    different = [path for path in {**given, **is_now} if given.get(path) != is_now.get(path) and path not in SEEDS]
     return params, {
         path: f"{path} is {shown(given.get(path, 'absent'))} there and {shown(is_now.get(path, 'absent'))} here"
         for path in different

@@ -101,6 +101,14 @@ def results_fixture(study: FakeStudy, tmp_path: Path) -> StudyResults:
     return load_study(study.folder.name, tmp_path)
 
 
+def test_trials_that_repeat_a_configuration_are_counted(results: StudyResults) -> None:
+    assert "repeat" not in render(study_view(results, 10, 200), 200)
+    trials = list(results.trials)
+    trials[4] = replace(trials[4], config={**trials[4].config, "seed": 77})
+    text = in_one_line(render(study_view(replace(results, trials=trials), 10, 200), 200))
+    assert "1 of 7 trials repeat an earlier configuration, with a fresh seed on the same split." in text
+
+
 def test_the_column_of_a_free_layer_is_named_after_the_layer(results: StudyResults) -> None:
     best = results.top(1)[0]
     layered = replace(best, params={"network.hidden.n_layers": 1, "network.hidden.1": 48})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from studies.models.export import read_config
 from studies.models.retrain import retrain
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
+from studies.records.trial_record import TrialRecord
 from studies.running.engines import InProcess
 from tests.studies.launch_data import Run, file_fixture, root_fixture, run_fixture  # noqa: F401 - fixtures
 from tests.study_data import NAME, prepared_digits  # noqa: F401 - a fixture
@@ -89,6 +91,28 @@ def test_the_candidates_are_base_the_best_distinct_ones_and_the_best_pruned_one(
     pruned = [trial for trial in results.trials if trial.state == "pruned"]
     best_pruned = max(pruned, key=lambda trial: (trial.value or 0.0, -trial.number))
     assert roles == [(0, "base"), (ranked[0], "best"), (ranked[1], "best"), (best_pruned.number, "pruned")]
+
+
+def test_repetitions_are_one_candidate_which_is_ranked_by_the_mean_of_its_values(confirmed: Run, root: Path) -> None:
+    confirmed(confirm=False)
+    results = results_in(root)
+    first, second, third = [trial for trial in results.ranked() if trial.number > 0][:3]
+    ending = third.ending
+    assert ending is not None
+
+    def repetition(value: float) -> TrialRecord:
+        data = {**first.config["data"], "split_seed": 0}
+        config = {**first.config, "seed": 9, "data": data}
+        return replace(first, number=len(results.trials), config=config, ending=replace(ending, value=value))
+
+    def best(*more: TrialRecord) -> list[int]:
+        found = of(replace(results, trials=[*results.trials, *more])).candidates
+        return [candidate.trial for candidate in found if candidate.role == "best"]
+
+    assert best() == [first.number, second.number]
+    assert best(repetition(first.value or 0.0)) == [first.number, second.number]
+    assert best(repetition(0.0)) == [second.number, third.number]
+    assert best(repetition(0.999)) == [len(results.trials), second.number]
 
 
 def test_all_candidates_are_trained_on_the_same_pairs_of_seed_and_split(confirmed: Run, root: Path) -> None:
