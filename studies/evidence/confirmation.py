@@ -138,8 +138,8 @@ def confirm_winner(
 def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candidate]:
     """Yield base, the best other configurations, and the best one that was pruned; none of them twice.
 
-    A configuration that was trained several times, with different seeds, is ranked by the mean of its values. Its best
-    training stands for it.
+    A configuration that was trained several times, with different seeds, is ranked by the mean of its values. Its
+    candidate is the best of these trials.
     """
     pruned = [trial for trial in results.trials if trial.was_cut_short]
     pruned.sort(key=lambda trial: rank(results.metric, trial.number, trial.value or 0.0))

@@ -51,7 +51,7 @@ class Points:
         return sum(self._count(index + 1, {**params, parameter.path: value}) for value in values)
 
     def count_allowed(self) -> int:
-        """Return the number of points that meet the constraints of the space; they are listed if there are any."""
+        """Return the number of points that meet the constraints of the space, which are listed to count them."""
         return self.count() if self._space.constraints is None else _count_listed(self)
 
     def __iter__(self) -> Iterator[Params]:

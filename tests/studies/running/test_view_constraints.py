@@ -64,7 +64,7 @@ def test_a_study_with_refused_suggestions_that_is_killed_and_resumed_has_the_sam
     assert log_table(tmp_path / "killed") == log_table(tmp_path / "undisturbed")
 
 
-def test_refused_suggestions_move_a_sequence_on_and_the_position_is_recorded() -> None:
+def test_refused_suggestions_advance_a_sequence_and_its_position_is_recorded() -> None:
     free, limited = (study("quasi_random", max_parameters=limit) for limit in (10**6, MOST))
     positions = []
     for spec in (free, limited):

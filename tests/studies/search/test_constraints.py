@@ -38,7 +38,7 @@ def test_an_amount_of_memory_is_read(text: int | str, n_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["2", "GB", "-1GB", "2 potatoes", "0GB", ""])
-def test_a_text_that_is_no_amount_of_memory_is_refused(text: str) -> None:
+def test_a_text_that_is_not_an_amount_of_memory_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r'"max_memory": must be a number of bytes, or a text such as "2GB"'):
         small_study({"max_memory": text})
 
