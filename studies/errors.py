@@ -47,6 +47,20 @@ class AllWorkersLostError(RuntimeError):
         )
 
 
+class DataLostError(RuntimeError):
+    """The prepared data set of a study has been deleted or damaged while it ran. The study can be resumed.
+
+    Args:
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, problem: object) -> None:
+        super().__init__(
+            f"The data set is gone: {problem} No trial counts as failed. Run the study again to prepare the data again "
+            "and to resume."
+        )
+
+
 class StorageError(RuntimeError):
     """A file of a study cannot be written, for example because the disk is full. The study can be resumed.
 

@@ -28,6 +28,7 @@ from studies.running.ledger import Ledger
 from studies.running.live_trial import Snapshot
 from studies.running.reconciliation import notice_of_damage, opened_table, reconcile_rows
 from studies.running.stopping import StopRequest, wait_for_database
+from studies.running.trial_limits import machine_memory, worker_memory
 from studies.search.spec import StudySpec
 from studies.tracking.own_store import relocation_notice
 from studies.tracking.publication import is_published
@@ -111,6 +112,7 @@ def run_study(
         RecordError: if a file of the study is damaged.
         HistoryMismatchError: if the study has a record that differs from what is computed now.
         StorageError: if a file or Optuna's database can no longer be written; the study can be resumed.
+        DataLostError: if the prepared data set is deleted while the study runs; the study can be resumed.
         AllWorkersLostError: if worker processes die whatever they compute; the study can be resumed.
     """
     started = time.monotonic()
@@ -136,7 +138,8 @@ def run_study(
             return owned.complete_already(started, publish=publish)
         # What takes long to start comes first: the processes start up while this one reads its databases.
         n_workers = min(workers or n_cores(), plan.spec.study.parallelism)
-        opened = open_engine(engine, n_workers) if isinstance(engine, str) else engine
+        max_memory = worker_memory(plan.max_memory, machine_memory())
+        opened = open_engine(engine, n_workers, max_memory) if isinstance(engine, str) else engine
         stack.callback(opened.shutdown)
         new_machine = _change_of_machine(record, owned.environment)
         record = replace(record.with_launch(time.time(), owned.environment), confirm=plan.spec.confirm.to_mapping())
@@ -263,7 +266,14 @@ class _OwnedStudy:
                     self.notify(
                         f"The logs of these trials are lost, so they are computed again: {listed(ledger.lost)}."
                     )
-                driver = Driver(ledger, engine, plan.data, on_change=self.on_change, should_stop=search.is_due)
+                driver = Driver(
+                    ledger,
+                    engine,
+                    plan.data,
+                    on_change=self.on_change,
+                    should_stop=search.is_due,
+                    limits=plan.trial_limits,
+                )
                 finished = driver.run()
                 if not finished and not self.stop.is_due():
                     # The time of the search is over. What runs is ended at this step, also after a crash.
@@ -285,7 +295,14 @@ class _OwnedStudy:
         """Confirm the winner; return whether the confirmation is complete."""
 
         def driver(trainings: FixedTrainings) -> Driver:
-            return Driver(trainings, engine, self.plan.data, on_change=self.on_change, should_stop=self.stop.is_due)
+            return Driver(
+                trainings,
+                engine,
+                self.plan.data,
+                on_change=self.on_change,
+                should_stop=self.stop.is_due,
+                limits=self.plan.trial_limits,
+            )
 
         results = read_results(self.folder)
         confirmation = confirm_winner(results, self.environment, engine.n_workers, driver)

@@ -28,6 +28,8 @@ from studies.models.machine import machine, versions
 from studies.records.home import Home
 from studies.records.study_record import RECORD_VERSION, DataRecord, StudyRecord
 from studies.running.clock import CostModel
+from studies.running.trial_limits import TrialLimits, machine_memory
+from studies.search.constraints import read_bytes
 from studies.search.domains import Params
 from studies.search.enqueued import params_of_config, params_of_values
 from studies.search.sampled import check_constraints
@@ -87,6 +89,17 @@ class Plan:
             problem = f"{study.parallelism} of {workers} workers are used, because parallelism is {study.parallelism}"
             found.append(f"{problem}. To use more, set parallelism in [study] and start a new study.")
         return found
+
+    @property
+    def max_memory(self) -> int | None:
+        """The bytes of memory that a training may need by prediction; None without this limit."""
+        most = self.spec.study.max_memory
+        return None if most is None else read_bytes(most)
+
+    @property
+    def trial_limits(self) -> TrialLimits:
+        """What a single trial may use on this machine."""
+        return TrialLimits(self.spec.study.trial_seconds, DataSize.of(self.splits[0]), machine_memory())
 
     def epoch_cost(self, config: TrainConfig) -> int:
         """Return the virtual cost of one epoch of a configuration, which is an epoch on each of its folds."""

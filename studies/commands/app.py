@@ -22,12 +22,13 @@ from studies.commands.space_command import space
 from studies.commands.study_commands import check, delete, export, list_studies, run, show, sync, ui
 from studies.commands.table_commands import init
 from studies.commands.terminal import accept_any_character, open_console, print_line
-from studies.errors import AllWorkersLostError, HistoryMismatchError, ServerError, StorageError
+from studies.errors import AllWorkersLostError, DataLostError, HistoryMismatchError, ServerError, StorageError
 
 # Errors that a person can act on. They are printed in one line; every other exception is a bug and keeps its traceback.
 EXIT_CODES: dict[type[Exception], int] = {
     ConfigError: 2,
     AllWorkersLostError: 1,
+    DataLostError: 1,
     HistoryMismatchError: 1,
     ServerError: 1,
     StorageError: 1,

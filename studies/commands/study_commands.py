@@ -144,6 +144,7 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
     console.print(summary_view(results, verdict.winner if verdict else None))
     console.print()
     _show_confirmation(console, confirmation)
+    _show_failures(console, results)
     _point_to_first_trial(console, results, place)
     if launch.export:
         export = short_path(launch.export)
@@ -163,8 +164,7 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
         print_line(console, f"Resume with: {command_line(*sys.argv[1:])}")
     if launch.status == "interrupted":
         return 128 + launch.signal
-    all_failed = bool(results.trials) and results.counts()["failed"] == len(results.trials)
-    return 1 if all_failed else 0
+    return 1 if launch.status != "out of time" and results.best is None else 0
 
 
 def _show_confirmation(console: Console, confirmation: Confirmation | None) -> None:
@@ -172,6 +172,14 @@ def _show_confirmation(console: Console, confirmation: Confirmation | None) -> N
 
     if confirmation is not None and (confirmation.is_complete or confirmation.n_trainings):
         console.print(confirmation_view(confirmation))
+        console.print()
+
+
+def _show_failures(console: Console, results: StudyResults) -> None:
+    from studies.commands.failures_view import failures_view
+
+    if (account := failures_view(results)) is not None:
+        console.print(account, soft_wrap=True)
         console.print()
 
 
@@ -260,6 +268,7 @@ def show(
         console.print()
         confirmation = read_confirmation(results)
         _show_confirmation(console, confirmation)
+        _show_failures(console, results)
         _show_advice(console, results, confirmation)
         _point_to_first_trial(console, results, Home.find(home))
     else:

@@ -47,6 +47,19 @@ def open_cached(folder: Path) -> Dataset:
     Raises:
         ConfigError: if the folder does not contain a complete data set.
     """
+    return _open(folder)
+
+
+def check_cached(folder: Path) -> None:
+    """Check that a folder of the cache still contains a complete data set, also if it has been opened before.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    _open(folder)
+
+
+def _open(folder: Path) -> Dataset:
     try:
         record = _read_record(folder)
         known = {key: record[key] for key in ("name", "largest", "digest", "n_given")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +20,7 @@ MIN_IMPORTANCE = 0.01  # a parameter with a smaller share of the variance is cal
 MIN_FOR_IMPORTANCE = 30  # complete trials
 MAX_ADVICE = 5
 
-Kind = Literal["edge", "failures", "divergence", "progress", "seeds", "importance"]
+Kind = Literal["edge", "divergence", "progress", "seeds", "importance"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ def advice(
     if results.n_ended < MIN_ENDED:
         return []
     found = [
-        *_failures(results),
         *_divergence(results),
         *_edges(results),
         *_progress(results),
@@ -60,18 +58,6 @@ def advice(
         *_unimportant(results, importances or {}),
     ]
     return found[:MAX_ADVICE]
-
-
-def _failures(results: StudyResults) -> Iterator[Advice]:
-    failed = Counter(trial.ending.reason for trial in results.trials if trial.ending and trial.state == "failed")
-    for reason, n in failed.most_common(1):
-        if n >= max(2, 0.1 * results.n_ended):
-            first = next(t.number for t in results.trials if t.ending is not None and t.ending.reason == reason)
-            yield Advice(
-                "failures",
-                f"{n} of {results.n_ended} trials failed with {reason}. "
-                f"See the traceback with: studies show {results.name} {first}",
-            )
 
 
 def _divergence(results: StudyResults) -> Iterator[Advice]:

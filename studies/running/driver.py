@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from pathlib import Path
 
-from studies.errors import AllWorkersLostError, WorkerLostError
+from mlp.errors import ConfigError
+from studies.data.cache import check_cached
+from studies.errors import AllWorkersLostError, DataLostError, WorkerLostError
 from studies.records.trial_record import Ending
 from studies.running.engines import AbstractEngine, failure_class, failure_text
 from studies.running.live_trial import AbstractLedger, LiveTrial, Snapshot
 from studies.running.segments import Progress, Segment, run_segment
+from studies.running.trial_limits import MAX_HANGS, NO_LIMITS, TrialLimits
 
 SEGMENT_SECONDS = 0.5  # the work in a segment, and so at most what a killed worker loses
 TICK_SECONDS = 0.1  # how soon the driver notices a signal or a deadline
 GRACE_SECONDS = 4.0  # how long a stopping driver waits for the segments that are being computed
 MAX_LOST_WORKERS = 5  # a trial fails after this many workers have died while they computed one of its segments
 MAX_LOST_IN_A_ROW = 8  # the study stops after this many workers have died without a result in between
+UNIT_SECONDS = 1e-9  # the time of a unit of virtual cost, as long as no epoch has been measured
 PROBE_SECONDS = 60.0  # how long a worker may take to start on a busy machine
+
+
+@dataclass
+class _Task:
+    """A segment that a worker computes.
+
+    Attributes:
+        trial: its trial.
+        segment: the segment.
+        deadline: when the worker is killed, by the monotonic clock.
+        is_killed: whether that has happened.
+    """
+
+    trial: LiveTrial
+    segment: Segment
+    deadline: float
+    is_killed: bool = False
 
 
 class Driver:
@@ -31,6 +54,7 @@ class Driver:
         data: the folder of the prepared data set.
         on_change: called with a snapshot after every event.
         should_stop: called often; True ends the run at a point from which it can be resumed.
+        limits: what a single trial may use.
 
     Attributes:
         n_epochs: how many epochs have been computed and saved.
@@ -44,6 +68,7 @@ class Driver:
         *,
         on_change: Callable[[Snapshot], None] | None,
         should_stop: Callable[[], bool],
+        limits: TrialLimits = NO_LIMITS,
     ) -> None:
         self.n_epochs = 0
         self._ledger = ledger
@@ -52,10 +77,13 @@ class Driver:
         self._on_change = on_change
         self._should_stop = should_stop
         self._live: list[LiveTrial] = []
-        self._computing: dict[Future[Progress], tuple[LiveTrial, Segment]] = {}
+        self._limits = limits
+        self._computing: dict[Future[Progress], _Task] = {}
         self._lost_workers: dict[int, int] = {}
         self._lost_in_a_row: list[int] = []  # the trials whose workers have died since the last result
+        self._n_hangs: Counter[int] = Counter()  # by trial
         self._epoch_by_epoch: set[int] = set()  # trials whose segments are single epochs, after a failure
+        self._alone: set[int] = set()  # trials that ran out of memory, and are tried again while nothing else runs
         self._seconds_per_unit: float | None = None
         self._now = 0  # the virtual time of the last event
 
@@ -107,11 +135,13 @@ class Driver:
         idle = self._engine.n_workers - len(self._computing)
         if idle <= 0:
             return
-        busy = {segment.trial for _, segment in self._computing.values()}
+        busy = {task.segment.trial for task in self._computing.values()}
+        if busy & self._alone:
+            return
         for trial in self._live:
             if trial.progress is not None and not trial.progress.state and not trial.is_computed:
                 self._ledger.load(trial)  # it was paused
-        waiting = [trial for trial in self._live if trial.number not in busy and not trial.is_computed]
+        waiting = [trial for trial in self._live if trial.number not in busy and self._may_continue(trial)]
         # A trial that keeps losing its worker comes last, because the others show whether it is the cause.
         waiting.sort(
             key=lambda trial: (
@@ -120,10 +150,29 @@ class Driver:
                 trial.number,
             )
         )
+        if alone := [trial for trial in waiting if trial.number in self._alone]:
+            waiting = [] if busy else alone[:1]
         for trial in waiting[:idle]:
             state = trial.progress.state if trial.progress else None
             segment = Segment(trial.number, trial.n_computed, self._n_epochs(trial), trial.config, self._data, state)
-            self._computing[self._engine.submit(run_segment, segment)] = trial, segment
+            deadline = time.monotonic() + self._allowed_seconds(trial, segment)
+            self._computing[self._engine.submit(run_segment, segment)] = _Task(trial, segment, deadline)
+
+    def _may_continue(self, trial: LiveTrial) -> bool:
+        """Return whether a trial has epochs to compute; a trial that has used up its time or memory fails instead."""
+        if trial.is_computed:
+            return False
+        spent = _seconds(trial)
+        if trial.n_computed == 0 and (problem := self._limits.excess(trial.config)):
+            trial.failure = Ending("failed", "out_of_memory", error=problem)
+        elif self._limits.is_over(spent):
+            trial.failure = self._limits.timeout(spent)
+        return trial.failure is None
+
+    def _allowed_seconds(self, trial: LiveTrial, segment: Segment) -> float:
+        """Return the seconds after which a segment's worker is killed."""
+        per_unit = UNIT_SECONDS if self._seconds_per_unit is None else self._seconds_per_unit
+        return self._limits.allowed_seconds(_seconds(trial), per_unit * trial.cost * segment.epochs)
 
     def _n_epochs(self, trial: LiveTrial) -> int:
         """Return the epochs of a trial's next segment; a single one as long as the speed is not known."""
@@ -134,18 +183,39 @@ class Driver:
 
     def _collect_results(self, timeout: float) -> None:
         """Collect the results that have arrived, waiting for at least one until the timeout."""
-        done, _ = wait(self._computing, timeout=timeout, return_when=FIRST_COMPLETED)
+        done, waiting = wait(self._computing, timeout=timeout, return_when=FIRST_COMPLETED)
+        for future in waiting:
+            task = self._computing[future]
+            if not task.is_killed and time.monotonic() > task.deadline:
+                task.is_killed = True
+                self._engine.kill(future)
         for future in done:
-            trial, segment = self._computing.pop(future)
-            if trial not in self._live:
+            task = self._computing.pop(future)
+            if task.trial not in self._live:
                 continue  # it has been pruned in the meantime: these epochs are not needed
             error = future.exception()
-            if not isinstance(error, WorkerLostError):
+            if task.is_killed or not isinstance(error, WorkerLostError):
                 self._lost_in_a_row.clear()
             if error is None:
-                self._save(trial, future.result())
+                self._save(task.trial, future.result())
+            elif task.is_killed and isinstance(error, WorkerLostError):
+                self._handle_hang(task)
             else:
-                self._handle_error(trial, segment, error)
+                self._handle_error(task.trial, task.segment, error)
+
+    def _handle_hang(self, task: _Task) -> None:
+        """Let a trial fail if its worker was killed because it took too long; the first time, only repeat it.
+
+        The first time may be due to the machine, unless the time of the trial is limited.
+        """
+        trial, spent = task.trial, _seconds(task.trial)
+        self._n_hangs[trial.number] += 1
+        self._epoch_by_epoch.add(trial.number)
+        if self._limits.seconds is not None:
+            trial.failure = self._limits.timeout(max(spent, self._limits.seconds))
+        elif self._n_hangs[trial.number] >= MAX_HANGS:
+            problem = f"{MAX_HANGS} workers that computed epoch {trial.n_computed + 1} did not answer and were killed."
+            trial.failure = Ending("failed", "timeout", error=problem, seconds=spent)
 
     def _save(self, trial: LiveTrial, progress: Progress) -> None:
         """Save the checkpoint of a trial, and update the measured speed."""
@@ -162,17 +232,29 @@ class Driver:
         """Compute the segment again epoch by epoch, or let its trial fail.
 
         The epoch at which a trial fails must not depend on how epochs fall into segments. So a segment of several
-        epochs is repeated one epoch at a time, and only an error in a single epoch counts.
+        epochs is repeated one epoch at a time, and only an error in a single epoch counts. A trial that runs out of
+        memory is tried once more while nothing else runs.
+
+        Raises:
+            DataLostError: if the data set is gone. No trial fails then, so that all can be resumed.
         """
         self._epoch_by_epoch.add(trial.number)
+        if not isinstance(error, WorkerLostError | MemoryError):
+            try:
+                check_cached(self._data)
+            except ConfigError as problem:
+                raise DataLostError(problem) from error
         if isinstance(error, WorkerLostError):
             self._lost_workers[trial.number] = self._lost_workers.get(trial.number, 0) + 1
             if not self._is_cause(trial, error):
                 return
         elif segment.epochs > 1:
             return
-        seconds = trial.progress.seconds if trial.progress else 0.0
-        trial.failure = Ending("failed", failure_class(error), error=failure_text(error), seconds=seconds)
+        elif isinstance(error, MemoryError) and trial.number not in self._alone and self._engine.n_workers > 1:
+            self._alone.add(trial.number)
+            return
+        text, seconds = failure_text(error), _seconds(trial)
+        trial.failure = Ending("failed", failure_class(error), error=text, seconds=seconds)
 
     def _is_cause(self, trial: LiveTrial, error: WorkerLostError) -> bool:
         """Return whether a trial must be the cause of the loss of its workers, for example by its memory.
@@ -209,3 +291,8 @@ class Driver:
     def _report_progress(self) -> None:
         if self._on_change is not None:
             self._on_change(self._ledger.snapshot(len(self._live)))
+
+
+def _seconds(trial: LiveTrial) -> float:
+    """Return the seconds of training in a trial's finished segments."""
+    return trial.progress.seconds if trial.progress else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -15,6 +16,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import LifoQueue
 from typing import Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 from studies.errors import WorkerLostError
 from studies.processes import child_environment, python_command
@@ -32,6 +34,9 @@ class AbstractEngine(Executor):
     """
 
     n_workers: int
+
+    def kill(self, future: Future[Any]) -> None:
+        """Kill the worker that computes a task, which then fails with a `WorkerLostError`, if the engine can do so."""
 
 
 class InProcess(AbstractEngine):
@@ -58,11 +63,16 @@ class LocalProcesses(AbstractEngine):
 
     Args:
         n_workers: the number of processes.
+        max_memory: the bytes that each process may allocate; a task that needs more fails with a `MemoryError`. None
+            without a limit.
     """
 
-    def __init__(self, n_workers: int) -> None:
+    def __init__(self, n_workers: int, max_memory: int | None = None) -> None:
         self.n_workers = n_workers
-        self._workers = [_Worker() for _ in range(n_workers)]
+        self._workers = [_Worker(max_memory) for _ in range(n_workers)]
+        self._busy: dict[int, _Worker] = {}  # by the number of the task
+        self._numbers: WeakKeyDictionary[Future[Any], int] = WeakKeyDictionary()
+        self._n_tasks = itertools.count()
         self._idle: LifoQueue[_Worker] = LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -70,14 +80,24 @@ class LocalProcesses(AbstractEngine):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Give a segment to the next idle process."""
-        return self._threads.submit(self._compute, pack(functools.partial(fn, *args, **kwargs)))
+        number = next(self._n_tasks)
+        future = self._threads.submit(self._compute, number, pack(functools.partial(fn, *args, **kwargs)))
+        self._numbers[future] = number
+        return future
 
-    def _compute(self, messages: tuple[bytes, bytes]) -> Any:
+    def _compute(self, number: int, messages: tuple[bytes, bytes]) -> Any:
         worker = self._idle.get()
+        self._busy[number] = worker
         try:
             return worker.call(messages)
         finally:
+            del self._busy[number]
             self._idle.put(worker)
+
+    def kill(self, future: Future[Any]) -> None:
+        worker = self._busy.get(self._numbers.get(future, -1))
+        if worker is not None and not future.done():
+            worker.process.kill()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop the processes, even while they are computing."""
@@ -94,7 +114,8 @@ class LocalProcesses(AbstractEngine):
 class _Worker:
     """One process and the pipe to it. The process is started again when a call finds that it has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_memory: int | None) -> None:
+        self._max_memory = max_memory
         self._lock = threading.Lock()  # so that no process starts while, or after, the engine is shut down
         self._is_stopped = False
         self._start()
@@ -102,7 +123,7 @@ class _Worker:
     def _start(self) -> None:
         self._pipe, workers_end = multiprocessing.Pipe()
         number = workers_end.fileno()
-        command = python_command("studies.running.worker", str(number), str(os.getpid()))
+        command = python_command("studies.running.worker", str(number), str(os.getpid()), str(self._max_memory or 0))
         try:
             with _sigint_blocked():
                 self.process = subprocess.Popen(
@@ -155,9 +176,15 @@ def _exit_text(code: int) -> str:
         return f"exit code {code}"
 
 
-def open_engine(name: EngineName, n_workers: int) -> AbstractEngine:
-    """Return a new engine; its workers are starting."""
-    return InProcess() if name == "in-process" else LocalProcesses(n_workers)
+def open_engine(name: EngineName, n_workers: int, max_memory: int | None = None) -> AbstractEngine:
+    """Return a new engine; its workers are starting.
+
+    Args:
+        name: the kind of engine.
+        n_workers: the number of worker processes.
+        max_memory: the bytes that each of them may allocate; None without a limit.
+    """
+    return InProcess() if name == "in-process" else LocalProcesses(n_workers, max_memory)
 
 
 def n_cores() -> int:
@@ -166,14 +193,16 @@ def n_cores() -> int:
 
 
 def failure_class(error: BaseException) -> str:
-    """Return the reason that is recorded for a failed trial: `worker_lost`, `out_of_memory` or an exception's name."""
+    """Return the reason that is recorded for a failed trial: `crash`, `out_of_memory` or `error`."""
     if isinstance(error, WorkerLostError):
-        return "worker_lost"
-    return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
+        return "crash"
+    return "out_of_memory" if isinstance(error, MemoryError) else "error"
 
 
 def failure_text(error: BaseException) -> str:
-    """Return the traceback that is recorded for a failed trial."""
+    """Return the traceback that is recorded for a failed trial: that in the worker, if it is known."""
+    if notes := getattr(error, "__notes__", []):
+        return f"Traceback (most recent call last):\n{''.join(notes)}{type(error).__name__}: {error}\n"
     return "".join(traceback.format_exception(error))
 
 

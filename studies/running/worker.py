@@ -84,12 +84,27 @@ def unpack(places: bytes, task: bytes) -> Callable[[], Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """Run as a process whose arguments are the number of its end of the pipe and the process id of the driver."""
-    pipe, driver = map(int, arguments)
+    """Run as a process.
+
+    Args:
+        arguments: the number of its end of the pipe, the process id of the driver, and the bytes that the process may
+            allocate, or 0 without a limit.
+    """
+    pipe, driver, max_memory = map(int, arguments)
+    if max_memory:
+        _limit_memory(max_memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
     threading.Thread(target=_exit_with, args=(driver,), daemon=True).start()
     with suppress(EOFError, OSError):  # the driver has closed the pipe, or is dead: nobody waits for an answer
         _serve(Connection(pipe))
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Let allocations beyond a limit fail with a `MemoryError`. Files that are mapped into memory do not count."""
+    with suppress(ImportError, ValueError, OSError):  # not on this system, or above a limit that holds already
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _exit_with(driver: int) -> None:

@@ -57,6 +57,7 @@ class StudyConfig(AbstractRecord):
         seed: the seed of the search; the seed of the trainings is `base.seed`.
         parallelism: how many trials may run at the same time. It belongs to the study, not to the machine, because
             the trial table depends on it.
+        trial_seconds: the most seconds of training of one trial. A trial that needs more fails with `timeout`.
         max_parameters: the largest number of parameters. A configuration with more is not trained and costs nothing.
         max_memory: the most memory that a training may need by prediction, in bytes or as a text such as `2GB`.
         enqueue: configurations to try after base, as tables of values by searched path.
@@ -75,6 +76,7 @@ class StudyConfig(AbstractRecord):
     seconds: float | None = number(None, above=0)
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     parallelism: int = number(4, at_least=1, at_most=4096)
+    trial_seconds: float | None = number(None, above=0)
     max_parameters: int | None = number(None, at_least=1)
     max_memory: int | str | None = number(None, at_least=1)
     enqueue: tuple[Mapping[str, Any], ...] = ()

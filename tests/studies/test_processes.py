@@ -84,7 +84,7 @@ def test_settings_for_the_callers_code_do_not_reach_a_child(monkeypatch: pytest.
 def test_a_worker_whose_driver_is_gone_ends_in_silence() -> None:
     ours, theirs = os.pipe()
     os.close(theirs)
-    command = python_command("studies.running.worker", str(ours), str(os.getpid()))
+    command = python_command("studies.running.worker", str(ours), str(os.getpid()), "0")
     worker = subprocess.run(command, pass_fds=[ours], capture_output=True, text=True, timeout=60, check=False)
     os.close(ours)
     assert (worker.returncode, worker.stdout, worker.stderr) == (0, "", "")

@@ -68,15 +68,6 @@ def test_a_rate_above_which_most_trials_diverge() -> None:
     assert "divergence" not in kinds(study([0.9] * 20, rates, scattered))
 
 
-def test_failures_of_one_class() -> None:
-    endings = {i: Ending("failed", "MemoryError") for i in (3, 7, 9)}
-    found = advice(study(MIDDLING, endings=endings))
-    assert found[0].kind == "failures"
-    assert "3 of 18 trials failed with MemoryError" in found[0].text
-    assert found[0].text.endswith("studies show digits 3")
-    assert "failures" not in kinds(study(MIDDLING, endings={3: Ending("failed", "MemoryError")}))
-
-
 def test_a_search_that_has_stopped_improving_and_one_that_has_not() -> None:
     assert "brought no improvement over trial 2" in advice(study([0.5, 0.6, 0.9, *[0.7] * 40]))[0].text
     assert "Raise --budget" in advice(study([*[0.5 + 0.001 * i for i in range(30)]]))[0].text

@@ -71,11 +71,11 @@ def test_an_error_in_a_segment_fails_its_trial_only(tmp_path: Path, digits: Path
     assert states[2] == TrialState.FAIL
     assert states.count(TrialState.FAIL) == 1
     assert all(state.is_finished() for state in states)
-    assert rows(tmp_path)[2].user_attrs["reason"] == "ZeroDivisionError"
+    assert rows(tmp_path)[2].user_attrs["reason"] == "error"
     record = read_log(study_folder(tmp_path).log(2), IDENTITY)
     assert record is not None
     assert record.ending is not None
-    assert (record.state, record.ending.reason, record.value) == ("failed", "ZeroDivisionError", None)
+    assert (record.state, record.ending.reason, record.value) == ("failed", "error", None)
     assert record.ending.error.startswith("Traceback (most recent call last)")
     assert "in fail_at" not in record.ending.error
     assert record.ending.error.rstrip().endswith("ZeroDivisionError: a failure")
@@ -123,7 +123,7 @@ def test_a_trial_fails_after_losing_too_many_workers(tmp_path: Path, digits: Pat
     run(small_study(), tmp_path, digits, engine=engine)
     assert [segment.trial for segment in engine.segments].count(2) == MAX_LOST_WORKERS
     found = {row.number: (row.state, row.user_attrs["reason"]) for row in rows(tmp_path)}
-    assert found[2] == (TrialState.FAIL, "worker_lost")
+    assert found[2] == (TrialState.FAIL, "crash")
     assert sum(state == TrialState.FAIL for state, _ in found.values()) == 1
 
 

@@ -342,10 +342,10 @@ def test_a_worker_imports_no_heavy_package(engine: LocalProcesses, digits: Path)
 @pytest.mark.parametrize(
     ("error", "name"),
     [
-        (WorkerLostError("gone"), "worker_lost"),
+        (WorkerLostError("gone"), "crash"),
         (MemoryError(), "out_of_memory"),
-        (CorruptStateError("torn"), "CorruptStateError"),
-        (ZeroDivisionError(), "ZeroDivisionError"),
+        (CorruptStateError("torn"), "error"),
+        (ZeroDivisionError(), "error"),
     ],
 )
 def test_a_failure_is_recorded_under_its_class(error: Exception, name: str) -> None:
