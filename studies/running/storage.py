@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sqlite3
@@ -149,11 +150,32 @@ class StudyTable:
             row: the complete row of the trial.
         """
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, row.number)
-        for epoch, reported in row.intermediate_values.items():
-            self._storage.set_trial_intermediate_value(trial_id, epoch, reported)
-        for key, content in row.user_attrs.items():
-            self._storage.set_trial_user_attr(trial_id, key, content)
+        self._write(trial_id, row)
         self._storage.set_trial_state_values(trial_id, row.state, None if row.value is None else [row.value])
+
+    def _write(self, trial_id: int, row: FrozenTrial) -> None:
+        """Write the intermediate values and attributes of a running trial in one transaction.
+
+        With Optuna's methods, each of them is a transaction of about 2 ms of processor time.
+        """
+        from optuna.storages._rdb import models
+        from sqlalchemy import insert
+
+        value = models.TrialIntermediateValueModel
+        columns = ("intermediate_value", "intermediate_value_type")
+        values = [
+            {"trial_id": trial_id, "step": epoch}
+            | dict(zip(columns, value.intermediate_value_to_stored_repr(reported), strict=True))
+            for epoch, reported in row.intermediate_values.items()
+        ]
+        attributes = [
+            {"trial_id": trial_id, "key": key, "value_json": json.dumps(content)}
+            for key, content in row.user_attrs.items()
+        ]
+        with self._storage.engine.begin() as connection:
+            for model, rows in ((value, values), (models.TrialUserAttributeModel, attributes)):
+                if rows:
+                    connection.execute(insert(model.__table__).prefix_with("OR REPLACE"), rows)
 
     def differences(self, expected: Sequence[FrozenTrial]) -> list[str]:
         """Return how the rows differ from those that follow from the logs, one line each; change nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -131,6 +132,14 @@ def test_a_row_is_completed_when_its_trial_ends(table: StudyTable, state: TrialS
     assert found.params == PARAMS
 
 
+def test_values_that_are_not_finite_are_read_back_by_optuna(table: StudyTable) -> None:
+    add(table)
+    ended = row(0, TrialState.FAIL, None)
+    ended.intermediate_values = {1: math.inf, 2: -math.inf, 3: math.nan}
+    table.finish(ended)
+    assert str(table.rows()[0].intermediate_values) == str(ended.intermediate_values)
+
+
 def test_a_trial_that_ends_without_epochs_has_no_value(table: StudyTable) -> None:
     add(table)
     table.finish(row(0, TrialState.PRUNED, None))
@@ -153,22 +162,25 @@ def test_the_state_is_written_last(storage: optuna.storages.RDBStorage, table: S
 
     @event.listens_for(storage.engine, "before_cursor_execute")
     def _(_: Any, __: Any, statement: str, *___: Any) -> None:
-        transactions[-1].append(" ".join(statement.split()[:3]))
+        transactions[-1].append(" ".join(statement.split()[:5]))
 
     finish(table)
     *before, last, after = transactions
     assert after == []
-    assert "UPDATE trials SET" in last
-    assert not any("UPDATE trials SET" in statements for statements in before)
-    written = [statement for statements in before for statement in statements]
-    assert sum("INTO trial_intermediate_values" in statement for statement in written) == len(INTERMEDIATE)
-    assert sum("INTO trial_user_attributes" in statement for statement in written) == 3
+    assert any(statement.startswith("UPDATE trials SET") for statement in last)
+    assert not any(statement.startswith("UPDATE") for statements in before for statement in statements)
+    tables = ("trial_intermediate_values", "trial_user_attributes")
+    assert [f"INSERT OR REPLACE INTO {table}" for table in tables] in before
 
 
-def test_a_row_whose_last_write_was_interrupted_is_running_and_can_be_completed(table: StudyTable) -> None:
+def test_a_row_whose_last_write_was_interrupted_is_running_and_can_be_completed(
+    table: StudyTable, storage: optuna.storages.RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(table)
-    with pytest.raises(TypeError):
-        finish(table, weight_digest=object())
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "set_trial_state_values", None)
+        with pytest.raises(TypeError):
+            finish(table)
     (found,) = table.rows()
     assert found.state == TrialState.RUNNING
     assert found.intermediate_values == INTERMEDIATE
