@@ -64,6 +64,7 @@ def check_study(home: Home, name: str, *, repair: bool = False) -> Report:
         try:
             record = folder.read_record()
             spec = make_spec({"study": record.study, "base": record.base, "space": record.space})
+            spec = spec.with_second_on(record.data.n_features, record.data.n_targets, record.data.task)
         except ConfigError as error:
             report.differences.append(str(error))
             return report
@@ -117,7 +118,7 @@ def _check_files(home: Home, folder: StudyFolder, record: StudyRecord, spec: Stu
 
 def _row_differences(home: Home, spec: StudySpec, trials: dict[int, TrialRecord]) -> list[str]:
     """Return how Optuna's rows differ from the logs; nothing is created that does not exist."""
-    expected = first_rows(trials, spec.space, spec.study.metric)
+    expected = first_rows(trials, spec)
     database = home.root / "optuna.db"
     if not database.exists() or (database.is_file() and not database.stat().st_size):
         return [f"{database} does not exist"] if expected else []

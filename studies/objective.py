@@ -37,6 +37,12 @@ class Objective:
 
     def __init__(self, spec: StudySpec | Path | str, *, data_dir: Path | str | None = None) -> None:
         self.spec = spec if isinstance(spec, StudySpec) else read_spec(Path(spec))
+        if self.spec.study.second_objective is not None:
+            raise ConfigError(
+                "must not be set for an Objective, which returns the metric only, because Optuna cannot prune with two "
+                "objectives. Use run_study.",
+                path="study.second_objective",
+            )
         beside = () if isinstance(spec, StudySpec) else (Path(spec).parent,)
         self._dataset = open_dataset(settle_task(self.spec.base), data_dir=data_dir, beside=beside)
         self.spec = self.spec.with_metric_for(self._dataset.task)

@@ -215,6 +215,7 @@ def _plan(spec: StudySpec, places: Places) -> Plan:
     split, spec = splits[0], spec.with_metric_for(dataset.task)
     _check_fit(spec, dataset, split)
     spec = spec.with_constraints_on(DataSize.of(split))
+    spec = spec.with_second_on(split.n_features, split.n_targets, split.task)
     check_constraints(spec.space)
     part, _, metric = spec.study.metric.partition("/")
     with errors_in('[study] "metric":'):

@@ -131,7 +131,7 @@ def open_ledger(
         return CostModel().epoch(config, len(split.train), sizes) * len(config.data.by_fold())
 
     storage = open_storage(home.optuna_url)
-    table = StudyTable(storage, folder.name, spec.direction)
+    table = StudyTable(storage, folder.name, spec.directions)
     return Ledger(spec, folder, table, epoch_cost, IDENTITY, limits=limits, added=added), storage
 
 
@@ -190,7 +190,7 @@ def trial_table(root: Path) -> list[Row]:
         (
             row.number,
             row.state.name,
-            bits(row.value),
+            bits(row.values),
             bits(row.params),
             row.distributions,
             bits(row.intermediate_values),

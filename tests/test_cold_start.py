@@ -26,7 +26,7 @@ def start(number, home, barrier, problems):
     barrier.wait()
     try:
         home.create()
-        StudyTable(open_storage(home.optuna_url), f"study{number}", "maximize").rows()
+        StudyTable(open_storage(home.optuna_url), f"study{number}", ["maximize"]).rows()
         problems.put("")
     except Exception:
         problems.put(traceback.format_exc())

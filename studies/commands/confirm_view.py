@@ -17,12 +17,7 @@ def confirmation_view(confirmation: Confirmation) -> RenderableType:
     verdict = confirmation.verdict
     if verdict is None:
         return Group(*lines)
-    table = Table(
-        box=None,
-        padding=(0, 2),
-        title="on fresh seeds and splits (the intervals hold together with a confidence of 97 %)",
-        title_justify="left",
-    )
+    table = Table(box=None, padding=(0, 2))
     for column in ("trial", "", "search", "mean", "pairs", "leader is better by"):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     order = [verdict.leader, *sorted(verdict.comparisons, key=lambda trial: verdict.comparisons[trial].mean)]
@@ -38,4 +33,5 @@ def confirmation_view(confirmation: Confirmation) -> RenderableType:
         style = "green" if trial == verdict.winner else ""
         mean, pairs = f"{mean_of(candidate):.4f}", str(len(candidate.values))
         table.add_row(str(trial), role, searched, mean, pairs, note, style=style)
-    return Group(*lines, Text(), table)
+    title = Text("on fresh seeds and splits (the intervals hold together with a confidence of 97 %)", style="italic")
+    return Group(*lines, Text(), title, table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import signal
 import sys
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from studies.launch import Launch
     from studies.records.home import Home
     from studies.records.results import StudyResults
+
+
+class PickName(enum.Enum):
+    """A trial of a Pareto front."""
+
+    knee = "knee"
+    cheapest = "cheapest"
+    best = "best"
+
 
 FIRST_STUDY = Path("experiments/digits.toml")
 
@@ -143,6 +153,7 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
     verdict = confirmation.verdict if confirmation else None
     console.print(summary_view(results, verdict.winner if verdict else None))
     console.print()
+    _show_front(console, results)
     _show_confirmation(console, confirmation)
     _show_failures(console, results)
     _point_to_first_trial(console, results, place)
@@ -165,6 +176,14 @@ def _report(console: Console, launch: Launch, home: Path | None, *, is_published
     if launch.status == "interrupted":
         return 128 + launch.signal
     return 1 if launch.status != "out of time" and results.best is None else 0
+
+
+def _show_front(console: Console, results: StudyResults) -> None:
+    from studies.commands.front_view import front_view
+
+    if (front := front_view(results)) is not None:
+        console.print(front)
+        console.print()
 
 
 def _show_confirmation(console: Console, confirmation: Confirmation | None) -> None:
@@ -267,6 +286,7 @@ def show(
         console.print(study_view(results, top, console.width))
         console.print()
         confirmation = read_confirmation(results)
+        _show_front(console, results)
         _show_confirmation(console, confirmation)
         _show_failures(console, results)
         _show_advice(console, results, confirmation)
@@ -297,6 +317,10 @@ def export(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Default: experiments/best/NAME[-TRIAL].toml."),
     ] = None,
+    pick: Annotated[
+        PickName | None,
+        typer.Option(metavar="knee|cheapest|best", help="A trial of the Pareto front, in a study with two objectives."),
+    ] = None,
     ensemble: Annotated[
         bool,
         typer.Option("--ensemble", help="Write the confirmed networks as one model, which averages their predictions."),
@@ -306,11 +330,16 @@ def export(
 ) -> None:
     """Write a trial's configuration to a file."""
     from studies.evidence.ensemble import export_ensemble
+    from studies.evidence.pareto import pick as pick_of_front
     from studies.evidence.winner import export_trial
     from studies.hints import command_line, short_path
     from studies.records.results import load_study
 
     results, console = load_study(name, home), open_console()
+    if pick is not None:
+        if trial is not None:
+            raise typer.BadParameter("give a trial or --pick, not both.", param_hint="TRIAL")
+        trial = pick_of_front(results, pick.value)
     if ensemble:
         model = export_ensemble(
             results,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studies.evidence.pareto import PICKS, pick
 from studies.evidence.statistics import overlap_of
 from studies.evidence.verdict import Candidate, Role, Verdict, judge, missing
 from studies.records.results import StudyResults, rank
@@ -138,14 +139,15 @@ def confirm_winner(
 def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candidate]:
     """Yield base, the best other configurations, and the best one that was pruned; none of them twice.
 
-    A configuration that was trained several times, with different seeds, is ranked by the mean of its values. Its
+    With a second objective, the best ones are the picks of the Pareto front: best, knee and cheapest. Otherwise, a
+    configuration that was trained several times, with different seeds, is ranked by the mean of its values. Its
     candidate is the best of these trials.
     """
     pruned = [trial for trial in results.trials if trial.was_cut_short]
     pruned.sort(key=lambda trial: rank(results.metric, trial.number, trial.value or 0.0))
     groups: list[tuple[Role, Sequence[TrialRecord], int]] = [
         ("base", results.trials[:1], 1),
-        ("best", _ranked_by_mean(results.metric, results.ranked()), config.top),
+        ("best", _leaders(results), config.top),
         ("pruned", pruned, 1),
     ]
     found = set()
@@ -157,6 +159,13 @@ def _candidates(results: StudyResults, config: ConfirmConfig) -> Iterator[Candid
                 found.add(key)
                 n_found += 1
                 yield Candidate(trial.number, role, trial.value, trial.place.epoch_cost * int(trial.config["epochs"]))
+
+
+def _leaders(results: StudyResults) -> list[TrialRecord]:
+    """Return the trials of which the first ones are confirmed."""
+    if results.second_objective is None or results.best is None:
+        return _ranked_by_mean(results.metric, results.ranked())
+    return [results.trial(pick(results, which)) for which in PICKS]
 
 
 def _ranked_by_mean(metric: str, trials: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -19,6 +19,7 @@ from mlp.errors import ConfigError
 from mlp.metrics import Direction
 from mlp.scores import direction
 from studies.records.home import Home, StudyFolder
+from studies.records.second_objective import SecondObjective
 from studies.records.study_record import StudyRecord
 from studies.records.trial_log import read_log
 from studies.records.trial_record import State, TrialRecord
@@ -34,6 +35,21 @@ N_SHOWN = 5  # trials in the table that notebooks show
 def rank(metric: str, number: int, value: float) -> tuple[float, int]:
     """Return the sort key of a complete trial: the better value comes first, then the lower number."""
     return (-value if direction(metric) == "maximize" else value), number
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A trial of a Pareto front.
+
+    Attributes:
+        trial: its number.
+        value: the metric of the study.
+        size: the second objective.
+    """
+
+    trial: int
+    value: float
+    size: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +82,11 @@ class StudyResults:
     def direction(self) -> Direction:
         """Whether the metric is maximised or minimised."""
         return self.record.direction
+
+    @property
+    def second_objective(self) -> SecondObjective | None:
+        """The second objective of the study; None if it has one objective."""
+        return self.record.second_objective
 
     @property
     def total(self) -> int | None:
@@ -139,6 +160,28 @@ class StudyResults:
     def top(self, n: int) -> list[TrialRecord]:
         """Return the best `n` complete trials, or all of them if there are fewer."""
         return self.ranked()[: max(0, n)]
+
+    def size(self, number: int) -> float | None:
+        """Return the second objective of a trial; None if the study has one objective."""
+        second = self.second_objective
+        return None if second is None else second.value(self.config(number))
+
+    def pareto_front(self) -> list[FrontPoint]:
+        """Return the complete trials than which none is both better and smaller, the smallest network first.
+
+        Of equal trials, the one with the lowest number is returned. The list is empty if the study has one objective.
+        """
+        sizes = {trial.number: self.size(trial.number) for trial in self.ranked()}
+        points = [
+            FrontPoint(trial.number, trial.value, size)
+            for trial in self.ranked()
+            if trial.value is not None and (size := sizes[trial.number]) is not None
+        ]
+        front: list[FrontPoint] = []
+        for point in sorted(points, key=lambda point: (point.size, rank(self.metric, point.trial, point.value))):
+            if not front or rank(self.metric, 0, point.value) < rank(self.metric, 0, front[-1].value):
+                front.append(point)
+        return front
 
     def best_so_far(self) -> list[tuple[int, TrialRecord]]:
         """Return the best complete trial among trials 0 to k, for each k that has one.

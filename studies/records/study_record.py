@@ -18,6 +18,7 @@ from mlp.records import AbstractRecord, decode, number
 from mlp.scores import direction
 from studies.records.limits import Limits
 from studies.records.prior_trial import PriorTrial
+from studies.records.second_objective import SecondObjective
 
 RECORD_VERSION = 3
 DIGESTS = "digests"  # the entry of the file with the digest of every other entry
@@ -151,6 +152,12 @@ class StudyRecord(AbstractRecord):
     def direction(self) -> Direction:
         """Whether the metric is maximised or minimised."""
         return direction(self.metric)
+
+    @property
+    def second_objective(self) -> SecondObjective | None:
+        """The second objective; None if the study has one objective."""
+        name, data = self.study.get("second_objective"), self.data
+        return None if name is None else SecondObjective(name, data.n_features, data.n_targets, data.task)
 
     @property
     def base_epochs(self) -> int:

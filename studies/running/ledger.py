@@ -99,7 +99,7 @@ class Ledger(AbstractLedger):
         for number, trial in self._recorded.items():
             self._starts |= {step: (start, number) for step, start in trial.starts.items()}
         self._recorded_steps = {step for trial in self._recorded.values() for step in trial.steps}
-        rows = first_rows(self._recorded, spec.space, self._metric)
+        rows = first_rows(self._recorded, spec)
         self.damage = table.reconcile(rows)
         self._n_rows = len(rows)
         self._paused: dict[int, LiveTrial] = {}
@@ -159,7 +159,7 @@ class Ledger(AbstractLedger):
             self._next_step(), number, params, config.to_mapping(), Place(now, trial.cost), asked.system_attrs
         )
         if number >= self._n_rows:
-            self._table.add(row_of(record, self.spec.space, self._metric))
+            self._table.add(row_of(record, self.spec))
             self._n_rows += 1
         if recorded is not None:
             self._restore(trial, recorded)
@@ -263,7 +263,7 @@ class Ledger(AbstractLedger):
         self._n_resumed += trial.ended_before
         self.decisions.end(trial.number, trial_state(ending.state), ending.value)
         if not trial.ended_before:
-            self._table.finish(row_of(record, self.spec.space, self._metric))
+            self._table.finish(row_of(record, self.spec))
         self.folder.checkpoint(trial.number).unlink(missing_ok=True)
 
     def save(self, trial: LiveTrial, progress: Progress) -> None:

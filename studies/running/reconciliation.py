@@ -30,7 +30,7 @@ def opened_table(
     """
     storage = open_storage(home.optuna_url, on_locked=on_locked)
     try:
-        yield StudyTable(storage, spec.study.name, spec.direction)
+        yield StudyTable(storage, spec.study.name, spec.directions)
     finally:
         storage.engine.dispose()
 
@@ -45,7 +45,7 @@ def existing_table(home: Home, spec: StudySpec) -> Iterator[StudyTable | None]:
     storage = open_storage(home.optuna_url)
     try:
         name = spec.study.name
-        yield StudyTable(storage, name, spec.direction) if has_study(storage, name) else None
+        yield StudyTable(storage, name, spec.directions) if has_study(storage, name) else None
     finally:
         storage.engine.dispose()
 
@@ -70,7 +70,7 @@ def reconcile_rows(
         RecordError: if a log is damaged.
         DamagedError: if the database is damaged.
     """
-    expected = first_rows(read_trials(folder, identity), spec.space, spec.study.metric)
+    expected = first_rows(read_trials(folder, identity), spec)
     with opened_table(home, spec, on_locked) as table:
         return table.reconcile(expected)
 

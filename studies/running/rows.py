@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mlp.config import TrainConfig
 from studies.records.home import StudyFolder
 from studies.records.trial_log import read_log
 from studies.records.trial_record import TrialRecord
@@ -13,7 +14,7 @@ from studies.records.trial_record import TrialRecord
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
-    from studies.search.space import Space
+    from studies.search.spec import StudySpec
 
 ASKED = ("number", "params", "distributions", "system_attrs")  # what a row has from the beginning
 PLACE = ("virtual_start", "epoch_cost", "step")  # its attributes from the beginning
@@ -27,13 +28,12 @@ def trial_state(state: str) -> TrialState:
     return states.get(state, TrialState.RUNNING)
 
 
-def row_of(trial: TrialRecord, space: Space, metric: str) -> FrozenTrial:
+def row_of(trial: TrialRecord, spec: StudySpec) -> FrozenTrial:
     """Return the row of a trial; a running one has no intermediate values yet.
 
     Args:
         trial: the trial, as its log describes it.
-        space: the search space of the study.
-        metric: the key of the metric that decides.
+        spec: the study.
     """
     from optuna.trial import FrozenTrial
 
@@ -56,15 +56,24 @@ def row_of(trial: TrialRecord, space: Space, metric: str) -> FrozenTrial:
         number=trial.number,
         trial_id=trial.number,
         state=trial_state(trial.state),
-        value=trial.value,
+        value=None,
+        values=_values(trial, spec),
         datetime_start=datetime.fromtimestamp(trial.started),
         datetime_complete=None if trial.ended is None else datetime.fromtimestamp(trial.ended),
         params=dict(trial.params),
-        distributions=space.distributions(trial.params),
+        distributions=spec.space.distributions(trial.params),
         user_attrs=attributes,
         system_attrs=dict(trial.attributes),
-        intermediate_values=dict(enumerate(trial.history.get(metric, []), start=1)) if ending else {},
+        intermediate_values=dict(enumerate(trial.history.get(spec.study.metric, []), start=1)) if ending else {},
     )
+
+
+def _values(trial: TrialRecord, spec: StudySpec) -> list[float] | None:
+    """Return the value of each objective; None if the trial has no value."""
+    if trial.value is None:
+        return None
+    second = [] if spec.second is None else [spec.second.value(TrainConfig.from_mapping(trial.config))]
+    return [trial.value, *second]
 
 
 def read_trials(folder: StudyFolder, identity: str) -> dict[int, TrialRecord]:
@@ -77,14 +86,14 @@ def read_trials(folder: StudyFolder, identity: str) -> dict[int, TrialRecord]:
     return {trial.number: trial for trial in found if trial is not None}
 
 
-def first_rows(trials: dict[int, TrialRecord], space: Space, metric: str) -> list[FrozenTrial]:
+def first_rows(trials: dict[int, TrialRecord], spec: StudySpec) -> list[FrozenTrial]:
     """Return the rows of trial 0, 1 and so on, up to the first trial that has no log.
 
     Optuna numbers rows in the order in which they are written, so that a row cannot come before an earlier one.
     """
     rows: list[FrozenTrial] = []
     while len(rows) in trials:
-        rows.append(row_of(trials[len(rows)], space, metric))
+        rows.append(row_of(trials[len(rows)], spec))
     return rows
 
 

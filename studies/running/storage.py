@@ -109,13 +109,13 @@ class StudyTable:
     Args:
         storage: the database.
         name: the study's name.
-        direction: `minimize` or `maximize`.
+        directions: `minimize` or `maximize`, for each objective.
     """
 
-    def __init__(self, storage: RDBStorage, name: str, direction: str) -> None:
+    def __init__(self, storage: RDBStorage, name: str, directions: Sequence[str]) -> None:
         self._storage = storage
         self._name = name
-        self._direction = direction
+        self._directions = list(directions)
         self._study = self._open()
 
     def _open(self) -> Any:
@@ -125,7 +125,7 @@ class StudyTable:
             self._remove_orphans()
         try:
             return optuna.create_study(
-                storage=self._storage, study_name=self._name, direction=self._direction, load_if_exists=True
+                storage=self._storage, study_name=self._name, directions=self._directions, load_if_exists=True
             )
         except UNREADABLE as error:
             raise DamagedError(f"the entry of the study cannot be read: {error}") from error
@@ -151,7 +151,7 @@ class StudyTable:
         """
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, row.number)
         self._write(trial_id, row)
-        self._storage.set_trial_state_values(trial_id, row.state, None if row.value is None else [row.value])
+        self._storage.set_trial_state_values(trial_id, row.state, row.values)
 
     def _write(self, trial_id: int, row: FrozenTrial) -> None:
         """Write the intermediate values and attributes of a running trial in one transaction.
@@ -181,7 +181,7 @@ class StudyTable:
         """Return how the rows differ from those that follow from the logs, one line each; change nothing."""
         try:
             found = self.rows()
-            is_other = self._study.direction.name.lower() != self._direction
+            is_other = [direction.name.lower() for direction in self._study.directions] != self._directions
         except UNREADABLE as error:
             return [f"Optuna's rows cannot be read: {error}"]
         lines = ["Optuna's database has the other direction"] if is_other else []

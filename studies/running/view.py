@@ -153,9 +153,16 @@ class StudyView:
             state: COMPLETE, PRUNED or FAIL.
             value: the value of a complete trial; that of a pruned one is its last intermediate value.
         """
-        snapshot = self._snapshot()
+        snapshot, second = self._snapshot(), self._spec.second
         study = self._study(snapshot, self._sampler(number))
-        study.tell(number, value if state == TrialState.COMPLETE else None, state)
+        values = None if state != TrialState.COMPLETE or value is None else [value]
+        if second is not None:
+            # With two objectives Optuna has no pruned trials: one that diverged counts as failed.
+            state = TrialState.FAIL if state == TrialState.PRUNED else state
+            params = snapshot.trials[number].params
+            config = self._spec.base if number == 0 else self._spec.space.configure(params)
+            values = None if values is None else [*values, second.value(config)]
+        study.tell(number, values, state)
         self._trials[number] = snapshot.trials[number]
         self._attributes = snapshot.attributes
 
@@ -170,8 +177,8 @@ class StudyView:
         return study.sampler.build(self._spec.space, study.seed, key, study.parallelism)
 
     def _snapshot(self, *new: FrozenTrial) -> _Snapshot:
-        direction = StudyDirection.MAXIMIZE if self._spec.direction == "maximize" else StudyDirection.MINIMIZE
-        return _Snapshot(self._spec.study.name, direction, [*self._trials, *new], self._attributes)
+        directions = [StudyDirection[direction.upper()] for direction in self._spec.directions]
+        return _Snapshot(self._spec.study.name, directions, [*self._trials, *new], self._attributes)
 
     def _study(self, snapshot: _Snapshot, sampler: BaseSampler | None = None) -> optuna.Study:
         return _ViewedStudy(snapshot.name, snapshot, sampler, self._pruner)
@@ -190,10 +197,10 @@ class _Snapshot(BaseStorage):  # type: ignore[misc] # Optuna's types are not fol
     """
 
     def __init__(
-        self, name: str, direction: StudyDirection, trials: list[FrozenTrial], attributes: Mapping[str, Any]
+        self, name: str, directions: list[StudyDirection], trials: list[FrozenTrial], attributes: Mapping[str, Any]
     ) -> None:
         self.name = name
-        self.direction = direction
+        self.directions = directions
         self.trials = trials
         self.prior: list[FrozenTrial] = []  # trials of other studies; only a sampler that chooses a trial sees them
         self.attributes = dict(attributes)
@@ -205,7 +212,7 @@ class _Snapshot(BaseStorage):  # type: ignore[misc] # Optuna's types are not fol
         return self.name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return [self.direction]
+        return self.directions
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return {}

@@ -25,17 +25,27 @@ from studies.records.files import MAX_DEPTH, parse_toml_value, read_toml
 from studies.records.home import check_study_name
 from studies.records.limits import Limits
 from studies.records.prior_trial import PriorTrial
+from studies.records.second_objective import SecondName, SecondObjective
 from studies.search.confirm_config import ConfirmConfig
 from studies.search.constraints import Constraints, read_bytes
 from studies.search.domains import Params
 from studies.search.enqueued import params_of_values
-from studies.search.pruners import AbstractPruner, Asha
-from studies.search.samplers import AbstractSampler, Tpe
+from studies.search.pruners import AbstractPruner, Asha, NoPruner
+from studies.search.samplers import AbstractSampler, Tpe, samplers
 from studies.search.space import Space
 
 AUTO = "auto"
 SECTIONS = ("study", "base", "space", "confirm")
-FINGERPRINTED = ("metric", "seed", "parallelism", "max_parameters", "max_memory", "sampler", "pruner")  # of [study]
+FINGERPRINTED = (
+    "metric",
+    "second_objective",
+    "seed",
+    "parallelism",
+    "max_parameters",
+    "max_memory",
+    "sampler",
+    "pruner",
+)  # of [study]
 USUAL_BUDGET = 20.0  # trainings
 MAX_OVERRIDE = 10_000  # characters of one `--set`
 
@@ -48,6 +58,8 @@ class StudyConfig(AbstractRecord):
         name: the name of the study and of its MLflow experiment.
         metric: the metric that the search optimises, such as `validation/accuracy`; `auto` is the accuracy or, for
             values, R² of the validation part. The metric itself determines whether it is maximised or minimised.
+        second_objective: the size of the network that is minimised besides the metric: `parameters`, `multiply_adds`
+            (of one prediction) or `latency` (predicted microseconds of one prediction). The result is a Pareto front.
         budget: the maximum number of epochs of all trials together, in units of `base.epochs`; 20 if neither
             `budget` nor `trials` is given. It and the limits below are totals over all launches.
         trials: the maximum number of trials.
@@ -69,6 +81,7 @@ class StudyConfig(AbstractRecord):
 
     name: str
     metric: str = "auto"
+    second_objective: SecondName | None = None
     budget: float | None = number(None, at_least=1, at_most=1_000_000)
     trials: int | None = number(None, at_least=1, at_most=1_000_000)
     target: float | None = None
@@ -98,6 +111,26 @@ class StudyConfig(AbstractRecord):
                 object.__setattr__(self, "max_memory", read_bytes(self.max_memory))
         if self.metric != AUTO:
             check_metric(self.metric)
+        if self.second_objective is not None:
+            self._check_second()
+
+    def _check_second(self) -> None:
+        """Refuse settings that do not go together with a second objective.
+
+        Raises:
+            ConfigError: if a pruner or a warm start is set, or the sampler supports one objective only.
+        """
+        if not isinstance(self.pruner, NoPruner):
+            problem = 'must be "none" with second_objective, because a pruner compares trials by the metric only'
+            raise ConfigError(
+                f"{problem}, and would end small networks that belong to the Pareto front.", path="pruner"
+            )
+        if not self.sampler.supports_two_objectives:
+            names = ", ".join(name for name in samplers if samplers.lookup(name).supports_two_objectives)
+            problem = f'"{self.sampler.name}" supports one objective only. With second_objective, choose one of {names}'
+            raise ConfigError(f"{problem}.", path="sampler")
+        if self.warm_start:
+            raise ConfigError("cannot be combined with second_objective.", path="warm_start")
 
 
 @dataclass(frozen=True)
@@ -112,6 +145,7 @@ class StudySpec:
         enqueued: the parameters of the configurations in `study.enqueue`.
         added: the parameters of the configurations that launches enqueued with `--enqueue`.
         prior: the trials of the studies in `study.warm_start`, once they have been collected.
+        second: the second objective, once the shape of the data is known.
     """
 
     study: StudyConfig
@@ -121,11 +155,17 @@ class StudySpec:
     enqueued: tuple[Params, ...] = ()
     added: tuple[Params, ...] = ()
     prior: tuple[PriorTrial, ...] = ()
+    second: SecondObjective | None = None
 
     @property
     def direction(self) -> Direction:
         """`minimize` or `maximize`, as the metric determines."""
         return direction(self.study.metric)
+
+    @property
+    def directions(self) -> list[Direction]:
+        """The direction of each objective; a second one is minimised."""
+        return [self.direction] if self.study.second_objective is None else [self.direction, "minimize"]
 
     @property
     def limits(self) -> Limits:
@@ -142,6 +182,17 @@ class StudySpec:
         if self.study.metric != AUTO:
             return self
         return replace(self, study=replace(self.study, metric=f"validation/{standard(task)[-1].name}"))
+
+    def with_second_on(self, n_features: int, n_targets: int, task: Task) -> StudySpec:
+        """Return the study with its second objective, given the shape of the data; the same study without one.
+
+        Args:
+            n_features: inputs of the network.
+            n_targets: classes, labels or values to predict.
+            task: what is predicted.
+        """
+        name = self.study.second_objective
+        return self if name is None else replace(self, second=SecondObjective(name, n_features, n_targets, task))
 
     def with_constraints_on(self, data: DataSize) -> StudySpec:
         """Return the study whose space has only configurations that meet its constraints, given the size of its data.

@@ -233,7 +233,7 @@ class Mirror:
         if run.n_steps is None:
             # The metrics of an epoch are written in order of their keys, so the last key is there if all are there.
             run.n_steps = max(store.history(run.id, max(trial.averages)), default=0) if trial.history else 0
-        points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial)
+        points = projection.epoch_points(trial, after=run.n_steps) + projection.ending_points(trial, child.sizes())
         parameters = {} if run.described else child.parameters()
         self._log(store, key, points, parameters, projection.ending_tags(trial))
         run.n_steps = trial.n_epochs

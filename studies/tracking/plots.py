@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from mlp.records import label
 from studies.records.results import StudyResults
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 def draw_plots(results: StudyResults) -> dict[str, bytes]:
     """Return the plots as PNG files by name: `history.png` and, with enough complete trials, `importance.png`."""
     plots = {"history.png": _png(history_figure(results))}
+    if results.second_objective is not None:
+        plots["pareto.png"] = _png(pareto_figure(results))
     try:
         figure = importance_figure(results)
     except (ValueError, ImportError) as error:  # for example, a value that Optuna finds outside its range
@@ -76,6 +78,41 @@ def history_figure(results: StudyResults) -> Figure:
         tight = {"borderpad": 0.0, "columnspacing": 1.2, "handlelength": 1.3, "handletextpad": 0.5}
         legend = axes.legend(loc="lower left", ncols=5, frameon=False, labelcolor=INK, fontsize=9.5, **tight)
         legend.set_bbox_to_anchor((0.0, 1.02), transform=axes.transAxes)
+    return figure
+
+
+def pareto_figure(results: StudyResults) -> Figure:
+    """Return a plot of the metric of each complete trial against its second objective, with the Pareto front."""
+    second = results.second_objective
+    assert second is not None
+    figure, axes = _figure(f"{results.name}: {results.metric} against {second.name}", HEIGHT)
+    ranked = results.ranked()
+    front = results.pareto_front()
+    if ranked:
+        all_sizes, all_values = (
+            [results.size(trial.number) or 0.0 for trial in ranked],
+            [trial.value or 0.0 for trial in ranked],
+        )
+        axes.scatter(all_sizes, all_values, s=26, color=COMPLETE, linewidths=0, zorder=3, label="complete trials")
+        sizes, values = [point.size for point in front], [point.value for point in front]
+        axes.step(sizes, values, where="post", color=BEST, linewidth=1.4, zorder=4, label="Pareto front")
+        axes.scatter(sizes, values, s=34, color=BEST, linewidths=0, zorder=5)
+        for point in front:
+            axes.annotate(
+                str(point.trial),
+                (point.size, point.value),
+                (4, -11),
+                textcoords="offset points",
+                color=MUTED,
+                fontsize=9,
+            )
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda size, _: second.text(size))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(f"{second.name}; labels are the numbers of trials", color=MUTED)
+    axes.grid(color=FAINT, linewidth=0.8)
     return figure
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from mlp.config import TrainConfig
 from mlp.paths import flatten
 from mlp.records import label
 from studies.records.confirmation_record import ConfirmationRecord
@@ -130,12 +131,17 @@ def note(results: StudyResults, confirmed: ConfirmationRecord | None) -> str:
         results: the study.
         confirmed: the confirmation of its winner, if it is complete.
     """
-    best, counts = results.best, results.counts()
+    best, counts, second = results.best, results.counts(), results.second_objective
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state not in OPEN)
     lines = [introduction(results.record), "", f"{results.spent}: {states}."]
     if best is not None:
         lines += ["", f"Best: trial {best.number} with **{best.value:.6g}**.", "", "| parameter | value |", "|---|---|"]
         lines += [f"| `{path}` | {value} |" for path, value in as_texts(best.params).items()]
+    if second is not None:
+        lines += ["", f"**Pareto front.** Smaller `{second.name}` against better `{results.metric}`.", ""]
+        lines += [f"| trial | {second.name} | {results.metric} |", "|---|---|---|"]
+        front = results.pareto_front()
+        lines += [f"| {point.trial} | {second.text(point.size)} | {point.value:.6g} |" for point in front]
     if confirmed is not None:
         lines += ["", "**Confirmation.** " + " ".join(confirmed.sentences)]
         lines += ["", "| candidate | | in the search | confirmed mean | trainings |", "|---|---|---|---|---|"]
@@ -245,6 +251,11 @@ class ChildRun:
             place = {"confirm": "true", "candidate": str(self.confirms[0]), "pair": str(self.confirms[1])}
         return {**place, "config": as_text(json.dumps(config)), **seed, **_origin_tags(self.record)}
 
+    def sizes(self) -> dict[str, float]:
+        """Return the second objective of the study by name; empty if it has one objective."""
+        second = self.record.second_objective
+        return {} if second is None else {second.name: second.value(TrainConfig.from_mapping(self.training.config))}
+
     def parameters(self) -> dict[str, str]:
         """Return the searched parameters by dotted path.
 
@@ -292,11 +303,18 @@ def epoch_points(trial: TrialRecord, after: int) -> list[Point]:
     ]
 
 
-def ending_points(trial: TrialRecord) -> list[Point]:
-    """Return the metrics that summarise a trial that has ended."""
+def ending_points(trial: TrialRecord, sizes: Mapping[str, float]) -> list[Point]:
+    """Return the metrics that summarise a trial that has ended.
+
+    Args:
+        trial: the trial.
+        sizes: its second objective by name; empty if the study has one objective.
+    """
     if trial.ending is None:
         return []
-    values = trial.summary() | {"seconds": trial.ending.seconds, "kept_epoch": float(trial.ending.kept_epoch)}
+    values = (
+        trial.summary() | dict(sizes) | {"seconds": trial.ending.seconds, "kept_epoch": float(trial.ending.kept_epoch)}
+    )
     if trial.ending.value is not None:
         values["value"] = trial.ending.value
     return [Point(key, value, trial.n_epochs, milliseconds(trial.last_event)) for key, value in values.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mlp.errors import ConfigError
 from mlp.records import number
@@ -66,6 +66,7 @@ class CmaEs(AbstractSampler):
             prunes most of its trials learns little.
     """
 
+    supports_two_objectives: ClassVar[bool] = False
     startup_trials: int = number(1, at_least=1)
     population: int | None = number(None, at_least=4)  # with fewer, cmaes divides by zero
     learn_from_pruned: bool = True
@@ -97,6 +98,7 @@ class Gp(AbstractSampler):
         startup_trials: complete trials before the process is used; they are drawn at random.
     """
 
+    supports_two_objectives: ClassVar[bool] = False
     startup_trials: int = number(10, at_least=1)
 
     def check(self, space: Space) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 class AbstractSampler(AbstractPart):
-    """Chooses the next configuration, given the trials so far."""
+    """Chooses the next configuration, given the trials so far.
+
+    Attributes:
+        supports_two_objectives: whether it can search for a Pareto front.
+    """
+
+    supports_two_objectives: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, space: Space, study_seed: int, trial: int, parallelism: int) -> BaseSampler:

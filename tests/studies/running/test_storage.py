@@ -47,7 +47,7 @@ def storage(url: str) -> Iterator[optuna.storages.RDBStorage]:
 
 @pytest.fixture
 def table(storage: optuna.storages.RDBStorage) -> StudyTable:
-    return StudyTable(storage, "digits", "maximize")
+    return StudyTable(storage, "digits", ["maximize"])
 
 
 def row(
@@ -191,7 +191,7 @@ def test_a_row_whose_last_write_was_interrupted_is_running_and_can_be_completed(
 
 def test_a_missing_database_is_created(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'new.db'}")
-    assert StudyTable(storage, "digits", "maximize").rows() == []
+    assert StudyTable(storage, "digits", ["maximize"]).rows() == []
     storage.engine.dispose()
 
 
@@ -199,14 +199,14 @@ def test_rows_can_be_read_by_the_next_launch_and_by_optuna(table: StudyTable, ur
     add(table)
     finish(table)
     again = open_storage(url)
-    assert StudyTable(again, "digits", "maximize").rows()[0].value == 0.75
+    assert StudyTable(again, "digits", ["maximize"]).rows()[0].value == 0.75
     study = optuna.load_study(study_name="digits", storage=again)
     assert (study.best_value, study.direction.name) == (0.75, "MAXIMIZE")
     again.engine.dispose()
 
 
 def test_studies_in_one_database_have_separate_rows(storage: optuna.storages.RDBStorage, table: StudyTable) -> None:
-    other = StudyTable(storage, "mnist", "minimize")
+    other = StudyTable(storage, "mnist", ["minimize"])
     add(other)
     assert len(table.rows()) == 0
     add(table)
@@ -216,7 +216,7 @@ def test_studies_in_one_database_have_separate_rows(storage: optuna.storages.RDB
 
 def test_the_rows_of_one_study_can_be_removed(storage: optuna.storages.RDBStorage, table: StudyTable, url: str) -> None:
     add(table)
-    other = StudyTable(storage, "mnist", "minimize")
+    other = StudyTable(storage, "mnist", ["minimize"])
     add(other)
     delete_rows(url, "digits")
     delete_rows(url, "digits")
@@ -302,7 +302,7 @@ def test_whoever_waits_for_a_locked_database_can_be_stopped(url: str, statement:
             raise InterruptedError
 
     patient = open_storage(url, on_locked=give_up)
-    own = StudyTable(patient, "digits", "maximize")
+    own = StudyTable(patient, "digits", ["maximize"])
     other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute(statement)
     with pytest.raises(InterruptedError):
