@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlp.arrays import Array
 from mlp.config import TrainConfig
 from mlp.data import Dataset
 from mlp.ensemble import Ensemble
@@ -49,6 +50,8 @@ class EnsembleResult:
     Attributes:
         members: the results of the single seeds.
         n_networks: the number of networks: one per seed, or one per seed and fold.
+        validation: the metrics of the ensemble on the validation part, with keys `validation/...`; None if the seeds
+            do not share one, because the examples that one network is evaluated on have then trained another.
         test: the metrics of the ensemble on the test part, with keys `test/...`; None if `test` was not set.
         seconds: the time spent training, in seconds.
         differences: weights that are not as recorded, which nothing explains; empty if all are reproduced.
@@ -59,6 +62,7 @@ class EnsembleResult:
 
     members: tuple[MemberScores, ...]
     n_networks: int
+    validation: Mapping[str, float] | None
     test: Mapping[str, float] | None
     seconds: float
     differences: tuple[str, ...]
@@ -127,12 +131,14 @@ def train_ensemble(
         known = {} if provenance is None or refit else provenance.confirmed
         networks: list[Model] = []
         members: list[MemberScores] = []
+        held_out: list[Array | None] = []
         seconds, differences, n_reproduced = 0.0, list[str](), 0
         for seed in seeds_of(config, provenance, n):
             own = None if refit_config is None else refit_config.with_seed(seed)
             training, spent = train_or_refit(config.with_seed(seed), provenance, dataset, None, own)
             seconds += spent
             networks += models_of(training, dataset)
+            held_out.append(_validation_rows(training))
             members.append(_scores(training, dataset, seed, test=test))
             if str(seed) in known:
                 now, then = training.weight_digest(), known[str(seed)]
@@ -142,15 +148,17 @@ def train_ensemble(
             if on_member is not None:
                 on_member(members[-1])
     ensemble = Ensemble.of(networks)
+    validation = _evaluate_validation(ensemble, dataset, held_out)
     scores = evaluate_test(ensemble, dataset) if test else None
     if save is not None:
-        metrics = mean_scores([member.scores for member in members]) | (scores or {})
+        metrics = mean_scores([member.scores for member in members]) | (validation or {}) | (scores or {})
         defined = {key: value for key, value in without_folds(metrics).items() if not math.isnan(value)}
         save_model(replace(ensemble, metrics=defined), save)
     warnings = _explanations(provenance) if differences else []
     return EnsembleResult(
         members=tuple(members),
         n_networks=len(networks),
+        validation=validation,
         test=scores,
         seconds=seconds,
         differences=() if warnings else tuple(differences),
@@ -175,11 +183,35 @@ def models_of(training: Training | CrossValidation, dataset: Dataset) -> list[Mo
 
 def evaluate_test(model: Ensemble, dataset: Dataset) -> dict[str, float]:
     """Return the metrics of an ensemble on the test part, with keys `test/...`."""
+    return _evaluate(model, dataset.test_inputs, dataset.test_targets, "test")
+
+
+def _evaluate_validation(
+    model: Ensemble, dataset: Dataset, held_out: Sequence[Array | None]
+) -> dict[str, float] | None:
+    """Return the metrics of an ensemble on the validation part; None unless all its networks share one."""
+    rows = held_out[0]
+    if rows is None or not all(other is not None and np.array_equal(rows, other) for other in held_out):
+        return None
+    weights = None if dataset.weights is None else dataset.weights[rows]
+    return _evaluate(model, dataset.inputs[rows], dataset.targets[rows], "validation", weights)
+
+
+def _validation_rows(training: Training | CrossValidation) -> Array | None:
+    """Return the rows of the validation part; None without one, and for a cross-validation, which has several."""
+    if isinstance(training, CrossValidation) or training.data.validation is None:
+        return None
+    return training.data.validation.rows
+
+
+def _evaluate(
+    model: Ensemble, cells: Array, targets: Array, part: str, weights: Array | None = None
+) -> dict[str, float]:
     manifest = model.manifest
-    outputs, targets = model.outputs_of_cells(dataset.test_inputs), dataset.test_targets
     with np.errstate(all="ignore"):
         metrics, scaling = manifest.config.metrics, manifest.target_scaling
-        return evaluate(outputs, targets, model.loss, "test", manifest.task, metrics, scaling=scaling)
+        outputs = model.outputs_of_cells(cells)
+        return evaluate(outputs, targets, model.loss, part, manifest.task, metrics, weights, scaling)
 
 
 def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

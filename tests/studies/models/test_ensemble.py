@@ -52,3 +52,25 @@ def test_a_cross_validation_adds_the_network_of_each_fold() -> None:
 def test_too_few_or_too_many_seeds_are_refused(n: int) -> None:
     with pytest.raises(ConfigError, match=f"an ensemble must have 2 to 100 seeds, got {n}"):
         train_ensemble(CONFIG, n)
+
+
+@pytest.mark.parametrize("has_own_file", [True, False])
+def test_the_ensemble_has_a_validation_score_if_its_seeds_share_the_validation_part(
+    has_own_file: bool, tmp_path: Path
+) -> None:
+    rows = [(i * 7 % 11, i * 5 % 13) for i in range(60)]
+    lines = [f"{a},{b},{'low' if a < b else 'high'}" for a, b in rows]
+    (tmp_path / "train.csv").write_text("\n".join(["a,b,y", *lines[:40]]))
+    (tmp_path / "held.csv").write_text("\n".join(["a,b,y", *lines[40:]]))
+    data = {"file": "train.csv", "target": "y", "test": 0} | ({"validation": "held.csv"} if has_own_file else {})
+    config = TrainConfig.from_mapping({**CONFIG.to_mapping(), "data": data})
+    result = train_ensemble(config, 3, beside=tmp_path, save=tmp_path / "model")
+    if not has_own_file:
+        assert result.validation is None
+        return
+    model = load_model(tmp_path / "model")
+    predicted = [model.classes[index] for index in model.predict(rows[40:])]
+    expected = np.mean([name == line.split(",")[2] for name, line in zip(predicted, lines[40:], strict=True)])
+    assert result.validation is not None
+    assert result.validation["validation/accuracy"] == expected
+    assert model.metrics["validation/accuracy"] == expected
