@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from studies.data.prepare import open_dataset as open_dataset
     from studies.evidence.advice import advice as advice
     from studies.evidence.audit import audit as audit
+    from studies.evidence.compare import compare_trials as compare_trials
     from studies.evidence.confirmation import read_confirmation as read_confirmation
     from studies.evidence.ensemble import export_ensemble as export_ensemble
     from studies.evidence.reproduce import reproduce as reproduce
@@ -28,6 +29,7 @@ _PLACES = {
     "Objective": "studies.objective",
     "advice": "studies.evidence.advice",
     "audit": "studies.evidence.audit",
+    "compare_trials": "studies.evidence.compare",
     "export_ensemble": "studies.evidence.ensemble",
     "export_trial": "studies.evidence.winner",
     "load_study": "studies.records.results",

@@ -90,7 +90,17 @@ def test_what_a_type_checker_sees_of_mlp_is_what_is_there() -> None:
 
 def test_studies_exports_the_names_that_it_lists() -> None:
     assert studies.__all__ == [
-        *("Objective", "advice", "audit", "export_ensemble", "export_trial", "load_study", "make_spec", "open_dataset"),
+        *(
+            "Objective",
+            "advice",
+            "audit",
+            "compare_trials",
+            "export_ensemble",
+            "export_trial",
+            "load_study",
+            "make_spec",
+            "open_dataset",
+        ),
         *("read_confirmation", "read_spec", "reproduce", "retrain", "run_study", "train_ensemble"),
     ]
     assert {name: getattr(studies, name).__name__ for name in studies.__all__} == {n: n for n in studies.__all__}

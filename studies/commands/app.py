@@ -15,7 +15,7 @@ import typer
 
 from mlp.errors import ConfigError, one_line
 from studies.commands.data_commands import data
-from studies.commands.evidence_commands import audit, reproduce
+from studies.commands.evidence_commands import audit, compare, reproduce
 from studies.commands.model_commands import evaluate, predict, train
 from studies.commands.options import PlainCommand, accept_places
 from studies.commands.space_command import space
@@ -57,6 +57,7 @@ for command in (
     export,
     reproduce,
     audit,
+    compare,
     train,
     predict,
     evaluate,

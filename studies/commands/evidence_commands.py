@@ -1,7 +1,8 @@
-"""The commands that check a study: `reproduce` and `audit`."""
+"""The commands that check and compare results: `reproduce`, `audit` and `compare`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,3 +74,28 @@ def audit(
     if not found.is_complete:
         print_line(console, "The audit was interrupted. Run it again to complete it.", style="yellow")
         raise typer.Exit(130)
+
+
+def compare(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="STUDY, STUDY/TRIAL or an export; two or more.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Draw the learning curves into a .png file.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Compare trials: settings, learning curves, differences."""
+    from mlp.errors import ConfigError
+    from studies.commands.compare_view import compare_view
+    from studies.evidence.compare import compare_trials
+
+    if output is not None and output.suffix.casefold() != ".png":
+        raise ConfigError(f"{output}: the name of the figure must end in .png.")
+    console, found = open_console(), compare_trials(names, home)
+    console.print(compare_view(found))
+    if output is not None:
+        from studies.tracking.plots import write_curves
+
+        write_curves({item.name: item.curve for item in found.items}, found.metric, output)
+        print_line(console, f"The learning curves are in {output}.")

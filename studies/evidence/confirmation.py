@@ -107,7 +107,7 @@ def read_confirmation(results: StudyResults) -> Confirmation | None:
                 candidate.values[pair] = trial.value if trial.state == "complete" else None
     sign = 1.0 if results.direction == "maximize" else -1.0
     todo = missing(candidates, config, sign=sign)
-    verdict = None if todo else judge(candidates, config, sign=sign, overlap=_overlap(results))
+    verdict = None if todo else judge(candidates, config, sign=sign, overlap=overlap_in(results))
     return Confirmation(tuple(candidates), tuple(todo), verdict)
 
 
@@ -185,7 +185,8 @@ def _ranked_by_mean(metric: str, trials: Sequence[TrialRecord]) -> list[TrialRec
     return [group[0] for group in sorted(groups.values(), key=place)]
 
 
-def _overlap(results: StudyResults) -> float:
+def overlap_in(results: StudyResults) -> float:
+    """Return the share of overlap of the splits of a study, as `studies.evidence.statistics.compare` takes it."""
     data, config = results.record.data, results.config(0).data
     is_drawn = not isinstance(config.validation, str) and not config.order
     return overlap_of(data.n_train, data.n_validation, len(config.by_fold()), is_drawn=is_drawn)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from mlp.errors import ConfigError
 from mlp.records import label
 from studies.records.results import StudyResults
 from studies.records.trial_record import TrialRecord
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, DPI = 9.0, 4.8, 200  # inches; at half size, 900 pixels wide, the text has the size of the page around it
 INK, MUTED, FAINT = "#1f2933", "#6b7785", "#dde3e9"
 COMPLETE, BEST, PRUNED, DIVERGED, FAILED = "#3b7dbf", "#0b3d66", "#9aa5b1", "#e08b2c", "#c8372d"
+CURVES = (BEST, DIVERGED, COMPLETE, FAILED, PRUNED, "#1b7f3b")
 LEAST_TRIALS = 8  # with fewer complete trials, importances are mostly noise
 
 logger = logging.getLogger(__name__)
@@ -114,6 +118,37 @@ def pareto_figure(results: StudyResults) -> Figure:
     axes.set_xlabel(f"{second.name}; labels are the numbers of trials", color=MUTED)
     axes.grid(color=FAINT, linewidth=0.8)
     return figure
+
+
+def curves_figure(curves: Mapping[str, Sequence[float]], metric: str) -> Figure:
+    """Return a plot of the learning curves of several trials.
+
+    Args:
+        curves: the metric of each trial by epoch, by the name of the trial.
+        metric: the key of the metric.
+    """
+    figure, axes = _figure(f"{metric} by epoch", HEIGHT)
+    for colour, (name, values) in zip(itertools.cycle(CURVES), curves.items(), strict=False):
+        marker = "o" if len(values) == 1 else None  # a line of one point is invisible
+        axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, marker=marker, label=name)
+    axes.set_xlabel("epoch", color=MUTED)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9.5)
+    return figure
+
+
+def write_curves(curves: Mapping[str, Sequence[float]], metric: str, file: Path) -> None:
+    """Write `curves_figure` as a PNG file.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_png(curves_figure(curves, metric)))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}. Choose another file.") from None
 
 
 def importance_figure(results: StudyResults) -> Figure | None:

@@ -254,3 +254,13 @@ def test_a_study_finishes_without_its_mlflow_server_and_is_published_later(publi
     states = [trial.state for trial in load_study("digits", published.home.root).trials]
     told = Counter("KILLED" if state == "pruned" else "FINISHED" for state in ["the study's", *states])
     assert Counter(run_statuses(published.home).values()) == told
+
+
+def test_trials_are_compared_and_drawn(finished: Shell) -> None:
+    answer = finished.studies("compare", "digits/0", "digits/1", "digits", "-o", "figures/curves.png")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "validation/accuracy after epoch" in answer.stdout
+    assert (finished.folder / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    refused = finished.studies("compare", "digits/0", "digits/1", "-o", "curves.txt")
+    assert refused.returncode == 2
+    assert "the name of the figure must end in .png" in refused.stderr
