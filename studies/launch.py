@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from mlp.errors import ConfigError, listed
 from studies.errors import WaitInterruptedError
@@ -26,6 +26,7 @@ from studies.running.engines import AbstractEngine, EngineName, n_cores, open_en
 from studies.running.fixed_trainings import FixedTrainings
 from studies.running.ledger import Ledger
 from studies.running.live_trial import Snapshot
+from studies.running.progress import progress as show_progress
 from studies.running.reconciliation import notice_of_damage, opened_table, reconcile_rows
 from studies.running.stopping import StopRequest, wait_for_database
 from studies.running.trial_limits import machine_memory, worker_memory
@@ -36,6 +37,7 @@ from studies.tracking.publisher import Publisher
 
 PUBLISH_SECONDS = 120.0  # how long a complete study waits for the publisher
 PUBLISH_SECONDS_INTERRUPTED = 5.0  # how long an interrupted one waits; the next launch publishes the rest
+T = TypeVar("T")
 Status = Literal["complete", "already complete", "out of time", "interrupted"]
 
 
@@ -84,6 +86,7 @@ def run_study(
     engine: EngineName | AbstractEngine = "processes",
     publish: bool = True,
     confirm: bool = True,
+    progress: bool = False,
     on_change: Callable[[Snapshot], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> Launch:
@@ -104,6 +107,8 @@ def run_study(
         engine: what computes the trainings: `processes`, `in-process`, or an engine that you have opened.
         publish: whether to publish the study to MLflow while it runs.
         confirm: whether to confirm the winner after the search, if the study file says so.
+        progress: whether to show the progress and the messages, in a terminal, a notebook or a log. Without it nothing
+            is shown.
         on_change: called with a snapshot of the progress after every event.
         on_notice: called with messages that the user should read.
 
@@ -122,8 +127,16 @@ def run_study(
     runs = Home.find(None if home is None else Path(home))
     runs.create()
     folder = runs.study(plan.spec.study.name)
-    notify, pending = on_notice or _ignore, ""
+    pending = ""
     with ExitStack() as stack:
+        watchers, listeners = [on_change] if on_change else [], [on_notice] if on_notice else []
+        if progress:
+            from rich.console import Console
+
+            shown = stack.enter_context(show_progress(Console()))
+            watchers.append(shown.update)
+            listeners.append(shown.notice)
+        watch, notify = _all_of(watchers), _all_of(listeners)
         repair = command_line("check", folder.name, "--repair", home=runs)
         stack.enter_context(failures_explained(runs.root / "optuna.db", repair))
         stack.enter_context(folder.lock())
@@ -132,7 +145,7 @@ def run_study(
             notify(moved)
         on_locked = wait_for_database(runs.root / "optuna.db", stop, notify)
         plan = with_prior(plan, runs, folder.read_record() if folder.record.exists() else None)
-        owned = _OwnedStudy(plan, runs, folder, stop, notify, on_change or _ignore, on_locked)
+        owned = _OwnedStudy(plan, runs, folder, stop, notify, watch, on_locked)
         record, spent = owned.record_to_run(confirm=confirm)
         if record is None:
             return owned.complete_already(started, publish=publish)
@@ -376,5 +389,11 @@ def _change_of_machine(record: StudyRecord, environment: Mapping[str, str]) -> l
     return [f"The last launch was on another machine: {listed(changes)}. The last bits of new results may differ."]
 
 
-def _ignore(_: object) -> None:
-    """Drop a notice or a snapshot that nobody wants."""
+def _all_of(receivers: Sequence[Callable[[T], None]]) -> Callable[[T], None]:
+    """Return a function that gives its argument to all receivers."""
+
+    def give(content: T) -> None:
+        for receiver in receivers:
+            receiver(content)
+
+    return give

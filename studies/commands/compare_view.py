@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from studies.commands.views import duration
 from studies.evidence.compare import INTERVAL_LEVEL, TrialComparison
+from studies.records.durations import duration
 
 N_EPOCHS = 7  # columns of the learning curves
 

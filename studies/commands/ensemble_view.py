@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mlp.scores import score_text
-from studies.commands.views import duration, score_texts
+from studies.commands.views import score_texts
 from studies.models.ensemble import EnsembleResult, MemberScores
+from studies.records.durations import duration
 
 
 def member_line(member: MemberScores) -> str:

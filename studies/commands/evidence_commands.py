@@ -48,10 +48,10 @@ def audit(
     data_dir: DataDirOption = None,
 ) -> None:
     """Train pruned trials in full to see what pruning has missed."""
-    from studies.commands.progress import progress
-    from studies.commands.views import duration
     from studies.evidence.audit import audit as train_sample
+    from studies.records.durations import duration
     from studies.records.results import load_study
+    from studies.running.progress import progress
 
     console = open_console()
     results = load_study(name, home)

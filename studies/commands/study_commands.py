@@ -81,11 +81,11 @@ def run(
     data_dir: DataDirOption = None,
 ) -> None:
     """Launch the study in FILE, or resume it."""
-    from studies.commands.progress import progress
     from studies.commands.views import plan_view
     from studies.launch import run_study
     from studies.plan import plan_study, with_prior
     from studies.records.home import Home
+    from studies.running.progress import progress
 
     console = open_console()
     seconds = None if timeout is None else parse_duration(timeout)
@@ -132,9 +132,10 @@ def run(
 
 def _report(console: Console, launch: Launch, home: Path | None, *, is_published: bool) -> int:
     """Show the result of a launch and what to do next; return the exit code."""
-    from studies.commands.views import duration, summary_view
+    from studies.commands.views import summary_view
     from studies.evidence.confirmation import read_confirmation
     from studies.hints import command_line, short_path
+    from studies.records.durations import duration
     from studies.records.home import Home
 
     place = Home.find(home)

@@ -19,6 +19,7 @@ from mlp.scores import SPREAD, score_text, scores_at, without_folds
 from studies.evidence.verdict import FIRST_PAIRS
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
+from studies.records.durations import duration
 from studies.records.results import StudyResults
 from studies.records.study_record import DataRecord
 from studies.records.trial_record import BY_PRUNER, TrialRecord
@@ -33,18 +34,6 @@ STATE_STYLES = {
     "paused": "cyan",
     "interrupted": "yellow",
 }
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as `4.5s`, `45s`, `2m 05s` or `1h 12m`."""
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded}s"
-    if rounded < 3600:
-        return f"{rounded // 60}m {rounded % 60:02d}s"
-    return f"{rounded // 3600}h {rounded % 3600 // 60:02d}m"
 
 
 def short_value(value: Any) -> str:

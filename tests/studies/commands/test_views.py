@@ -17,7 +17,6 @@ from mlp.paths import flatten
 from mlp.records import label
 from mlp.training import EpochMetrics
 from studies.commands.views import (
-    duration,
     epoch_line,
     list_view,
     plan_view,
@@ -29,6 +28,7 @@ from studies.commands.views import (
 )
 from studies.models.export import Provenance
 from studies.models.retrain import RetrainResult
+from studies.records.durations import duration
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
 from studies.records.trial_record import Ending

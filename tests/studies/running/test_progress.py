@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
+import types
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from studies.commands.progress import Pace, counts, progress
 from studies.running.live_trial import Snapshot
+from studies.running.progress import Pace, counts, progress
 
 SNAPSHOT = Snapshot(
     total=50,
@@ -83,3 +85,36 @@ def test_in_a_terminal_the_progress_is_drawn_in_place_and_erased_at_the_end(widt
     assert "0.9712" in text
     n_lines = text.partition("12/50")[2].count("\n")
     assert text.endswith("\r" + "\x1b[1A\x1b[2K" * (n_lines + 1)), "the bar's line too"
+
+
+def test_in_a_notebook_one_line_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks bring IPython, of which two names are used."""
+    shown: list[str] = []
+    lines: list[list[str]] = []
+
+    class Handle:
+        def __init__(self) -> None:
+            lines.append(shown)
+
+        def update(self, text: str) -> None:
+            lines[-1].append(text)
+
+    def display(text: str, display_id: bool = False) -> Handle | None:
+        shown.append(text)
+        return Handle() if display_id else None
+
+    module = types.ModuleType("IPython.display")
+    module.Pretty, module.display = str, display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    with progress(console) as display_of_progress:
+        display_of_progress.notice("Read this.")
+        display_of_progress.update(SNAPSHOT)
+        display_of_progress.update(SNAPSHOT)
+        display_of_progress.update(replace(SNAPSHOT, done=50, running=0))
+    assert shown[:2] == ["starting", "Read this."]
+    assert shown[2].startswith("12/50 trials · 4 running")
+    assert shown[3].startswith("50/50 trials · ")
+    assert shown[3].endswith(" · done")
+    assert len(shown) == 4

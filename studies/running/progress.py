@@ -1,4 +1,4 @@
-"""Progress of a running study: drawn in place in a terminal, printed line by line in a log or a pipe."""
+"""Progress of a running study: drawn in place in a terminal or a notebook, printed line by line in a log or a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from studies.commands.views import duration
+from studies.records.durations import duration
 from studies.running.live_trial import Snapshot
 
 LINE_SECONDS = 1.0  # at least, between two printed lines
@@ -107,6 +107,30 @@ class PlainProgress:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+class NotebookProgress:
+    """Writes one line below the cell of a notebook, which stays in place; it needs no widgets."""
+
+    def __init__(self) -> None:
+        from IPython.display import Pretty, display  # type: ignore[import-not-found] # only notebooks have it
+
+        self._text = Pretty
+        self._display = display
+        self._handle = display(Pretty("starting"), display_id=True)
+        self._pace = Pace()
+        self._drawn_at = 0.0
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Replace the line, at most once per `LINE_SECONDS`."""
+        now, text = time.monotonic(), self._pace.text(snapshot)
+        if now - self._drawn_at >= LINE_SECONDS or text == "done":
+            self._drawn_at = now
+            self._handle.update(self._text(f"{counts(snapshot)} · {text}"))
+
+    def notice(self, text: str) -> None:
+        """Write a notice of its own."""
+        self._display(self._text(text))
+
+
 class LiveProgress:
     """Draws a bar and two lines that stay in place: for terminals."""
 
@@ -136,7 +160,10 @@ class LiveProgress:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Progress]:
-    """Show progress while the context lasts: in place in a terminal, otherwise in lines."""
+    """Show progress while the context lasts: in place in a terminal or a notebook, otherwise in lines."""
+    if console.is_jupyter:
+        yield NotebookProgress()
+        return
     if not console.is_terminal:
         yield PlainProgress(console)
         return
