@@ -11,6 +11,7 @@ from studies.evidence.compare import INTERVAL_LEVEL, TrialComparison
 from studies.records.durations import duration
 
 N_EPOCHS = 7  # columns of the learning curves
+N_SEEDS = 8  # that are suggested, as in a confirmation
 
 
 def compare_view(comparison: TrialComparison) -> RenderableType:
@@ -24,9 +25,15 @@ def difference_lines(comparison: TrialComparison) -> list[str]:
     first, *others = comparison.items
     lines, is_unknown = [], False
     for other, found in zip(others, comparison.differences, strict=True):
+        if other.name == first.name:
+            lines.append(f"{first.name} is given twice.")
+            continue
         if found is None:
             is_unknown = True
-            lines.append(f"{first.name} and {other.name} were not confirmed together, and single values may be chance.")
+            lines.append(
+                f"{first.name} and {other.name} were not trained on the same seeds and splits. "
+                "Single values may differ by chance."
+            )
             continue
         low, high = found.interval(INTERVAL_LEVEL)
         better, worse, sign = (first, other, 1) if found.mean >= 0 else (other, first, -1)
@@ -36,11 +43,12 @@ def difference_lines(comparison: TrialComparison) -> list[str]:
             f"{better.name} is better than {worse.name} by {sign * found.mean:.4f} on {found.n} fresh seeds and splits "
             f"(95 % interval of this pair alone: {low:.4f} to {high:.4f}).{known}"
         )
-    if is_unknown:
-        lines.append(
-            "To compare them on the same fresh seeds and splits, export both, and run a study of few trials with "
-            "--enqueue for each file."
-        )
+    for item in {item.name: item for item in comparison.items}.values():
+        if n_failed := sum(value is None for value in item.fresh.values()):
+            n = len(item.fresh)
+            lines.append(f"{item.name} diverged or failed in {n_failed} of {n} trainings, which are left out.")
+    if is_unknown and comparison.is_complete:
+        lines.append(f"To train them on the same fresh seeds and splits, add --seeds {N_SEEDS}.")
     return lines
 
 

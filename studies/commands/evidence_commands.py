@@ -80,22 +80,36 @@ def compare(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="STUDY, STUDY/TRIAL or an export; two or more.")
     ],
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", callback=in_range(2, 100), help="Train them on N fresh seeds and splits."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Draw the learning curves into a .png file.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", callback=in_range(1), help="Worker processes. Default: one per core.")
+    ] = None,
     home: HomeOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Compare trials: settings, learning curves, differences."""
     from mlp.errors import ConfigError
     from studies.commands.compare_view import compare_view
     from studies.evidence.compare import compare_trials
+    from studies.running.progress import progress
 
     if output is not None and output.suffix.casefold() != ".png":
         raise ConfigError(f"{output}: the name of the figure must end in .png.")
-    console, found = open_console(), compare_trials(names, home)
+    console = open_console()
+    with progress(console) as shown:
+        found = compare_trials(names, home, seeds=seeds, workers=workers, data_dir=data_dir, on_change=shown.update)
     console.print(compare_view(found))
     if output is not None:
         from studies.tracking.plots import write_curves
 
         write_curves({item.name: item.curve for item in found.items}, found.metric, output)
         print_line(console, f"The learning curves are in {output}.")
+    if not found.is_complete:
+        print_line(console, "The trainings were interrupted. Run the command again to complete them.", style="yellow")
+        raise typer.Exit(130)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mlp.errors import ConfigError
 from mlp.paths import flatten
 from mlp.records import label
-from studies.evidence.confirmation import Confirmation, overlap_in, read_confirmation
+from studies.evidence.confirmation import MAX_PAIRS, overlap_in, read_confirmation
+from studies.evidence.fresh_trainings import read_fresh, train_fresh
 from studies.evidence.statistics import Comparison, compare
 from studies.evidence.winner import winner_of
 from studies.models.export import read_config
 from studies.records.home import Home
 from studies.records.results import StudyResults, load_study
 from studies.records.trial_record import TrialRecord
+from studies.running.engines import AbstractEngine, EngineName
+from studies.running.live_trial import Snapshot
 
 INTERVAL_LEVEL = 0.05  # the intervals of differences hold with a confidence of 95 %
+SPLIT_FIELDS = ("validation", "subset", "folds", "fold", "repeats", "stratify")  # of `data`; they decide the split
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,21 @@ class Compared:
         results: its study.
         trial: the trial.
         n_parameters: the number of parameters of its network.
+        confirmed: its values in the confirmation of its study, by pair of seed and split.
+        fresh: its values on fresh pairs, which are the same for every study; None where it diverged or failed.
     """
 
     name: str
     results: StudyResults
     trial: TrialRecord
     n_parameters: int
+    confirmed: Mapping[int, float | None] = field(default_factory=dict)
+    fresh: Mapping[int, float | None] = field(default_factory=dict)
+
+    @property
+    def study(self) -> str:
+        """The identity of its study."""
+        return self.results.record.identity
 
     @property
     def curve(self) -> list[float]:
@@ -51,13 +64,15 @@ class TrialComparison:
         items: the trials.
         fields: the fields of their configurations that differ, by dotted path, with the value of each trial; `-` where
             a trial does not have the field. Seeds are left out.
-        differences: for each trial but the first one, by how much the first one is better on the pairs of seed and
-            split of a confirmation; None if they were not confirmed together.
+        differences: for each trial but the first one, by how much the first one is better on pairs of seed and split
+            that both were trained on: those of their confirmation, or fresh ones. None without such pairs.
+        is_complete: whether all trainings that were asked for have ended.
     """
 
     items: tuple[Compared, ...]
     fields: Mapping[str, tuple[str, ...]]
     differences: tuple[Comparison | None, ...]
+    is_complete: bool = True
 
     @property
     def metric(self) -> str:
@@ -65,30 +80,83 @@ class TrialComparison:
         return self.items[0].results.metric
 
 
-def compare_trials(names: Sequence[str], home: str | Path | None = None) -> TrialComparison:
+def compare_trials(
+    names: Sequence[str],
+    home: str | Path | None = None,
+    *,
+    seeds: int | None = None,
+    workers: int | None = None,
+    engine: EngineName | AbstractEngine = "processes",
+    data_dir: str | Path | None = None,
+    on_change: Callable[[Snapshot], None] | None = None,
+) -> TrialComparison:
     """Compare trials.
 
     Args:
         names: at least two of: `STUDY`, the confirmed winner of a study, or else its best trial; `STUDY/TRIAL`; or the
             path of an export.
         home: the folder of runs; by default `STUDIES_HOME`, or else `./mlruns`.
+        seeds: train the first trial and each other one on this many fresh pairs of seed and split, from 2 to 100,
+            unless both were confirmed on as many. Trainings of an earlier comparison are not repeated. By default
+            nothing is trained.
+        workers: the number of worker processes; by default one per core. The result does not depend on it.
+        engine: what computes the trainings, as in `run_study`.
+        data_dir: a folder with data files; by default the environment variable `STUDIES_DATA`.
+        on_change: called with a snapshot of the progress after every event.
 
     Raises:
-        ConfigError: if there are fewer than two, one is not found, or they have different metrics or data.
+        ConfigError: if there are fewer than two, one is not found, they have different metrics or data, or the data
+            cannot be found.
+        StudyLockedError: if trainings are needed and a process runs the study.
     """
     if len(names) < 2:
         raise ConfigError("give two trials or more to compare.")
-    items = tuple(_find(name, home) for name in names)
+    if seeds is not None and not 2 <= seeds <= MAX_PAIRS:
+        raise ConfigError(f"the number of seeds must be from 2 to {MAX_PAIRS}, got {seeds}.")
+    items = [_find(name, home) for name in names]
     for item in items[1:]:
-        for what, first, other in (
-            ("metric", items[0].results.metric, item.results.metric),
-            ("data set", items[0].results.record.data.digest, item.results.record.data.digest),
-        ):
-            if first != other:
-                shown = f", {first} and {other}" if what == "metric" else ""
-                problem = f"{items[0].name} and {item.name} have different {what}s{shown}"
-                raise ConfigError(f"{problem}, so that their values cannot be compared.")
-    return TrialComparison(items, _differing(items), tuple(_difference(items[0], other) for other in items[1:]))
+        _check_comparable(items[0], item)
+    is_complete = True
+    for study, trials in _to_train(items, seeds or 0).items():
+        results = next(item.results for item in items if item.study == study)
+        is_complete = is_complete and train_fresh(
+            results, trials, seeds or 0, workers=workers, engine=engine, data_dir=data_dir, on_change=on_change
+        )
+    found = tuple(replace(item, fresh=read_fresh(item.results, item.trial.number)) for item in items)
+    differences = tuple(_difference(found[0], other) for other in found[1:])
+    return TrialComparison(found, _differing(found), differences, is_complete)
+
+
+def _check_comparable(first: Compared, other: Compared) -> None:
+    """Refuse trials whose values mean different things."""
+    for what, of_first, of_other in (
+        ("metric", first.results.metric, other.results.metric),
+        ("data set", first.results.record.data.digest, other.results.record.data.digest),
+    ):
+        if of_first != of_other:
+            shown = f", {of_first} and {of_other}" if what == "metric" else ""
+            problem = f"{first.name} and {other.name} have different {what}s{shown}"
+            raise ConfigError(f"{problem}, so that their values cannot be compared.")
+    if first.study == other.study:
+        return
+    splits = [item.trial.config["data"] for item in (first, other)]
+    for name in SPLIT_FIELDS:
+        of_first, of_other = (data.get(name) for data in splits)
+        if of_first != of_other:
+            problem = f"{first.name} has data.{name} = {of_first}, and {other.name} has {of_other}"
+            raise ConfigError(f"{problem}. Their validation parts are different, so their values cannot be compared.")
+
+
+def _to_train(items: Sequence[Compared], n_pairs: int) -> dict[str, list[int]]:
+    """Return the trials to train on fresh pairs, by the identity of their study."""
+    first, *others = items
+    unknown = [other for other in others if other.name != first.name and len(_common(first, other)[0]) < n_pairs]
+    found: dict[str, list[int]] = {}
+    for item in [first, *unknown] if unknown else []:
+        trials = found.setdefault(item.study, [])
+        if item.trial.number not in trials:
+            trials.append(item.trial.number)
+    return found
 
 
 def _find(name: str, home: str | Path | None) -> Compared:
@@ -113,7 +181,8 @@ def _find(name: str, home: str | Path | None) -> Compared:
     record, data = results.trial(trial), results.record.data
     config = results.config(trial)
     sizes = config.layer_sizes(data.n_features, data.n_targets, data.task)
-    return Compared(f"{results.name}/{trial}", results, record, config.network.count_parameters(sizes))
+    n_parameters = config.network.count_parameters(sizes)
+    return Compared(f"{results.name}/{trial}", results, record, n_parameters, _confirmed(results, trial))
 
 
 def _differing(items: Sequence[Compared]) -> dict[str, tuple[str, ...]]:
@@ -127,26 +196,28 @@ def _leaves(item: Compared) -> dict[str, Any]:
     return {path: value for path, value in flatten(item.trial.config).items() if path.rpartition(".")[2] != "seed"}
 
 
-def _difference(first: Compared, other: Compared) -> Comparison | None:
-    """Return by how much the first trial is better, from the confirmation of both."""
-    if first.results.record.identity != other.results.record.identity:
-        return None
-    confirmation = read_confirmation(first.results)
-    series = [_values(confirmation, item.trial.number) for item in (first, other)]
-    pairs = sorted(series[0].keys() & series[1].keys())
-    if len(pairs) < 2:
-        return None
-    sign = 1.0 if first.results.direction == "maximize" else -1.0
-    a, b = ([values[pair] for pair in pairs] for values in series)
-    return compare(a, b, overlap=overlap_in(first.results), sign=sign)
-
-
-def _values(confirmation: Confirmation | None, trial: int) -> dict[int, float]:
+def _confirmed(results: StudyResults, trial: int) -> Mapping[int, float | None]:
+    confirmation = read_confirmation(results)
     candidates = () if confirmation is None else confirmation.candidates
-    return {
-        pair: value
-        for candidate in candidates
-        if candidate.trial == trial
-        for pair, value in candidate.values.items()
-        if value is not None
-    }
+    return next((candidate.values for candidate in candidates if candidate.trial == trial), {})
+
+
+def _common(first: Compared, other: Compared) -> tuple[list[float], list[float]]:
+    """Return the values of two trials on the pairs that both were trained on: confirmed ones, or fresh if more."""
+    confirmed = _paired(first.confirmed, other.confirmed) if first.study == other.study else ([], [])
+    fresh = _paired(first.fresh, other.fresh)
+    return fresh if len(fresh[0]) > len(confirmed[0]) else confirmed
+
+
+def _paired(first: Mapping[int, float | None], other: Mapping[int, float | None]) -> tuple[list[float], list[float]]:
+    both = [(a, b) for pair in sorted(first) if (a := first[pair]) is not None and (b := other.get(pair)) is not None]
+    return [a for a, _ in both], [b for _, b in both]
+
+
+def _difference(first: Compared, other: Compared) -> Comparison | None:
+    """Return by how much the first trial is better; None for the same trial, or without two common pairs."""
+    if first.name == other.name:
+        return None
+    a, b = _common(first, other)
+    sign = 1.0 if first.results.direction == "maximize" else -1.0
+    return compare(a, b, overlap=overlap_in(first.results), sign=sign) if len(a) >= 2 else None

@@ -221,6 +221,11 @@ class StudyFolder:
         """The pruned trials that an audit has trained in full."""
         return TrainingFolder(self.root / "audit")
 
+    @property
+    def compare(self) -> TrainingFolder:
+        """The trainings that compare trials of this study with each other and with those of other studies."""
+        return TrainingFolder(self.root / "compare")
+
     def log(self, number: int) -> Path:
         """Return the event log of a trial."""
         return self.trainings.log(number)

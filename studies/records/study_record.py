@@ -189,6 +189,11 @@ class StudyRecord(AbstractRecord):
         """The identity with which the logs of an audit begin."""
         return f"{self.identity}/audit"
 
+    @property
+    def compare_identity(self) -> str:
+        """The identity with which the logs of trainings that compare trials begin."""
+        return f"{self.identity}/compare"
+
     def differences_to(self, other: StudyRecord) -> list[str]:
         """Return one clause for each setting of the fingerprint that differs from another record."""
         was, now = self.fingerprint, other.fingerprint
