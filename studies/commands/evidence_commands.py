@@ -77,9 +77,7 @@ def audit(
 
 
 def compare(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="STUDY, STUDY/TRIAL or an export; two or more.")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="STUDY, STUDY/TRIAL or an export; two or more.")],
     seeds: Annotated[
         int | None,
         typer.Option(metavar="N", callback=in_range(2, 100), help="Train them on N fresh seeds and splits."),
