@@ -10,6 +10,7 @@ from studies.records.results import StudyResults
 from studies.records.trial_record import TrialRecord
 
 N_NUMBERS = 8  # how many trials of a class are listed
+MIN_SHARE = 0.1  # of the trials; if fewer diverge, that is part of a search
 ADVICE = {
     "timeout": "Raise trial_seconds in [study], or leave slow configurations out of [space].",
     "out_of_memory": "Set max_memory in [study] to leave large configurations out, or use fewer --workers.",
@@ -20,12 +21,19 @@ ADVICE = {
 
 
 def failures_view(results: StudyResults) -> RenderableType | None:
-    """Return an account of the trials that failed, diverged or have no value, or None if there are none."""
+    """Return an account of the trials that failed, or None if there are none.
+
+    Trials that diverged or whose metric is undefined are included if they are many, or if no trial is complete.
+    """
     classes: dict[str, list[TrialRecord]] = {}
     for trial in results.trials:
         ending = trial.ending
         if ending is not None and (trial.state == "failed" or ending.reason in ADVICE):
             classes.setdefault(ending.reason, []).append(trial)
+    enough = MIN_SHARE * len(results.trials) if results.best else 0
+    classes = {
+        reason: trials for reason, trials in classes.items() if trials[0].state == "failed" or len(trials) >= enough
+    }
     if not classes:
         return None
     return Group(*(line for reason, trials in classes.items() for line in _lines(results, reason, trials)))

@@ -18,7 +18,7 @@ from studies.search.constraints import bytes_text
 HANG_SECONDS = 600.0  # a worker that needs longer for a segment hangs, if that is also
 HANG_FACTOR = 100  # times what the segment should take
 MAX_HANGS = 2  # a trial fails when this many workers have hung while they computed it
-START_SECONDS = 30.0  # that a worker may need to start and to open the data, besides the time of its trial
+START_SECONDS = 60.0  # that a worker may need to start on a busy machine, in addition to the time of its trial
 BASELINE = 200_000_000  # bytes; Python, NumPy and a matrix product use 160 MB of a worker's data segment
 TOLERANCE = 1.5  # the measured memory of a training is at most this many times the prediction
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

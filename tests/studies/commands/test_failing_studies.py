@@ -62,7 +62,7 @@ def test_a_trial_needs_all_memory(shell: Shell) -> None:
 
 def test_a_worker_hangs(shell: Shell) -> None:
     text = (shell.folder / "long.toml").read_text()
-    (shell.folder / "long.toml").write_text(text.replace("trials = 40", "trials = 3\ntrial_seconds = 30"))
+    (shell.folder / "long.toml").write_text(text.replace("trials = 40", "trials = 3\ntrial_seconds = 10"))
     driver = shell.start_long("--no-publish", "--workers", "2", "--set", "epochs=20")
     wait_until(lambda: len(workers(driver)) == 2)
     hanging, _ = workers(driver)

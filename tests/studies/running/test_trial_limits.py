@@ -197,8 +197,8 @@ def test_the_limit_of_a_worker_is_that_of_the_study_or_of_the_machine() -> None:
     [
         (TrialLimits(), 0.0, 0.5, 600.0),
         (TrialLimits(), 0.0, 60.0, 6000.0),
-        (TrialLimits(seconds=100.0), 20.0, 0.5, 110.0),
-        (TrialLimits(seconds=100.0), 200.0, 0.5, 30.0),
+        (TrialLimits(seconds=100.0), 20.0, 0.5, 140.0),
+        (TrialLimits(seconds=100.0), 200.0, 0.5, 60.0),
         (TrialLimits(seconds=1e6), 0.0, 0.5, 600.0),
     ],
 )
