@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mlp.errors import ConfigError
 from mlp.paths import flatten
 from mlp.records import label
-from studies.evidence.confirmation import MAX_PAIRS, overlap_in, read_confirmation
+from studies.evidence.compared import Compared, TrialSource, find_trial
+from studies.evidence.confirmation import MAX_PAIRS, overlap_in
 from studies.evidence.fresh_trainings import read_fresh, train_fresh
 from studies.evidence.statistics import Comparison, compare
-from studies.evidence.winner import winner_of
-from studies.models.export import read_config
-from studies.records.home import Home
-from studies.records.results import StudyResults, load_study
-from studies.records.trial_record import TrialRecord
+from studies.records.results import html_row
 from studies.running.engines import AbstractEngine, EngineName
 from studies.running.live_trial import Snapshot
 
+N_SEEDS = 8  # that are suggested, as in a confirmation
 INTERVAL_LEVEL = 0.05  # the intervals of differences hold with a confidence of 95 %
 SPLIT_FIELDS = ("validation", "subset", "folds", "fold", "repeats", "stratify")  # of `data`; they decide the split
 
 
-@dataclass(frozen=True)
-class Compared:
-    """One of the trials.
-
-    Attributes:
-        name: what it is called: `STUDY/TRIAL`.
-        results: its study.
-        trial: the trial.
-        n_parameters: the number of parameters of its network.
-        confirmed: its values in the confirmation of its study, by pair of seed and split.
-        fresh: its values on fresh pairs, which are the same for every study; None where it diverged or failed.
-    """
-
-    name: str
-    results: StudyResults
-    trial: TrialRecord
-    n_parameters: int
-    confirmed: Mapping[int, float | None] = field(default_factory=dict)
-    fresh: Mapping[int, float | None] = field(default_factory=dict)
-
-    @property
-    def study(self) -> str:
-        """The identity of its study."""
-        return self.results.record.identity
-
-    @property
-    def curve(self) -> list[float]:
-        """The metric of the study by epoch."""
-        return list(self.trial.history.get(self.results.metric, []))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrialComparison:
     """What is known of several trials.
 
@@ -79,9 +47,24 @@ class TrialComparison:
         """The metric of the values."""
         return self.items[0].results.metric
 
+    def __repr__(self) -> str:
+        return f"TrialComparison({', '.join(item.name for item in self.items)})"
+
+    def __str__(self) -> str:
+        return "\n".join(difference_sentences(self))
+
+    def _repr_html_(self) -> str:
+        """Return the trials, the fields that differ and the differences, which notebooks show instead of the repr."""
+        values = [
+            (self.metric, *("" if item.trial.value is None else f"{item.trial.value:.6g}" for item in self.items))
+        ]
+        fields = [(path, *map(short_field, of)) for path, of in self.fields.items()]
+        sentences = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in difference_sentences(self))
+        return _html_table(["", *(item.name for item in self.items)], [*values, *fields]) + sentences
+
 
 def compare_trials(
-    names: Sequence[str],
+    names: Sequence[TrialSource],
     home: str | Path | None = None,
     *,
     seeds: int | None = None,
@@ -93,8 +76,8 @@ def compare_trials(
     """Compare trials.
 
     Args:
-        names: at least two of: `STUDY`, the confirmed winner of a study, or else its best trial; `STUDY/TRIAL`; or the
-            path of an export.
+        names: at least two of: `STUDY`, the confirmed winner of a study, or else its best trial; `STUDY/TRIAL`; the
+            path of an export; what `load_study` returns, for its winner; or a pair of that and a trial's number.
         home: the folder of runs; by default `STUDIES_HOME`, or else `./mlruns`.
         seeds: train the first trial and each other one on this many fresh pairs of seed and split, from 2 to 100,
             unless both were confirmed on as many. Trainings of an earlier comparison are not repeated. By default
@@ -113,7 +96,7 @@ def compare_trials(
         raise ConfigError("give two trials or more to compare.")
     if seeds is not None and not 2 <= seeds <= MAX_PAIRS:
         raise ConfigError(f"the number of seeds must be from 2 to {MAX_PAIRS}, got {seeds}.")
-    items = [_find(name, home) for name in names]
+    items = [find_trial(name, home) for name in names]
     for item in items[1:]:
         _check_comparable(items[0], item)
     is_complete = True
@@ -150,39 +133,13 @@ def _check_comparable(first: Compared, other: Compared) -> None:
 def _to_train(items: Sequence[Compared], n_pairs: int) -> dict[str, list[int]]:
     """Return the trials to train on fresh pairs, by the identity of their study."""
     first, *others = items
-    unknown = [other for other in others if other.name != first.name and len(_common(first, other)[0]) < n_pairs]
+    unknown = [other for other in others if other.key != first.key and len(_common(first, other)[0]) < n_pairs]
     found: dict[str, list[int]] = {}
     for item in [first, *unknown] if unknown else []:
         trials = found.setdefault(item.study, [])
         if item.trial.number not in trials:
             trials.append(item.trial.number)
     return found
-
-
-def _find(name: str, home: str | Path | None) -> Compared:
-    study, _, number = name.rpartition("/")
-    if Path(name).suffix == ".toml":
-        _, provenance = read_config(name)
-        if provenance is None:
-            raise ConfigError(f"{name}: is not an export of a study, so it has no result. Use STUDY/TRIAL.")
-        results, trial = load_study(provenance.study, home), provenance.trial
-        recorded = results.trial(trial).ending
-        if recorded is None or (recorded.state == "complete" and recorded.weight_digest != provenance.weight_digest):
-            problem = f'is not an export of the study "{provenance.study}" in {Home.find(home and Path(home)).root}'
-            raise ConfigError(f"{name}: {problem}, which has another trial {trial}.")
-    elif study and number.isdigit():
-        results, trial = load_study(study, home), int(number)
-    else:
-        results = load_study(name, home)
-        winner = winner_of(results, read_confirmation(results))
-        if winner is None:
-            raise ConfigError(f'study "{name}" has no complete trial yet.')
-        trial = winner
-    record, data = results.trial(trial), results.record.data
-    config = results.config(trial)
-    sizes = config.layer_sizes(data.n_features, data.n_targets, data.task)
-    n_parameters = config.network.count_parameters(sizes)
-    return Compared(f"{results.name}/{trial}", results, record, n_parameters, _confirmed(results, trial))
 
 
 def _differing(items: Sequence[Compared]) -> dict[str, tuple[str, ...]]:
@@ -194,12 +151,6 @@ def _differing(items: Sequence[Compared]) -> dict[str, tuple[str, ...]]:
 
 def _leaves(item: Compared) -> dict[str, Any]:
     return {path: value for path, value in flatten(item.trial.config).items() if path.rpartition(".")[2] != "seed"}
-
-
-def _confirmed(results: StudyResults, trial: int) -> Mapping[int, float | None]:
-    confirmation = read_confirmation(results)
-    candidates = () if confirmation is None else confirmation.candidates
-    return next((candidate.values for candidate in candidates if candidate.trial == trial), {})
 
 
 def _common(first: Compared, other: Compared) -> tuple[list[float], list[float]]:
@@ -216,8 +167,53 @@ def _paired(first: Mapping[int, float | None], other: Mapping[int, float | None]
 
 def _difference(first: Compared, other: Compared) -> Comparison | None:
     """Return by how much the first trial is better; None for the same trial, or without two common pairs."""
-    if first.name == other.name:
+    if first.key == other.key:
         return None
     a, b = _common(first, other)
     sign = 1.0 if first.results.direction == "maximize" else -1.0
     return compare(a, b, overlap=overlap_in(first.results), sign=sign) if len(a) >= 2 else None
+
+
+def difference_sentences(comparison: TrialComparison) -> list[str]:
+    """Return the differences that are known, and how to find out about the others."""
+    first, *others = comparison.items
+    lines, is_unknown = [], False
+    for other, found in zip(others, comparison.differences, strict=True):
+        if other.key == first.key:
+            lines.append(f"{first.name} is given twice.")
+            continue
+        if found is None:
+            is_unknown = True
+            lines.append(
+                f"{first.name} and {other.name} were not trained on the same seeds and splits. "
+                "Single values may differ by chance."
+            )
+            continue
+        low, high = found.interval(INTERVAL_LEVEL)
+        better, worse, sign = (first, other, 1) if found.mean >= 0 else (other, first, -1)
+        low, high = sorted((sign * low, sign * high))
+        known = "" if low > 0 else " The difference may be chance."
+        lines.append(
+            f"{better.name} is better than {worse.name} by {sign * found.mean:.4f} on {found.n} fresh seeds and splits "
+            f"(95 % interval of this pair alone: {low:.4f} to {high:.4f}).{known}"
+        )
+    for item in {item.key: item for item in comparison.items}.values():
+        if n_failed := sum(value is None for value in item.fresh.values()):
+            n = len(item.fresh)
+            lines.append(f"{item.name} diverged or failed in {n_failed} of {n} trainings, which are left out.")
+    if is_unknown and comparison.is_complete:
+        lines.append(f"To train them on the same fresh seeds and splits: --seeds {N_SEEDS}, in Python seeds={N_SEEDS}.")
+    return lines
+
+
+def short_field(value: str) -> str:
+    """Return the value of a field as it is shown: numbers with a fraction have four digits."""
+    try:
+        return value if value.lstrip("-").isdigit() else f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    body = "".join(html_row("td", row) for row in rows)
+    return f"<table><thead>{html_row('th', header)}</thead><tbody>{body}</tbody></table>"

@@ -278,8 +278,8 @@ class StudyResults:
         caption = f"{self.name}: {self.metric}, {self.direction}d; {self._standing()}"
         return (
             f"<table><caption>{html.escape(caption)}</caption>"
-            f"<thead>{_html_row('th', ['trial', 'value', *paths])}</thead>"
-            f"<tbody>{''.join(_html_row('td', row) for row in rows)}</tbody></table>"
+            f"<thead>{html_row('th', ['trial', 'value', *paths])}</thead>"
+            f"<tbody>{''.join(html_row('td', row) for row in rows)}</tbody></table>"
         )
 
     def _standing(self) -> str:
@@ -288,7 +288,8 @@ class StudyResults:
         return self.spent + (f": {counts}" if counts else "")
 
 
-def _html_row(tag: str, cells: Iterable[str]) -> str:
+def html_row(tag: str, cells: Iterable[str]) -> str:
+    """Return a row of an HTML table, with cells of the kind `td` or `th`."""
     return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 

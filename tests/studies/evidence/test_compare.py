@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mlp import ConfigError
-from studies.commands.compare_view import compare_view, difference_lines
-from studies.evidence.compare import compare_trials
+from studies.commands.compare_view import compare_view
+from studies.evidence.compare import compare_trials, difference_sentences
 from studies.evidence.confirmation import read_confirmation
 from studies.evidence.fresh_trainings import fresh_seed
 from studies.evidence.winner import export_trial
@@ -61,10 +61,10 @@ def test_the_difference_is_that_of_the_confirmation(confirmed: StudyResults, roo
     (other,) = list(confirmation.verdict.comparisons)[:1]
     found = compare_trials([f"{NAME}/{leader}", f"{NAME}/{other}"], root)
     assert found.differences == (confirmation.verdict.comparisons[other],)
-    (line,) = difference_lines(found)
+    (line,) = difference_sentences(found)
     assert f"{NAME}/{leader} is better than {NAME}/{other} by " in line
     assert "on 3 fresh seeds and splits (95 % interval of this pair alone: " in line
-    (back,) = difference_lines(compare_trials([f"{NAME}/{other}", f"{NAME}/{leader}"], root))
+    (back,) = difference_sentences(compare_trials([f"{NAME}/{other}", f"{NAME}/{leader}"], root))
     assert back == line
 
 
@@ -74,6 +74,7 @@ def test_a_name_is_the_winner_and_an_export_is_its_trial(confirmed: StudyResults
     found = compare_trials([NAME, str(winner), f"{NAME}/{other}"], root)
     first, second, third = found.items
     assert first == second
+    assert compare_trials([confirmed, winner, (confirmed, other)], root) == found
     assert (third.trial.number, third.name) == (other, f"{NAME}/{other}")
     assert first.curve == first.trial.history["validation/accuracy"]
     winner.write_text(winner.read_text().replace('weight_digest = "', 'weight_digest = "0'))
@@ -89,18 +90,24 @@ def test_only_fields_that_differ_are_listed(confirmed: StudyResults, root: Path)
     same = compare_trials([f"{NAME}/0", f"{NAME}/0"], root)
     assert same.fields == {}
     assert "The configurations are the same, apart from seeds." in render(compare_view(same), 120)
-    assert difference_lines(same) == [f"{NAME}/0 is given twice."]
+    assert difference_sentences(same) == [f"{NAME}/0 is given twice."]
 
 
 def test_without_a_common_confirmation_nothing_is_claimed(run: Run, root: Path) -> None:
     run()
     found = compare_trials([f"{NAME}/0", f"{NAME}/1"], root)
     assert found.differences == (None,)
-    lines = difference_lines(found)
+    lines = difference_sentences(found)
     assert lines == [
         f"{NAME}/0 and {NAME}/1 were not trained on the same seeds and splits. Single values may differ by chance.",
-        "To train them on the same fresh seeds and splits, add --seeds 8.",
+        "To train them on the same fresh seeds and splits: --seeds 8, in Python seeds=8.",
     ]
+    assert str(found) == "\n".join(lines)
+    assert repr(found) == f"TrialComparison({NAME}/0, {NAME}/1)"
+    page = found._repr_html_()
+    assert f"<th>{NAME}/1</th>" in page
+    assert f"<p>{lines[0]}</p>" in page
+    assert all(f"<td>{path}</td>" in page for path in found.fields)
     text = render(compare_view(found), 120)
     for item in found.items:
         assert f"{item.curve[0]:.4f}" in text
@@ -167,7 +174,7 @@ def test_trainings_that_diverge_are_left_out_and_counted(run: Run, root: Path) -
     run(trials=2)
     found = compare_trials([f"{NAME}/0", f"{NAME}/1"], root, seeds=3, engine="in-process")
     first, other = found.items
-    lines = difference_lines(replace(found, items=(replace(first, fresh={**first.fresh, 1: None}), other)))
+    lines = difference_sentences(replace(found, items=(replace(first, fresh={**first.fresh, 1: None}), other)))
     assert lines[-1] == f"{NAME}/0 diverged or failed in 1 of 3 trainings, which are left out."
 
 
