@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlp.errors import ConfigError
+from mlp.errors import ConfigError, errors_in
 from studies.evidence.confirmation import read_confirmation
 from studies.evidence.winner import winner_of
 from studies.models.export import read_config
@@ -89,7 +89,8 @@ def _find_by_name(name: str, home: str | Path | None) -> tuple[StudyResults, int
         _, provenance = read_config(name)
         if provenance is None:
             raise ConfigError(f"{name}: is not an export of a study, so it has no result. Use STUDY/TRIAL.")
-        results = load_study(provenance.study, home)
+        with errors_in(f"{name}: an export is compared through its study, and"):
+            results = load_study(provenance.study, home)
         recorded = results.trial(provenance.trial).ending
         if recorded is None or (recorded.state == "complete" and recorded.weight_digest != provenance.weight_digest):
             problem = f'is not an export of the study "{provenance.study}" in {Home.find(home and Path(home)).root}'

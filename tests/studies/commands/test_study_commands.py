@@ -257,9 +257,12 @@ def test_a_study_finishes_without_its_mlflow_server_and_is_published_later(publi
 
 
 def test_trials_are_compared_and_drawn(finished: Shell) -> None:
-    answer = finished.studies("compare", "digits/0", "digits/1", "digits", "-o", "figures/curves.png")
+    answer = finished.studies(
+        *("compare", "digits/0", "digits/1", "digits", "--seeds", "2", "--workers", "1", "-o", "figures/curves.png")
+    )
     assert (answer.returncode, answer.stderr) == (0, "")
     assert "validation/accuracy after epoch" in answer.stdout
+    assert "on 2 fresh seeds and splits" in answer.stdout
     assert (finished.folder / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
     refused = finished.studies("compare", "digits/0", "digits/1", "-o", "curves.txt")
     assert refused.returncode == 2

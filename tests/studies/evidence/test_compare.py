@@ -77,6 +77,8 @@ def test_a_name_is_the_winner_and_an_export_is_its_trial(confirmed: StudyResults
     assert compare_trials([confirmed, winner, (confirmed, other)], root) == found
     assert (third.trial.number, third.name) == (other, f"{NAME}/{other}")
     assert first.curve == first.trial.history["validation/accuracy"]
+    with pytest.raises(ConfigError, match=r"winner\.toml: an export is compared through its study, and there is no st"):
+        compare_trials([winner, winner], tmp_path / "elsewhere")
     winner.write_text(winner.read_text().replace('weight_digest = "', 'weight_digest = "0'))
     with pytest.raises(ConfigError, match=r"winner\.toml: is not an export of the study"):
         compare_trials([NAME, str(winner)], root)
