@@ -21,6 +21,7 @@ from studies.running.driver import Driver
 from studies.running.engines import AbstractEngine, EngineName, n_cores, open_engine
 from studies.running.fixed_trainings import FixedTraining, FixedTrainings
 from studies.running.live_trial import Snapshot
+from studies.running.progress import watching
 from studies.running.stopping import StopRequest
 
 Z = 1.96  # the quantile of the normal distribution for intervals of 95 %
@@ -74,6 +75,7 @@ def audit(
     workers: int | None = None,
     engine: EngineName | AbstractEngine = "processes",
     data_dir: str | Path | None = None,
+    progress: bool = False,
     on_change: Callable[[Snapshot], None] | None = None,
 ) -> Audit:
     """Train a sample of the pruned trials in full, with their own seeds. Trainings of an earlier audit are used.
@@ -85,6 +87,7 @@ def audit(
         workers: the number of worker processes; by default one per core. The result does not depend on it.
         engine: what computes the trainings, as in `run_study`.
         data_dir: a folder with data files; by default the environment variable `STUDIES_DATA`.
+        progress: whether to show the progress, in a terminal, a notebook or a log.
         on_change: called with a snapshot of the progress after every event.
 
     Raises:
@@ -111,7 +114,8 @@ def audit(
         ledger = FixedTrainings(
             trainings, folder.audit, results.metric, identity, machine(), opened.n_workers, stage="audit"
         )
-        Driver(ledger, opened, data, on_change=on_change, should_stop=stop.is_due).run()
+        watch = stack.enter_context(watching(on_change, is_shown=progress))
+        Driver(ledger, opened, data, on_change=watch, should_stop=stop.is_due).run()
     ended = {trial.number: read_log(folder.audit.log(trial.number), identity) for trial in sample}
     values = {number: trial.value for number, trial in ended.items() if trial is not None and trial.ending is not None}
     return _audit_of(results, pruned, values, is_complete=len(values) == len(sample))

@@ -18,6 +18,7 @@ from studies.evidence.statistics import Comparison, compare
 from studies.records.results import html_row
 from studies.running.engines import AbstractEngine, EngineName
 from studies.running.live_trial import Snapshot
+from studies.running.progress import watching
 
 N_SEEDS = 8  # that are suggested, as in a confirmation
 INTERVAL_LEVEL = 0.05  # the intervals of differences hold with a confidence of 95 %
@@ -71,6 +72,7 @@ def compare_trials(
     workers: int | None = None,
     engine: EngineName | AbstractEngine = "processes",
     data_dir: str | Path | None = None,
+    progress: bool = False,
     on_change: Callable[[Snapshot], None] | None = None,
 ) -> TrialComparison:
     """Compare trials.
@@ -85,6 +87,7 @@ def compare_trials(
         workers: the number of worker processes; by default one per core. The result does not depend on it.
         engine: what computes the trainings, as in `run_study`.
         data_dir: a folder with data files; by default the environment variable `STUDIES_DATA`.
+        progress: whether to show the progress of trainings, in a terminal, a notebook or a log.
         on_change: called with a snapshot of the progress after every event.
 
     Raises:
@@ -99,12 +102,13 @@ def compare_trials(
     items = [find_trial(name, home) for name in names]
     for item in items[1:]:
         _check_comparable(items[0], item)
-    is_complete = True
-    for study, trials in _to_train(items, seeds or 0).items():
-        results = next(item.results for item in items if item.study == study)
-        is_complete = is_complete and train_fresh(
-            results, trials, seeds or 0, workers=workers, engine=engine, data_dir=data_dir, on_change=on_change
-        )
+    todo, is_complete = _to_train(items, seeds or 0), True
+    with watching(on_change, is_shown=progress and bool(todo)) as watch:
+        for study, trials in todo.items():
+            results = next(item.results for item in items if item.study == study)
+            is_complete = is_complete and train_fresh(
+                results, trials, seeds or 0, workers=workers, engine=engine, data_dir=data_dir, on_change=watch
+            )
     found = tuple(replace(item, fresh=read_fresh(item.results, item.trial.number)) for item in items)
     differences = tuple(_difference(found[0], other) for other in found[1:])
     return TrialComparison(found, _differing(found), differences, is_complete)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -171,3 +171,21 @@ def progress(console: Console) -> Iterator[Progress]:
     # Live draws at its own pace: the driver must not wait for the terminal at every event.
     with Live(console=console, get_renderable=shown.render, refresh_per_second=REDRAWS_PER_SECOND, transient=True):
         yield shown
+
+
+@contextmanager
+def watching(
+    on_change: Callable[[Snapshot], None] | None, *, is_shown: bool
+) -> Iterator[Callable[[Snapshot], None] | None]:
+    """Return what to call with each snapshot while the context lasts: `on_change`, and a display if it is asked for."""
+    if not is_shown:
+        yield on_change
+        return
+    with progress(Console()) as shown:
+
+        def watch(snapshot: Snapshot) -> None:
+            shown.update(snapshot)
+            if on_change is not None:
+                on_change(snapshot)
+
+        yield watch

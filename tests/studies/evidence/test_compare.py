@@ -161,6 +161,16 @@ def test_a_comparison_that_was_killed_is_resumed_to_the_same_trainings(run: Run,
     assert compare_trials(names, root, seeds=3, engine="in-process") == found
 
 
+def test_progress_is_shown_if_it_is_asked_for(run: Run, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(trials=2)
+    names = [f"{NAME}/0", f"{NAME}/1"]
+    compare_trials(names, root, seeds=2, engine="in-process", progress=True)
+    assert "4/4 trainings to compare" in capfd.readouterr().out
+    compare_trials(names, root, seeds=3, engine="in-process")
+    compare_trials(names, root, seeds=3, engine="in-process", progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_confirmed_pairs_are_used_unless_more_are_asked_for(confirmed: StudyResults, root: Path) -> None:
     confirmation = read_confirmation(confirmed)
     assert confirmation is not None

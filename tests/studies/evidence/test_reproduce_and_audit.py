@@ -79,11 +79,14 @@ def test_a_trial_without_an_epoch_cannot_be_reproduced(results: StudyResults) ->
 
 
 def audited(results: StudyResults, n: int) -> Audit:
-    return audit(results, trials=n, engine="in-process")
+    return audit(results, trials=n, engine="in-process", progress=True)
 
 
-def test_pruned_trials_are_trained_to_the_end_of_the_same_training(results: StudyResults) -> None:
+def test_pruned_trials_are_trained_to_the_end_of_the_same_training(
+    results: StudyResults, capfd: pytest.CaptureFixture[str]
+) -> None:
     found = audited(results, 100)
+    assert f"{len(found.values)}/{len(found.values)} trainings to audit" in capfd.readouterr().out
     pruned = numbers(results, "not_promoted") + numbers(results, "pruner")
     assert sorted(found.values) == sorted(pruned)
     assert (found.n_pruned, found.is_complete) == (len(pruned), True)

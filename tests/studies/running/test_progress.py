@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from studies.running.live_trial import Snapshot
-from studies.running.progress import Pace, counts, progress
+from studies.running.progress import Pace, counts, progress, watching
 
 SNAPSHOT = Snapshot(
     total=50,
@@ -118,3 +118,14 @@ def test_in_a_notebook_one_line_is_replaced(monkeypatch: pytest.MonkeyPatch) -> 
     assert shown[3].startswith("50/50 trials · ")
     assert shown[3].endswith(" · done")
     assert len(shown) == 4
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_progress_is_shown_if_it_is_asked_for_and_passed_on(is_shown: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    changes: list[Snapshot] = []
+    for on_change in (changes.append, None):
+        with watching(on_change, is_shown=is_shown) as watch:
+            if watch is not None:
+                watch(SNAPSHOT)
+    assert changes == [SNAPSHOT]
+    assert capfd.readouterr().out.count("12/50 trials") == (2 if is_shown else 0)
