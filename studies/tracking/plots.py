@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,7 +199,9 @@ def parameter_importances(results: StudyResults) -> dict[str, float]:
         params = {path: value for path, value in trial.params.items() if path in space}
         distributions = {path: space[path] for path in params}
         searched.add_trial(optuna.create_trial(value=trial.value, params=params, distributions=distributions))
-    shares = get_param_importances(searched)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a value that few trials have; the shares are only a hint
+        shares = get_param_importances(searched)
     return shares if all(map(math.isfinite, shares.values())) and sum(shares.values()) > 0 else {}
 
 

@@ -91,6 +91,12 @@ def test_the_parameter_that_decides_the_value_has_the_largest_importance(fake: F
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == list(shares)
 
 
+def test_importances_without_a_second_good_trial_are_computed_without_a_warning(fake: FakeStudy) -> None:
+    for number in range(30):
+        fake.advance(number, 1, COMPLETE, value=0.9 if number == 3 else 0.5)
+    parameter_importances(read(fake))
+
+
 @pytest.mark.slow
 def test_importances_do_not_load_scikit_learn_and_do_not_block_it_later() -> None:
     program = "import sys, studies.tracking.plots as plots\n"
