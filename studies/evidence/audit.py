@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mlp.errors import ConfigError
-from studies.data.prepare import prepare_data
-from studies.data.task import settle_task
+from studies.evidence.recorded_data import prepare_recorded
 from studies.models.machine import machine
 from studies.records.results import StudyResults, rank
 from studies.records.trial_log import read_log
@@ -91,7 +90,7 @@ def audit(
         on_change: called with a snapshot of the progress after every event.
 
     Raises:
-        ConfigError: if the search is not complete, nothing was pruned, or the data cannot be found.
+        ConfigError: if the search is not complete, nothing was pruned, or the data cannot be found or has changed.
         StudyLockedError: if a process runs the study.
     """
     if results.folder is None or not results.is_complete or results.best is None:
@@ -101,8 +100,8 @@ def audit(
     pruned = [trial for trial in results.trials if trial.was_cut_short]
     if not pruned:
         raise ConfigError(f'study "{results.name}" has pruned no trial, so there is nothing to audit.')
-    folder, place = results.folder, results.record.data.folder
-    data = prepare_data(settle_task(results.config(0)), data_dir=data_dir, beside=[Path(place)] if place else ())
+    folder = results.folder
+    data = prepare_recorded(results, data_dir)
     sample = _sample(results, pruned, trials)
     trainings = [FixedTraining(t.number, results.config(t.number), t.place.epoch_cost) for t in sample]
     identity = results.record.audit_identity

@@ -8,10 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mlp.errors import ConfigError
-from studies.data.cache import open_cached
-from studies.data.prepare import prepare_data
-from studies.data.task import settle_task
 from studies.evidence.confirmation import MAX_PAIRS
+from studies.evidence.recorded_data import prepare_recorded
 from studies.models.machine import machine
 from studies.records.results import StudyResults
 from studies.records.trial_log import read_log
@@ -72,13 +70,10 @@ def train_fresh(
         ConfigError: if the data cannot be found, or has changed since the study.
         StudyLockedError: if a process runs the study.
     """
-    folder, place = results.folder, results.record.data.folder
+    folder = results.folder
     if folder is None:
         raise ConfigError(f'study "{results.name}" was not read from a folder, so its trials cannot be trained.')
-    data = prepare_data(settle_task(results.config(0)), data_dir=data_dir, beside=[Path(place)] if place else ())
-    if open_cached(data).digest != results.record.data.digest:
-        problem = f'the content of the data, or how it is read, has changed since study "{results.name}"'
-        raise ConfigError(f"{problem}, so its trials cannot be compared. Restore the data, or run the study again.")
+    data = prepare_recorded(results, data_dir)
     trainings = [
         FixedTraining(
             trial * MAX_PAIRS + pair,
