@@ -81,8 +81,8 @@ def train_fresh(
             results.trial(trial).place.epoch_cost,
             {"trial": trial, "pair": pair},
         )
+        for pair in range(n_pairs)  # so that an interrupted comparison has complete pairs
         for trial in trials
-        for pair in range(n_pairs)
     ]
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
