@@ -13,7 +13,7 @@ from mlp.errors import ConfigError, listed
 from studies.errors import WaitInterruptedError
 from studies.evidence.conclusion import write_confirmation
 from studies.evidence.confirmation import confirm_winner, read_confirmation
-from studies.evidence.ensemble import discard_weights
+from studies.evidence.ensemble import discard_leftovers
 from studies.evidence.winner import export_trial
 from studies.hints import command_line
 from studies.plan import EnqueueSource, Plan, StudySource, plan_study, with_prior
@@ -368,7 +368,7 @@ def _is_to_be_confirmed(results: StudyResults, spec: StudySpec) -> bool:
 def _export(results: StudyResults, folder: StudyFolder) -> Path | None:
     """Write `confirmation.json` and `best.toml`; return the latter, or None before a trial is complete."""
     write_confirmation(results, folder)
-    discard_weights(results)
+    discard_leftovers(results)
     return export_trial(results, None, folder.best) if results.best else None
 
 

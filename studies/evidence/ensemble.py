@@ -68,14 +68,16 @@ def export_ensemble(
     return save_model(Ensemble.of(networks, metrics={results.metric: mean_of(candidate)}), file)
 
 
-def discard_weights(results: StudyResults) -> None:
-    """Delete the stored weights of a complete confirmation, except for those of the winner."""
+def discard_leftovers(results: StudyResults) -> None:
+    """Delete what a complete confirmation does not need: weights of other trials, checkpoints that a kill has left."""
     confirmation = read_confirmation(results)
     if results.folder is None or confirmation is None or not confirmation.is_complete:
         return
     for number, file in results.folder.confirm.stored_weights():
         if confirmation.verdict is None or number // MAX_PAIRS != confirmation.verdict.winner:
             file.unlink(missing_ok=True)
+    for checkpoint in results.folder.confirm.checkpoints():
+        checkpoint.unlink(missing_ok=True)
 
 
 def _confirmed_trial(results: StudyResults, confirmation: Confirmation | None, trial: int | None) -> int:

@@ -78,6 +78,9 @@ class FixedTrainings(AbstractLedger):
         recorded = {training.number: read_log(folder.log(training.number), identity) for training in trainings}
         self._total = len(trainings)
         self._waiting = [training for training in trainings if not _has_ended(recorded[training.number])]
+        for training in trainings:
+            if _has_ended(recorded[training.number]):  # a kill may have left its checkpoint
+                folder.checkpoint(training.number).unlink(missing_ok=True)
         self._done = self._total - len(self._waiting)
         self._resumed, self._failed, self._pruned, self._epochs = self._done, 0, 0, 0
 

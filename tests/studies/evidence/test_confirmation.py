@@ -159,6 +159,14 @@ def test_a_stopped_confirmation_is_reported_and_resumed(confirmed: Run, root: Pa
     assert of(results_in(root)).is_complete
 
 
+def test_a_checkpoint_that_a_kill_has_left_is_removed(confirmed: Run, root: Path) -> None:
+    confirmed()
+    folder = Home(root).study(NAME).confirm
+    folder.checkpoint(0).write_bytes(b"left")
+    assert confirmed().status == "already complete"
+    assert folder.checkpoints() == []
+
+
 def test_more_pairs_continue_a_complete_confirmation(confirmed: Run, root: Path, file: Path) -> None:
     confirmed()
     before = logged(root)
