@@ -154,7 +154,7 @@ def test_a_study_resumes_after_its_driver_died_between_two_events(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_statements", fast_and_slow([0, 50, 100], range(0, 126, 3)))
+@pytest.mark.parametrize("n_statements", fast_and_slow([0, 40, 90], range(0, 91, 2)))
 def test_a_study_resumes_after_its_driver_died_while_writing_to_the_database(
     tmp_path: Path, digits: Path, reference: Tables, n_statements: int
 ) -> None:
