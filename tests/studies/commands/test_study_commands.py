@@ -153,7 +153,7 @@ def test_a_study_in_which_every_trial_fails_exits_with_1_and_keeps_the_reasons(s
         [COMMAND, "run", "study.toml", "--set", "network.hidden=[60000, 60000]", "--trials", "2", "--no-publish"],
         cwd=shell.folder,
         env=shell.environment({}),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),  # less than half of the weights fit
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),  # whatever the machine has
         capture_output=True,
         text=True,
         timeout=300,
@@ -166,7 +166,7 @@ def test_a_study_in_which_every_trial_fails_exits_with_1_and_keeps_the_reasons(s
     assert optuna_states(shell.home) == Counter(FAIL=2)
     shown = shell.studies("show", "digits", "1")
     assert "failed (out_of_memory)" in shown.stdout
-    assert "MemoryError: Unable to allocate" in shown.stdout
+    assert "GB of memory, and this machine has " in shown.stdout
     assert_refused(shell.studies("export", "digits"), 'study "digits" has no complete trial yet')
 
 
